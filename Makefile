@@ -1,0 +1,39 @@
+# Two commands from nothing: `make demo` and `make test`. Both set up .venv themselves.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO := build/demo
+
+.PHONY: demo test lint format clean
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+# The main job on drawn scenes and the bundled model; nothing is downloaded but the packages.
+demo: $(READY)
+	rm -rf $(DEMO)
+	$(BIN)/zsclip demo $(DEMO)
+	@echo
+	$(BIN)/zsclip classify '$(DEMO)/scenes/red star/001.png' --model demo --labels-file $(DEMO)/labels.txt --format table
+	@echo
+	$(BIN)/zsclip classify $(DEMO)/scenes --model demo --labels-file $(DEMO)/labels.txt --top-k 3 --format table | head -n 20
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

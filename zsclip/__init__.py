@@ -1,0 +1,56 @@
+"""Zero-shot image classification with CLIP: images sorted by labels you make up.
+
+    from zsclip import Classifier, PromptSet, LabelSet
+
+Names are resolved at first use, so that importing the package imports neither NumPy nor torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zsclip.errors import ImageError, InputError, LabelError, ModelError, PromptSetError, ZsclipError
+    from zsclip.labels import Label, LabelSet
+    from zsclip.pipeline import Classifier, ClassVectors
+    from zsclip.prompts import PromptSet
+    from zsclip.results import ImageResult, Prediction
+
+__all__ = [
+    "ClassVectors",
+    "Classifier",
+    "ImageError",
+    "ImageResult",
+    "InputError",
+    "Label",
+    "LabelError",
+    "LabelSet",
+    "ModelError",
+    "Prediction",
+    "PromptSet",
+    "PromptSetError",
+    "ZsclipError",
+]
+
+_HOMES = {
+    "zsclip.errors": ("ImageError", "InputError", "LabelError", "ModelError", "PromptSetError", "ZsclipError"),
+    "zsclip.labels": ("Label", "LabelSet"),
+    "zsclip.pipeline": ("Classifier", "ClassVectors"),
+    "zsclip.prompts": ("PromptSet",),
+    "zsclip.results": ("ImageResult", "Prediction"),
+}
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    if name == "__version__":
+        return version("zsclip")
+    raise AttributeError(f"module 'zsclip' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
