@@ -1,0 +1,193 @@
+"""Prompt sets: named lists of templates that turn a label into texts."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from zsclip import open_clip_data
+from zsclip.errors import PromptSetError
+from zsclip.yamlfile import Text, YamlFile
+
+DEFAULT = "openai-simple"
+# open_clip's own, read at run time: published with CLIP, the 7 a bit better than the 80.
+OPEN_CLIP = {
+    "openai-imagenet": "OpenAI's 80 templates for ImageNet.",
+    "openai-simple": "OpenAI's 7 best templates for ImageNet, about as good as all 80.",
+}
+# What other tools write for the place of the label. Nothing else in braces means anything.
+_PLACEHOLDER = re.compile(r"\{\}|\{label\}|\{c\}|<label>")
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Templates with `<label>` in them, and prompts of their own for some labels.
+
+    `label_prompts[label]`, where given, is used instead of the templates. `source` says where the set comes from.
+    """
+
+    name: str
+    templates: tuple[str, ...]
+    label_prompts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    description: str = ""
+    source: str = ""
+
+    def expand(self, label: str) -> tuple[str, ...]:
+        """The texts for one label; raises `PromptSetError` where the set has none for it."""
+        if label in self.label_prompts:
+            return self.label_prompts[label]
+        if not self.templates:
+            known = ", ".join(list(self.label_prompts)[:5])
+            raise PromptSetError(
+                f"Prompt set {self.name!r} ({self.source}) has no templates and no prompts for the label {label!r}. "
+                f"It has prompts for: {known}{', …' if len(self.label_prompts) > 5 else ''}. Add a template or this label."
+            )
+        return tuple(template.replace("<label>", label) for template in self.templates)
+
+    @classmethod
+    def of(cls, templates: Iterable[str], name: str = "templates given inline") -> PromptSet:
+        """A set of templates given in code or on the command line; raises `PromptSetError` for one without `<label>`."""
+        read = []
+        for template in templates:
+            text = normalise(template.strip())
+            if "<label>" not in text:
+                raise PromptSetError(
+                    f"The template {template!r} has no <label>. Write <label> where the class name goes: "
+                    f"--template 'a photo of a <label>.'"
+                )
+            read.append(text)
+        if not read:
+            raise PromptSetError("No templates given.")
+        return cls(name, tuple(dict.fromkeys(read)), source="given inline")
+
+    @classmethod
+    def load(cls, name: str | Path) -> PromptSet:
+        """A set by name (the user's own folder first, then the shipped ones) or from a file.
+
+        Anything with a path separator or ending in `.yaml` or `.yml` is a file. Raises `PromptSetError`.
+        """
+        text = str(name)
+        if isinstance(name, Path) or "/" in text or "\\" in text or text.lower().endswith((".yaml", ".yml")):
+            return read_file(Path(name))
+        for folder in folders():
+            if (path := folder / f"{text}.yaml").is_file():
+                return read_file(path)
+        if text in OPEN_CLIP:
+            return cls(text, open_clip_data.templates(text), description=OPEN_CLIP[text], source="open_clip")
+        names = available()
+        close = difflib.get_close_matches(text, names, 1)
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        raise PromptSetError(
+            f"There is no prompt set {text!r}. {hint}There are: {', '.join(names)}. A file of your own is given with "
+            f"its path, such as ./{text}.yaml."
+        )
+
+
+PromptsLike: TypeAlias = "PromptSet | str | Path | Sequence[PromptSet | str | Path]"
+
+
+def as_prompt_sets(prompts: PromptsLike) -> tuple[PromptSet, ...]:
+    """One or several sets, by name, as a file or as they are."""
+    many = [prompts] if isinstance(prompts, (PromptSet, str, Path)) else list(prompts)
+    if not many:
+        raise PromptSetError("No prompt sets given.")
+    return tuple(one if isinstance(one, PromptSet) else PromptSet.load(one) for one in many)
+
+
+def expand(sets: Sequence[PromptSet], label: str) -> tuple[str, ...]:
+    """The texts of all sets for one label, joined without repeats, in order."""
+    return tuple(dict.fromkeys(text for one in sets for text in one.expand(label)))
+
+
+def normalise(template: str) -> str:
+    """`{}`, `{label}` and `{c}` read as `<label>`."""
+    return _PLACEHOLDER.sub("<label>", template)
+
+
+def user_folder() -> Path:
+    """Where the user's own prompt sets lie: `prompts/` in the configuration folder of the platform."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("zsclip", appauthor=False)) / "prompts"
+
+
+def shipped_folder() -> Path:
+    """Where the shipped sets lie: inside the installed package, or beside it in a checkout."""
+    here = Path(__file__).parent
+    installed = here / "prompts"
+    return installed if installed.is_dir() else here.parent / "prompts"
+
+
+def folders() -> tuple[Path, Path]:
+    """Where names are looked up, in this order."""
+    return user_folder(), shipped_folder()
+
+
+def available() -> dict[str, Path | None]:
+    """The names of all sets that can be had, sorted, with their file (None for open_clip's)."""
+    found: dict[str, Path | None] = dict.fromkeys(OPEN_CLIP)
+    for folder in reversed(folders()):
+        found.update({path.stem: path for path in folder.glob("*.yaml")})
+    return dict(sorted(found.items()))
+
+
+def read_file(path: Path) -> PromptSet:
+    """Read and check one prompt set; raises `PromptSetError` that names the file, the set and the line."""
+    file = YamlFile(path, f"prompt set {path.stem!r}", PromptSetError)
+    templates: list[Text] = []
+    label_prompts: dict[str, tuple[str, ...]] = {}
+    description = ""
+    for key, value in file.items(file.root(), "a mapping with `templates:`"):
+        if key.value == "templates":
+            templates = file.texts(value, "a template")
+            _check_templates(file, templates, key.line)
+        elif key.value == "labels":
+            for label, prompts in file.items(value, "labels, each with a list of prompts"):
+                label_prompts[label.value] = _prompts_of(file, label, file.texts(prompts, "a prompt"))
+        elif key.value == "description":
+            description = file.text(value, "a text").value
+        else:
+            raise file.fail(key.line, f"unknown key {key.value!r}. Known are: description, templates, labels.")
+    if not templates and not label_prompts:
+        raise file.fail(None, "the set is empty. Write a list under `templates:`, such as `- a photo of a <label>.`")
+    return PromptSet(
+        path.stem, tuple(normalise(template.value) for template in templates), label_prompts, description, str(path)
+    )
+
+
+def _check_templates(file: YamlFile, templates: list[Text], line: int) -> None:
+    if not templates:
+        raise file.fail(line, "`templates:` is empty. List some, such as `- a photo of a <label>.`")
+    seen: dict[str, int] = {}
+    for number, template in enumerate(templates, 1):
+        text = normalise(template.value)
+        if "<label>" not in text:
+            raise file.fail(
+                template.line,
+                f"template {number} has no <label>: {template.value!r}. Write <label> where the class name goes.",
+            )
+        if text in seen:
+            raise file.fail(template.line, f"template {number} repeats the one on line {seen[text]}: {text!r}.")
+        seen[text] = template.line
+
+
+def _prompts_of(file: YamlFile, label: Text, prompts: list[Text]) -> tuple[str, ...]:
+    if not label.value:
+        raise file.fail(label.line, "a label is empty.")
+    if not prompts:
+        raise file.fail(label.line, f"label {label.value!r} has no prompts. List some, or remove it.")
+    seen: dict[str, int] = {}
+    for prompt in prompts:
+        if not prompt.value:
+            raise file.fail(prompt.line, f"label {label.value!r}: a prompt is empty.")
+        if prompt.value in seen:
+            raise file.fail(
+                prompt.line, f"label {label.value!r}: the prompt repeats the one on line {seen[prompt.value]}."
+            )
+        seen[prompt.value] = prompt.line
+    # A prompt of a label's own may name it by <label> too.
+    return tuple(dict.fromkeys(normalise(prompt.value).replace("<label>", label.value) for prompt in prompts))
