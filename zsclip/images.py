@@ -1,0 +1,236 @@
+"""Images: found in folders, read, and made into the pixels a model wants. Pillow and NumPy only."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from io import BytesIO
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.Image import Resampling
+
+from zsclip.errors import ImageError, InputError
+
+logger = logging.getLogger("zsclip")
+
+ResizeMode = Literal["shortest", "longest", "squash"]
+Interpolation = Literal["bicubic", "bilinear"]
+
+# Counted into a model's identity: raise it when pixels change for the same file.
+PREPROCESSING_VERSION = 1
+
+HEIF = frozenset({".heic", ".heif", ".hif"})
+EXTENSIONS = frozenset({
+    ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".icns", ".ico", ".j2c", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg",
+    ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".sgi", ".tga", ".tif",
+    ".tiff", ".webp",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a model wants its images. Sizes in pixels (height, width); mean and std per channel, for values 0 to 1."""
+
+    size: tuple[int, int] = (224, 224)
+    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
+    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+    resize_mode: ResizeMode = "shortest"
+    interpolation: Interpolation = "bicubic"
+    fill_color: int = 0
+
+
+@dataclass
+class Walk:
+    """Paths of images, found lazily: folders (recursive, sorted) and files as given.
+
+    A file inside a folder counts if its extension is an image's; a file that was named always counts, even if it is not
+    there (its row will say so). Iterating it again walks again. `passed_over` counts the other files by extension.
+    """
+
+    paths: Iterable[str]
+    recursive: bool = True
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+    def __iter__(self) -> Iterator[str]:
+        self.passed_over.clear()
+        extensions = EXTENSIONS | HEIF if heif_supported() else EXTENSIONS
+        for path in self.paths:
+            if _is_folder(path):
+                yield from self._folder(path, extensions)
+            else:
+                yield path
+
+    def _folder(self, folder: str, extensions: frozenset[str]) -> Iterator[str]:
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            logger.warning("The folder %s cannot be read: %s.", folder, error.strerror)
+            return
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                if self.recursive:
+                    yield from self._folder(entry.path, extensions)
+            elif (extension := os.path.splitext(entry.name)[1].lower()) in extensions and not _is_folder(entry.path):
+                yield entry.path
+            else:
+                self.passed_over[extension] += 1
+
+
+def require_paths(paths: Iterable[str]) -> None:
+    """Raise `InputError` for the first path that is not there."""
+    for path in paths:
+        if "\0" in path or not os.path.lexists(path):
+            raise InputError(f"{path}: there is no such file or folder.")
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def heif_supported() -> bool:
+    """Whether `.heic` can be read: with the extra `heic` (pillow-heif) installed."""
+    return find_spec("pillow_heif") is not None
+
+
+def read(path: str) -> bytes:
+    """The bytes of a regular file; raises `ImageError` otherwise."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ImageError("not a regular file")
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise ImageError(error.strerror or str(error)) from None
+    except ValueError:
+        raise ImageError("not a path (it holds a NUL byte)") from None
+
+
+def decode(data: bytes, wanted: Preprocessing, *, full: bool = False) -> tuple[Image.Image, bool]:
+    """The first frame as an upright RGB or grey (L) image, and whether it was decoded at a reduced scale.
+
+    Unless `full`, a JPEG is decoded at 1/2, 1/4 or 1/8 as long as both sides stay at least twice the wanted size
+    (libjpeg does that in the DCT). Raises `ImageError` for whatever is no image or is damaged.
+    """
+    if heif_supported():
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    if not data:
+        raise ImageError("the file is empty")
+    try:
+        image = Image.open(BytesIO(data))
+        stored = image.size
+        if not full and image.format == "JPEG":
+            image.draft(None, (2 * max(wanted.size), 2 * max(wanted.size)))
+        reduced = image.size != stored
+        return upright_rgb(image), reduced
+    except UnidentifiedImageError:
+        raise ImageError("not an image in a format that is known here") from None
+    except _DAMAGED as error:
+        raise ImageError(f"damaged or unsupported image: {error}") from None
+    except (MemoryError, Image.DecompressionBombError) as error:
+        raise ImageError(f"too large to decode: {error or type(error).__name__}") from None
+
+
+# Pillow's decoders raise all of these for damaged, hostile or unsupported files.
+_DAMAGED = (
+    OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, OverflowError, RuntimeError, struct.error, zlib.error,
+)  # fmt: skip
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF orientation says, in mode RGB or L.
+
+    Transparency is laid over white; palettes and 1-bit images become RGB (resized later, not as indices); 16-bit and
+    other deep grey is scaled to 8 bits, not clipped.
+    """
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode in ("RGB", "L") and not image.has_transparency_data:
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_grey(image)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _deep_grey(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.float64)
+    if image.mode == "F":
+        # No depth is declared: 0 to 1, 0 to 255, or else whatever range there is.
+        values = np.nan_to_num(values)
+        top = 1.0 if values.max() <= 1 else 255.0 if values.max() <= 255 else float(values.max())
+        values = np.clip(values, 0, None) / top
+    else:
+        # 16 bits unless there is more in it.
+        values = np.clip(values, 0, None) / max(65535.0, float(values.max()))
+    return Image.fromarray((values * 255).round().astype(np.uint8))
+
+
+def fit(image: Image.Image, wanted: Preprocessing) -> NDArray[np.uint8]:
+    """Resize and crop to uint8 (height, width, 3), bit for bit as open_clip's inference transform does."""
+    method = {"bicubic": Resampling.BICUBIC, "bilinear": Resampling.BILINEAR}[wanted.interpolation]
+    height, width = wanted.size
+    if wanted.resize_mode == "squash":
+        image = image.resize((width, height), method)
+    elif wanted.resize_mode == "longest":
+        image = _resize_keeping_ratio(image, wanted.size, max, method)
+    elif height == width:
+        image = _resize_shortest(_without_excess(image), height, method)
+    else:
+        # open_clip resizes for a size that is not square with bicubic, whatever the configuration says.
+        image = _resize_keeping_ratio(_without_excess(image), wanted.size, min, Resampling.BICUBIC)
+    return np.asarray(_centre(image.convert("RGB"), wanted.size, wanted.fill_color))
+
+
+def _without_excess(image: Image.Image) -> Image.Image:
+    """Cut the ends off an image over 16 times as long as it is wide: they would be cropped away after the resize, at the
+    price of gigabytes."""
+    width, height = image.size
+    keep = 16 * min(width, height)
+    left, top = max(0, (width - keep) // 2), max(0, (height - keep) // 2)
+    return image if left == top == 0 else image.crop((left, top, width - left, height - top))
+
+
+def _resize_shortest(image: Image.Image, size: int, method: Resampling) -> Image.Image:
+    width, height = image.size
+    long = int(size * max(width, height) / min(width, height))
+    return image.resize((size, long) if width <= height else (long, size), method)
+
+
+def _resize_keeping_ratio(
+    image: Image.Image, size: tuple[int, int], side: Callable[[float, float], float], method: Resampling
+) -> Image.Image:
+    width, height = image.size
+    ratio = side(height / size[0], width / size[1])
+    return image.resize((max(1, round(width / ratio)), max(1, round(height / ratio))), method)
+
+
+def _centre(image: Image.Image, size: tuple[int, int], fill: int) -> Image.Image:
+    """The central `size` (height, width), filled up at the sides where the image is smaller."""
+    height, width = size
+    spare_x, spare_y = max(0, width - image.width), max(0, height - image.height)
+    if spare_x or spare_y:
+        border = (spare_x // 2, spare_y // 2, (spare_x + 1) // 2, (spare_y + 1) // 2)
+        image = ImageOps.expand(image, border, (fill, fill, fill))
+    left, top = round((image.width - width) / 2.0), round((image.height - height) / 2.0)
+    if (left, top) == (0, 0) and image.size == (width, height):
+        return image
+    return image.crop((left, top, left + width, top + height))

@@ -1,0 +1,305 @@
+"""The store: unit vectors kept in one SQLite database, so that nothing is computed twice.
+
+    files(path, size, mtime_ns -> content)     what a path held when it was last read
+    contents(id, digest)                       bytes of a file or of a text, by SHA-256
+    models(id, identity, facts)                what a model is, and its scale, bias and dimension
+    vectors(model, content -> vector, how)     float32 where exact, float16 where fast
+
+Many processes may share it (WAL). It is a cache: whatever goes wrong with it is a warning, and the work goes on without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from zsclip.scoring import Floats, normalise
+
+logger = logging.getLogger("zsclip")
+
+FILENAME = "vectors.sqlite3"
+SCHEMA_VERSION = 1
+FAST, EXACT = 0, 1
+
+_SCHEMA = """
+CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, content INTEGER NOT NULL);
+CREATE TABLE contents (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);
+CREATE TABLE models (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, facts TEXT);
+CREATE TABLE vectors (
+    model INTEGER NOT NULL, content INTEGER NOT NULL, how INTEGER NOT NULL, vector BLOB NOT NULL, cut TEXT,
+    PRIMARY KEY (model, content)
+);
+CREATE INDEX files_by_content ON files (content);
+"""
+_BUSY_SECONDS = 60.0
+_CHUNK = 500  # well under SQLite's limit of variables in one statement
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One unit vector, float32 (d,), as it was made: `exact`, or fast (half precision or reduced decoding).
+
+    `cut` is the end of a text that the model's context did not hold.
+    """
+
+    vector: Floats
+    exact: bool = True
+    cut: str | None = None
+
+    def as_stored(self) -> Embedding:
+        """What the store gives back for it. Results come from that also where nothing is stored, so that a first and a
+        second run print the same."""
+        return self if self.exact else Embedding(_decode(_encode(self), FAST), False, self.cut)
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What scoring needs to know of a model when nothing has to be computed."""
+
+    logit_scale: float
+    logit_bias: float
+    dimension: int
+
+
+def text_digest(text: str) -> bytes:
+    """The key of a text."""
+    return hashlib.sha256(b"text\0" + text.encode("utf-8", "surrogatepass")).digest()
+
+
+def file_digest(path: Path) -> bytes:
+    """The SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.digest()
+
+
+def default_folder() -> Path:
+    """The store's folder where none is given: the user's cache folder of the platform."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("zsclip", appauthor=False))
+
+
+class Store:
+    """The store in `folder`; with None it keeps nothing. Not to be shared between threads.
+
+    No method raises for trouble with the database: it warns once and from then on behaves as if it were empty.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._connection: sqlite3.Connection | None = None
+        self.path = folder / FILENAME if folder else None
+        if folder is None or self.path is None:
+            return
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                self._connection = _open(self.path)
+            except sqlite3.DatabaseError as error:
+                if not _damaged(error):
+                    raise
+                self._put_aside(error)
+                self._connection = _open(self.path)
+        except (OSError, sqlite3.Error) as error:
+            logger.warning("The store %s cannot be used (%s); going on without it.", self.path, error)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database; what was put is kept."""
+        if self._connection:
+            connection, self._connection = self._connection, None
+            connection.close()
+
+    @property
+    def usable(self) -> bool:
+        """Whether anything can be read or kept."""
+        return self._connection is not None
+
+    def digest(self, path: Path, *, rehash: bool = False) -> bytes:
+        """The SHA-256 of a file, remembered by path, size and time of change unless `rehash`.
+
+        Raises `OSError` if the file cannot be read.
+        """
+        status = path.stat()
+        key = os.fsencode(os.path.abspath(path))
+        if not rehash:
+            with self._guard() as connection:
+                if connection:
+                    row = connection.execute(
+                        "SELECT digest FROM files JOIN contents ON id = content WHERE path = ? AND size = ? AND mtime_ns = ?",
+                        (key, status.st_size, status.st_mtime_ns),
+                    ).fetchone()
+                    if row:
+                        return bytes(row[0])
+        digest = file_digest(path)
+        with self._guard() as connection:
+            if connection:
+                with _transaction(connection):
+                    connection.execute("INSERT OR IGNORE INTO contents (digest) VALUES (?)", (digest,))
+                    connection.execute(
+                        "INSERT OR REPLACE INTO files SELECT ?, ?, ?, id FROM contents WHERE digest = ?",
+                        (key, status.st_size, status.st_mtime_ns, digest),
+                    )
+        return digest
+
+    def facts(self, identity: str) -> ModelFacts | None:
+        """What is known of a model."""
+        with self._guard() as connection:
+            row = (
+                connection and connection.execute("SELECT facts FROM models WHERE identity = ?", (identity,)).fetchone()
+            )
+            if row and row[0]:
+                return ModelFacts(**json.loads(row[0]))
+        return None
+
+    def put_facts(self, identity: str, facts: ModelFacts) -> None:
+        """Keep what is known of a model."""
+        with self._guard() as connection:
+            if connection:
+                with _transaction(connection):
+                    connection.execute(
+                        "INSERT INTO models (identity, facts) VALUES (?, ?) "
+                        "ON CONFLICT (identity) DO UPDATE SET facts = excluded.facts",
+                        (identity, json.dumps(vars(facts))),
+                    )
+
+    def get(self, identity: str, digests: Sequence[bytes], *, exact: bool) -> dict[bytes, Embedding]:
+        """The vectors that are known, by digest; with `exact` only exact ones."""
+        found: dict[bytes, Embedding] = {}
+        with self._guard() as connection:
+            if connection is None:
+                return found
+            for start in range(0, len(digests), _CHUNK):
+                chunk = digests[start : start + _CHUNK]
+                rows = connection.execute(
+                    "SELECT digest, how, vector, cut FROM contents JOIN vectors ON content = contents.id "
+                    "WHERE model = (SELECT id FROM models WHERE identity = ?) AND how >= ? "
+                    f"AND digest IN ({','.join('?' * len(chunk))})",
+                    (identity, EXACT if exact else FAST, *chunk),
+                )
+                for digest, how, vector, cut in rows:
+                    found[bytes(digest)] = Embedding(_decode(vector, how), how == EXACT, cut)
+        return found
+
+    def put(self, identity: str, embeddings: Mapping[bytes, Embedding]) -> None:
+        """Keep vectors, in one transaction. A fast one never takes the place of an exact one."""
+        with self._guard() as connection:
+            if connection is None:
+                return
+            with _transaction(connection):
+                connection.execute("INSERT OR IGNORE INTO models (identity) VALUES (?)", (identity,))
+                connection.executemany(
+                    "INSERT OR IGNORE INTO contents (digest) VALUES (?)", ((digest,) for digest in embeddings)
+                )
+                connection.executemany(
+                    "INSERT INTO vectors (model, content, how, vector, cut) "
+                    "SELECT models.id, contents.id, ?, ?, ? FROM models, contents WHERE identity = ? AND digest = ? "
+                    "ON CONFLICT (model, content) DO UPDATE SET how = excluded.how, vector = excluded.vector, "
+                    "cut = excluded.cut WHERE excluded.how >= vectors.how",
+                    (
+                        (EXACT if one.exact else FAST, _encode(one), one.cut, identity, digest)
+                        for digest, one in embeddings.items()
+                    ),
+                )
+
+    @contextmanager
+    def _guard(self) -> Iterator[sqlite3.Connection | None]:
+        """The connection, or None; trouble with it is reported once, and it is given up."""
+        try:
+            yield self._connection
+        except sqlite3.Error as error:
+            self.close()
+            if _damaged(error):
+                self._put_aside(error)
+            logger.warning("The store %s failed (%s); going on without it.", self.path, error)
+
+    def _put_aside(self, error: Exception) -> None:
+        assert self.path is not None
+        aside = self.path.with_name(f"{FILENAME}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+        logger.warning("The store %s is damaged (%s); it was put aside as %s.", self.path, error, aside.name)
+        for suffix in ("", "-wal", "-shm"):
+            part = Path(f"{self.path}{suffix}")
+            if part.exists():
+                part.rename(f"{aside}{suffix}")
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.execute("PRAGMA page_size = 32768")
+        _retry_while_locked(connection, "PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        with _transaction(connection):
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version != SCHEMA_VERSION:
+                raise sqlite3.NotSupportedError(
+                    f"it was made by another version of zsclip: format {version}, not {SCHEMA_VERSION}. Use another "
+                    f"--cache-dir, or update zsclip"
+                )
+        return connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _retry_while_locked(connection: sqlite3.Connection, statement: str) -> None:
+    # Going over to WAL does not wait for the lock by itself.
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _damaged(error: Exception) -> bool:
+    text = str(error)
+    return "malformed" in text or "not a database" in text
+
+
+def _encode(embedding: Embedding) -> bytes:
+    return embedding.vector.astype("<f4" if embedding.exact else "<f2").tobytes()
+
+
+def _decode(blob: bytes, how: int) -> Floats:
+    if how == EXACT:
+        return np.frombuffer(blob, "<f4").astype(np.float32)
+    return normalise(np.frombuffer(blob, "<f2").astype(np.float32))
