@@ -1,0 +1,153 @@
+"""The verbs, as plain functions and generators over one loaded model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsclip import models, scoring
+from zsclip import prompts as prompt_sets
+from zsclip.embedding import Embedder, ImageSource
+from zsclip.engines import Compute
+from zsclip.errors import LabelError
+from zsclip.labels import LabelSet, LabelsLike, as_label_set
+from zsclip.prompts import PromptsLike, as_prompt_sets
+from zsclip.results import ImageResult, Prediction
+from zsclip.store import ModelFacts, Store, default_folder
+
+
+@dataclass(frozen=True)
+class ClassVectors:
+    """Labels made ready for scoring: float32 (labels, d) unit vectors, with the model's scale and bias."""
+
+    names: tuple[str, ...]
+    vectors: NDArray[np.float32]
+    facts: ModelFacts
+
+    def score(self, embedding: NDArray[np.float32], top_k: int, temperature: float = 1.0) -> tuple[Prediction, ...]:
+        """The best `top_k` labels for one unit vector (d,), best first."""
+        similarity = scoring.similarities(embedding[None], self.vectors)
+        probability = scoring.probabilities(similarity, self.facts.logit_scale, self.facts.logit_bias, temperature)
+        return tuple(
+            Prediction(self.names[n], float(probability[0, n]), float(similarity[0, n]))
+            for n in scoring.ranking(probability, top_k)[0]
+        )
+
+
+class Classifier:
+    """A CLIP model that tells images apart by labels given as text.
+
+    >>> from zsclip import Classifier
+    >>> classifier = Classifier.load("demo")
+    >>> for result in classifier.classify(["scene.png"], ["red circle", "blue star"]):
+    ...     print(result.path, result.label, result.predictions[0].probability)
+    """
+
+    def __init__(self, embedder: Embedder, store: Store) -> None:
+        self.embedder = embedder
+        self._store = store
+
+    @classmethod
+    def load(
+        cls,
+        model: str | None = None,
+        pretrained: str | None = None,
+        *,
+        device: str = "auto",
+        engine: str = "auto",
+        precision: str = "auto",
+        exact: bool = False,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        use_cache: bool = True,
+        rehash: bool = False,
+    ) -> Classifier:
+        """Resolve a model; its weights are loaded (and downloaded, if need be) when they are first needed.
+
+        `model` and `pretrained` mean what they mean in open_clip: an architecture with a tag or a checkpoint file; or
+        `model` alone is `demo`, `local-dir:PATH` or `hf-hub:ORG/REPO`. The default is ViT-B-32-256 with
+        datacomp_s34b_b86k. `exact` gives the numbers open_clip gives: full decoding, fp32. `cache_dir` is the
+        folder of the store (default: the user's cache folder); `use_cache=False` neither reads nor keeps vectors.
+        Raises `ModelError`.
+        """
+        spec = models.resolve(model, pretrained)
+        folder = Path(cache_dir) if cache_dir is not None else default_folder()
+        store = Store(folder if use_cache else None)
+        compute = Compute(device, engine, precision, batch_size)
+        return cls(Embedder(spec, store, compute, exact=exact, rehash=rehash, workers=workers), store)
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store. What was computed is kept."""
+        self._store.close()
+
+    def class_vectors(self, labels: LabelsLike, prompts: PromptsLike = prompt_sets.DEFAULT) -> ClassVectors:
+        """The labels' class vectors: the unit mean of the unit vectors of each label's prompts.
+
+        Several prompt sets are merged: each expands each label, and repeated texts count once. Prompt vectors are kept
+        in the store. Raises `LabelError`, `PromptSetError` or `ModelError`.
+        """
+        label_set, sets = as_label_set(labels), as_prompt_sets(prompts)
+        rows: dict[str, int] = {}
+        groups = [
+            [
+                [rows.setdefault(text, len(rows)) for text in prompt_sets.expand(sets, member)]
+                for member in label.members
+            ]
+            for label in label_set.labels
+        ]
+        vectors = scoring.class_vectors(self.embedder.texts(list(rows)), groups)
+        return ClassVectors(label_set.names, vectors, self.embedder.facts)
+
+    def classify(
+        self,
+        images: Iterable[ImageSource],
+        labels: LabelsLike,
+        prompts: PromptsLike = prompt_sets.DEFAULT,
+        *,
+        top_k: int | None = 5,
+        temperature: float = 1.0,
+    ) -> Generator[ImageResult, None, None]:
+        """Yield a result per image, in order, as they are computed.
+
+        `images` are paths or Pillow images; one that cannot be read gives a result with `error`. `top_k=None` gives all
+        labels. Raises `LabelError` for fewer than two labels, `PromptSetError` and `ModelError`.
+        """
+        label_set = as_label_set(labels)
+        require_choice(label_set)
+        classes = self.class_vectors(label_set, prompts)
+        kept = len(label_set) if top_k is None else min(top_k, len(label_set))
+        return self._results(images, classes, kept, temperature)
+
+    def _results(
+        self, images: Iterable[ImageSource], classes: ClassVectors, top_k: int, temperature: float
+    ) -> Generator[ImageResult, None, None]:
+        for image in self.embedder.images(images):
+            if image.embedding is None:
+                yield ImageResult(image.path, error=image.error)
+            else:
+                yield ImageResult(image.path, classes.score(image.embedding.vector, top_k, temperature))
+
+
+def require_choice(labels: LabelSet) -> None:
+    """Raise `LabelError` for a single label: there would be nothing to tell it apart from."""
+    if len(labels) == 1:
+        name = labels.names[0]
+        raise LabelError(
+            f"Only one label is given ({name!r}), and the softmax over one label is always 1, whatever the picture shows. "
+            f"Give what it is to be told apart from as well, such as --labels '{name},something else'."
+        )
