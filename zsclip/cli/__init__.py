@@ -1,0 +1,71 @@
+"""The command line: one file a command. A command parses, calls the library once and prints."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from zsclip.cli import classify, demo, models, prompts
+from zsclip.cli.messages import fail
+from zsclip.errors import ZsclipError
+
+
+class _Group(typer.core.TyperGroup):
+    """Turns the library's errors into messages and exit codes, in one place for all commands."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except ZsclipError as error:
+            fail(str(error))
+            raise typer.Exit(1) from None
+        except BrokenPipeError:
+            # The reader has had enough (`| head`). Nothing may be written to the pipe at exit either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"zsclip {version('zsclip')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _main(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Sort images by labels you make up, with CLIP: zsclip classify photos/ --labels cat,dog"""
+
+
+app.command("classify")(classify.classify)
+app.command("demo")(demo.demo)
+app.add_typer(models.app, name="models")
+app.add_typer(prompts.app, name="prompts")
+
+
+def main() -> None:
+    """The console script. Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 3 done but some inputs
+    could not be read, 130 and 143 interrupted."""
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    app()

@@ -1,0 +1,56 @@
+"""What is said on stderr: errors, warnings, notes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from typing import TYPE_CHECKING, TextIO
+
+from zsclip.writers import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_LEVELS = {logging.WARNING: "warning: ", logging.ERROR: "error: "}
+
+
+def console(file: TextIO | None = None, *, stderr: bool = False) -> Console:
+    """A console that prints what it is given, with nothing guessed from it (markup, emoji codes, highlighting)."""
+    from rich.console import Console
+
+    return Console(file=file, stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def fail(message: str) -> None:
+    """Say why the command ends."""
+    _say(logging.ERROR, message)
+
+
+class _Handler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        _say(record.levelno, record.getMessage())
+
+
+def listen(*, quiet: bool, verbose: bool) -> None:
+    """Show what the library logs: warnings always, notes unless `quiet`, details if `verbose`."""
+    logger = logging.getLogger("zsclip")
+    logger.handlers = [_Handler()]
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    if not verbose:
+        # The libraries below talk about their own affairs.
+        logging.getLogger().addHandler(logging.NullHandler())
+        for name in ("huggingface_hub", "httpx", "open_clip", "timm"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        warnings.simplefilter("ignore")
+
+
+def say(message: str) -> None:
+    """Say something that was asked for."""
+    _say(logging.INFO, message)
+
+
+def _say(level: int, message: str) -> None:
+    text = "".join(part if part == "\n" else printable(part) for part in message)
+    print(f"zsclip: {_LEVELS.get(level, '')}{text}", file=sys.stderr, flush=True)

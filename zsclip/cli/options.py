@@ -1,0 +1,129 @@
+"""Options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Optional
+
+import typer
+
+_INPUT, _MODEL, _OUTPUT, _STORE = "Images and labels", "Model", "Output", "Store"
+
+Paths = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATHS...",
+        help="Folders (searched for images, sorted), image files, or - for a list of paths on standard input.",
+        show_default=False,
+    ),
+]
+NoRecursive = Annotated[
+    bool, typer.Option("--no-recursive", help="Do not go into folders inside folders.", rich_help_panel=_INPUT)
+]
+Null = Annotated[
+    bool,
+    typer.Option("-0", "--null", help="Paths are NUL-separated: on standard input, and with -f paths also in the output.",
+                 rich_help_panel=_INPUT),
+]  # fmt: skip
+Labels = Annotated[
+    Optional[str],
+    typer.Option("-l", "--labels", metavar="A,B", help="Labels, separated by commas.", rich_help_panel=_INPUT),
+]
+LabelsFile = Annotated[
+    Optional[str],
+    typer.Option("-L", "--labels-file", metavar="FILE",
+                 help="Labels from a file: text (one a line), YAML (labels with synonyms) or builtin:imagenet.",
+                 rich_help_panel=_INPUT),
+]  # fmt: skip
+Prompts = Annotated[
+    Optional[list[str]],
+    typer.Option("-p", "--prompts", metavar="NAME|FILE", help="Prompt set; repeat to merge several. Default: openai-simple.",
+                 rich_help_panel=_INPUT),
+]  # fmt: skip
+Template = Annotated[
+    Optional[list[str]],
+    typer.Option("--template", metavar="TEXT",
+                 help="A template such as 'a photo of a <label>.'; repeatable, instead of or beside --prompts.",
+                 rich_help_panel=_INPUT),
+]  # fmt: skip
+
+Model = Annotated[
+    Optional[str],
+    typer.Option("-m", "--model", metavar="NAME", envvar="ZSCLIP_MODEL", rich_help_panel=_MODEL,
+                 help="An architecture of open_clip, local-dir:PATH, hf-hub:ORG/REPO or demo. Default: ViT-B-32-256."),
+]  # fmt: skip
+Pretrained = Annotated[
+    Optional[str],
+    typer.Option("--pretrained", metavar="TAG|FILE", envvar="ZSCLIP_PRETRAINED", rich_help_panel=_MODEL,
+                 help="The architecture's weights: one of its tags, or a checkpoint file. Default: the model's documented tag."),
+]  # fmt: skip
+Device = Annotated[
+    str,
+    typer.Option("--device", metavar="auto|cpu|cuda|cuda:N|mps", envvar="ZSCLIP_DEVICE", rich_help_panel=_MODEL,
+                 help="Where to compute."),
+]  # fmt: skip
+Engine = Annotated[Literal["auto", "torch"], typer.Option("--engine", help="What computes.", rich_help_panel=_MODEL)]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16"],
+    typer.Option("--precision", rich_help_panel=_MODEL,
+                 help="auto is fp16 on CUDA, else fp32."),
+]  # fmt: skip
+Exact = Annotated[
+    bool,
+    typer.Option("--exact", rich_help_panel=_MODEL,
+                 help="Decode in full and compute in fp32: numerically what open_clip gives."),
+]  # fmt: skip
+BatchSize = Annotated[
+    Optional[int],
+    typer.Option("--batch-size", min=1, metavar="N", help="Images per forward pass. Default: by device.",
+                 rich_help_panel=_MODEL),
+]  # fmt: skip
+Workers = Annotated[
+    Optional[int],
+    typer.Option("--workers", min=1, metavar="N", help="Threads that decode. Default: one a core, up to 16.",
+                 rich_help_panel=_MODEL),
+]  # fmt: skip
+Temperature = Annotated[
+    float,
+    typer.Option("--temperature", metavar="T", help="Divides the logits: above 1 softens the probabilities.",
+                 rich_help_panel=_MODEL),
+]  # fmt: skip
+
+TopK = Annotated[
+    str, typer.Option("-k", "--top-k", metavar="N|all", help="Labels to tell per image.", rich_help_panel=_OUTPUT)
+]
+Format = Annotated[
+    Optional[Literal["table", "csv", "tsv", "jsonl", "paths"]],
+    typer.Option("-f", "--format", rich_help_panel=_OUTPUT,
+                 help="Default: by the output file's extension; else a table on a terminal and CSV into a pipe."),
+]  # fmt: skip
+Output = Annotated[
+    Optional[Path],
+    typer.Option("-o", "--output", metavar="FILE", rich_help_panel=_OUTPUT,
+                 help="Write there instead of standard output; the file appears whole or not at all."),
+]  # fmt: skip
+Only = Annotated[
+    Optional[str],
+    typer.Option("--only", metavar="LABEL", help="Only images decided for this label.", rich_help_panel=_OUTPUT),
+]
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", help="No progress and no notes; warnings stay.", rich_help_panel=_OUTPUT)
+]
+Verbose = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Say what is loaded and computed.", rich_help_panel=_OUTPUT)
+]
+ShowTimings = Annotated[
+    bool, typer.Option("--timings", help="Say at the end where the time went.", rich_help_panel=_OUTPUT)
+]
+
+CacheDir = Annotated[
+    Optional[Path],
+    typer.Option("--cache-dir", metavar="DIR", envvar="ZSCLIP_CACHE_DIR", rich_help_panel=_STORE,
+                 help="The folder of the store. Default: the user's cache folder."),
+]  # fmt: skip
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep vectors.", rich_help_panel=_STORE)]
+Rehash = Annotated[
+    bool,
+    typer.Option("--rehash", rich_help_panel=_STORE,
+                 help="Read files again whose size and time of change are as they were."),
+]  # fmt: skip

@@ -1,0 +1,101 @@
+"""`zsclip prompts`: which prompt sets there are and what they make of labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zsclip.cli import options
+from zsclip.cli.messages import console
+
+if TYPE_CHECKING:
+    from zsclip.prompts import PromptSet
+
+app = typer.Typer(no_args_is_help=True, help="Prompt sets: list, show and check them.")
+
+
+@app.command("list")
+def list_() -> None:
+    """List the prompt sets that can be named, your own first where names are the same."""
+    from rich.table import Table
+
+    from zsclip import prompts
+    from zsclip.writers import printable
+
+    out = console()
+    own = prompts.user_folder()
+    table = Table.grid(padding=(0, 2))
+    for name, path in prompts.available().items():
+        one = prompts.PromptSet.load(name)
+        marks = [
+            mark
+            for mark, holds in (("default", name == prompts.DEFAULT), ("your own", path and path.parent == own))
+            if holds
+        ]
+        joined = ", ".join(marks)
+        description = f"{printable(one.description)}{f' ({joined})' if marks else ''}"
+        table.add_row(name, _size(one), description)
+    out.print(table, soft_wrap=not out.is_terminal)
+    out.print(f"Your own sets go into {printable(str(own))}", style="dim", soft_wrap=True)
+
+
+def _size(one: PromptSet) -> str:
+    count = f"{len(one.templates)} template{'' if len(one.templates) == 1 else 's'}"
+    return f"{count}, prompts for {len(one.label_prompts)} labels" if one.label_prompts else count
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A prompt set.", show_default=False)],
+    labels: options.Labels = None,
+    labels_file: options.LabelsFile = None,
+) -> None:
+    """Show a prompt set; with labels, the texts it makes of them."""
+    from zsclip import prompts
+    from zsclip.cli.inputs import read_labels
+    from zsclip.writers import printable
+
+    one = prompts.PromptSet.load(name)
+    out = console()
+    if labels is not None or labels_file is not None:
+        for label in read_labels(labels, labels_file).labels:
+            out.print(printable(label.name), style="bold", soft_wrap=True)
+            texts = dict.fromkeys(text for member in label.members for text in one.expand(member))
+            for text in texts:
+                out.print(f"  {printable(text)}", soft_wrap=True)
+        return
+    out.print(printable(one.name), style="bold", soft_wrap=True)
+    for line in (one.description, one.source):
+        if line:
+            out.print(printable(line), style="dim", soft_wrap=True)
+    for template in one.templates:
+        out.print(f"  {printable(template)}", soft_wrap=True)
+    for name, texts_of_label in one.label_prompts.items():
+        out.print(f"{printable(name)}:", soft_wrap=True)
+        for text in texts_of_label:
+            out.print(f"  {printable(text)}", soft_wrap=True)
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Prompt set files.", show_default=False)],
+) -> None:
+    """Check prompt set files; exit code 1 if one has a fault."""
+    from zsclip import prompts
+    from zsclip.cli.messages import fail
+    from zsclip.errors import PromptSetError
+    from zsclip.writers import printable
+
+    faults = 0
+    for file in files:
+        try:
+            one = prompts.read_file(file)
+        except PromptSetError as error:
+            faults += 1
+            fail(str(error))
+            continue
+        console().print(f"{printable(str(file))}: good ({_size(one)})", soft_wrap=True)
+    if faults:
+        raise typer.Exit(1)

@@ -1,0 +1,259 @@
+"""Results as a table, CSV, TSV, JSON Lines or paths, one at a time as they come."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from zsclip.errors import InputError
+from zsclip.results import ImageResult, Prediction
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+
+class Writer(Protocol):
+    """Takes results one by one and writes them at once."""
+
+    def write(self, result: ImageResult) -> None:
+        """Write one result."""
+
+
+class CsvWriter:
+    """One row an image: path, the best label with probability and similarity, then the runners-up, then the error."""
+
+    delimiter = ","
+
+    def __init__(self, stream: TextIO, top_k: int) -> None:
+        self._top_k = top_k
+        self._rows = csv.writer(stream, delimiter=self.delimiter, lineterminator="\n")
+        header = ["path", "label", "probability", "similarity"]
+        for rank in range(2, top_k + 1):
+            header += [f"label_{rank}", f"probability_{rank}", f"similarity_{rank}"]
+        self._rows.writerow([*header, "error"])
+
+    def write(self, result: ImageResult) -> None:
+        """See `Writer`."""
+        row: list[str] = [result.path]
+        for prediction in result.predictions:
+            row += [prediction.label, f"{prediction.probability:.6f}", f"{prediction.similarity:.6f}"]
+        row += [""] * (1 + 3 * self._top_k - len(row))
+        self._rows.writerow([*row, result.error or ""])
+
+
+class TsvWriter(CsvWriter):
+    """As CSV, with tabs; a field with a tab or a line break in it is quoted."""
+
+    delimiter = "\t"
+
+
+class JsonlWriter:
+    """One JSON object a line: path, label, predictions, error."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, result: ImageResult) -> None:
+        """See `Writer`. Bytes of a path that are not UTF-8 come out as lone surrogate escapes (`\\udcff`)."""
+        document = {
+            "path": result.path,
+            "label": result.label,
+            "predictions": [
+                {"label": p.label, "probability": round(p.probability, 6), "similarity": round(p.similarity, 6)}
+                for p in result.predictions
+            ],
+            "error": result.error,
+        }
+        line = json.dumps(document, ensure_ascii=False)
+        if any("\ud800" <= character <= "\udfff" for character in line):
+            line = json.dumps(document)
+        self._stream.write(line + "\n")
+
+
+class PathsWriter:
+    """The paths of the images that could be read, one a line or NUL-separated."""
+
+    def __init__(self, stream: TextIO, null: bool) -> None:
+        self._stream = stream
+        self._end = "\0" if null else "\n"
+
+    def write(self, result: ImageResult) -> None:
+        """See `Writer`."""
+        if result.error is None:
+            self._stream.write(result.path + self._end)
+
+
+class TableWriter:
+    """A line an image, with as many runners-up as the width holds."""
+
+    def __init__(self, console: Console, labels: Sequence[str]) -> None:
+        from rich.cells import cell_len
+
+        self._console = console
+        width = console.width
+        longest = max(cell_len(printable(label)) for label in labels)
+        self._label_width = min(longest, max(8, width // 4))
+        self._path_width = max(12, min(48, width - self._label_width - 9 - (22 if width >= 70 else 0)))
+
+    def write(self, result: ImageResult) -> None:
+        """See `Writer`."""
+        from rich.text import Text
+
+        line = Text(fit_width(printable(result.path), self._path_width, keep_end=True), no_wrap=True)
+        line.append("  ")
+        if result.error is not None:
+            line.append(printable(result.error), style="red")
+        else:
+            best, *others = result.predictions
+            line.append(fit_width(printable(best.label), self._label_width), style="bold")
+            line.append(f" {percent(best.probability)}", style="green" if best.probability >= 0.5 else "yellow")
+            self._append_runners_up(line, others)
+        line.truncate(self._console.width, overflow="ellipsis")
+        self._console.print(line, soft_wrap=True)
+
+    def _append_runners_up(self, line: Text, others: Sequence[Prediction]) -> None:
+        from rich.cells import cell_len
+
+        lead = "   "
+        for other in others:
+            text = f"{lead}{printable(other.label)} {percent(other.probability).strip()}"
+            if line.cell_len + cell_len(text) > self._console.width:
+                return
+            line.append(text, style="dim")
+            lead = ", "
+
+
+class RankingWriter:
+    """One image: a ranked table with bars."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def write(self, result: ImageResult) -> None:
+        """See `Writer`."""
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        width = self._console.width
+        self._console.print(Text(fit_width(printable(result.path), width - 1, keep_end=True).rstrip(), style="bold"))
+        if result.error is not None:
+            self._console.print(Text(f"  {printable(result.error)}", style="red"))
+            return
+        longest = max(cell_len(printable(p.label)) for p in result.predictions)
+        label_width = min(longest, max(8, width // 3))
+        bar_width = max(4, min(60, width - label_width - 26))
+        for rank, prediction in enumerate(result.predictions, 1):
+            line = Text(f"{rank:>3}  {fit_width(printable(prediction.label), label_width)}  ", no_wrap=True)
+            line.append(bar(prediction.probability, bar_width), style="green" if rank == 1 else "cyan")
+            line.append(f" {percent(prediction.probability)}", style="bold" if rank == 1 else "")
+            line.append(f"  {prediction.similarity:7.4f}", style="dim")
+            self._console.print(line, soft_wrap=True)
+
+
+STREAM_WRITERS: dict[str, Callable[[TextIO, int, bool], Writer]] = {
+    "csv": lambda stream, top_k, null: CsvWriter(stream, top_k),
+    "tsv": lambda stream, top_k, null: TsvWriter(stream, top_k),
+    "jsonl": lambda stream, top_k, null: JsonlWriter(stream),
+    "paths": lambda stream, top_k, null: PathsWriter(stream, null),
+}
+FORMATS = ("table", *STREAM_WRITERS)
+_EXTENSIONS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+
+
+def choose_format(asked: str | None, output: Path | None, on_terminal: bool) -> str:
+    """The format asked for; else by the output's extension; else a table on a terminal and CSV elsewhere."""
+    if asked:
+        return asked
+    if output is not None:
+        return _EXTENSIONS.get(output.suffix.lower(), "csv")
+    return "table" if on_terminal else "csv"
+
+
+@contextmanager
+def open_output(output: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that appears (or is replaced) whole when the block ends well, and not at all otherwise.
+
+    Text is UTF-8; bytes of paths that are not come out as they were. Raises `InputError`.
+    """
+    if output is None:
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    target = output.resolve()
+    try:
+        mode = target.stat().st_mode if target.exists() else None
+        if mode is not None and not stat.S_ISREG(mode):  # a pipe or a device has no "whole"
+            if stat.S_ISDIR(mode):
+                raise InputError(f"--output {output}: that is a folder. Name a file in it.")
+            with open(target, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+                yield stream
+            return
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+    except FileNotFoundError:
+        raise InputError(f"--output {output}: there is no folder {target.parent}. Make it first.") from None
+    except OSError as error:
+        raise InputError(f"--output {output}: cannot be written: {error.strerror}.") from None
+    try:
+        with open(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, stat.S_IMODE(mode) if mode is not None else 0o666 & ~_umask())
+        os.replace(temporary, target)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+            raise InputError(f"--output {output}: cannot be written: {error.strerror}.") from None
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def printable(text: str) -> str:
+    """Text that is safe on a terminal: control characters and bytes that are no UTF-8 shown escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def percent(probability: float) -> str:
+    """A probability in six characters; not 0 % or 100 % unless it is."""
+    if 0 < probability < 0.0005:
+        return " <0.1%"
+    if 0.9995 <= probability < 1:
+        return ">99.9%"
+    return f"{100 * probability:5.1f}%"
+
+
+def bar(share: float, width: int) -> str:
+    """A bar of `width` cells, filled to `share` in eighths of a cell."""
+    eighths = round(share * width * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + ("▏▎▍▌▋▊▉"[rest - 1] if rest else "")).ljust(width)
+
+
+def fit_width(text: str, width: int, *, keep_end: bool = False) -> str:
+    """Padded or cut to `width` cells, with an ellipsis; `keep_end` cuts at the front (for paths)."""
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    if not keep_end:
+        return set_cell_size(text, width - 1) + "…"
+    tail = text
+    while cell_len(tail) > width - 1:
+        tail = tail[1:]
+    return set_cell_size("…" + tail, width)
