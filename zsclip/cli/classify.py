@@ -186,6 +186,9 @@ def _passed_over(walk: Walk) -> str:
 
 
 def _report_timings(timings: Timings) -> None:
-    spent = sorted(timings.seconds.items(), key=lambda item: -item[1])
-    for stage, seconds in spent:
-        say(f"{stage:<7} {seconds:7.2f} s")
+    """Seconds by stage, and which stage the others waited for."""
+    seconds = timings.seconds
+    for stage in ("load", "texts", "read", "decode", "resize", "wait", "model", "store"):
+        say(f"{stage:<7}{seconds[stage]:8.2f} s{'  (summed over the threads)' if stage == 'read' else ''}")
+    slowest = "the model" if seconds["model"] >= seconds["wait"] else "reading and decoding"
+    say(f"The slowest stage for images was {slowest}.")

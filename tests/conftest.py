@@ -1,0 +1,136 @@
+"""Fixtures. Everything runs offline, on the bundled demo model or on random weights; nothing is mocked."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    import torch
+
+    for item in items:
+        for marker, variable in (("network", "ZSCLIP_TEST_NETWORK"), ("weights", "ZSCLIP_TEST_WEIGHTS")):
+            if item.get_closest_marker(marker) and not os.environ.get(variable):
+                item.add_marker(pytest.mark.skip(reason=f"needs {marker}; set {variable}=1 to run it"))
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip("the project's shared data is not beside this checkout")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store and a configuration folder of the test's own, and no settings from outside."""
+    home = tmp_path_factory.mktemp("home")
+    for name in ("ZSCLIP_MODEL", "ZSCLIP_PRETRAINED", "ZSCLIP_DEVICE", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(home / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "xdg-cache"))
+    monkeypatch.setenv("COLUMNS", "80")
+    return home
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Cli:
+    """Runs the command line in this process (torch is imported once), through its real entry point."""
+
+    def __init__(self, capture: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self._capture = capture
+        self._monkeypatch = monkeypatch
+        self._folder = folder
+
+    def __call__(self, *arguments: str | Path, stdin: bytes = b"") -> Outcome:
+        from zsclip.cli import main
+
+        source = self._folder / "stdin"
+        source.write_bytes(stdin)
+        self._capture.readouterr()
+        self._monkeypatch.setattr(sys, "argv", ["zsclip", *map(str, arguments)])
+        logger = logging.getLogger("zsclip")
+        before = logger.handlers, logger.propagate, logger.level
+        with source.open() as file:
+            self._monkeypatch.setattr(sys, "stdin", file)
+            try:
+                main()
+                code = 0
+            except SystemExit as end:
+                code = int(end.code or 0)
+            finally:
+                logger.handlers, logger.propagate = before[0], before[1]
+                logger.setLevel(before[2])
+        out, err = self._capture.readouterr()
+        return Outcome(code, out.decode("utf-8", "surrogateescape"), err.decode("utf-8", "surrogateescape"))
+
+
+@pytest.fixture
+def cli(
+    capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Cli:
+    return Cli(capfdbinary, monkeypatch, tmp_path_factory.mktemp("cli"))
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`labels.txt` and `scenes/`, one picture for each of the 64 labels."""
+    from zsclip.demo import draw_folder
+
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    draw_folder(folder, images=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def red_star(demo_folder: Path) -> Path:
+    return demo_folder / "scenes" / "red star" / "001.png"
+
+
+def save_random_checkpoint(architecture: str, path: Path) -> Path:
+    """Random weights with `logit_scale` ln 100, as real models have it: the usual 14 would hide errors."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(7)
+    model = open_clip.create_model(architecture)
+    with torch.no_grad():
+        model.logit_scale.fill_(math.log(100))
+    if path.suffix == ".safetensors":
+        save_file(model.state_dict(), path)
+    else:
+        torch.save(model.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def vit_b32(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_checkpoint("ViT-B-32", tmp_path_factory.mktemp("weights") / "vit-b-32.pt")
+
+
+@pytest.fixture(scope="session")
+def rn50(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_checkpoint("RN50", tmp_path_factory.mktemp("weights") / "rn50.safetensors")

@@ -1,0 +1,388 @@
+"""`zsclip classify` as people and scripts use it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.cells import cell_len
+
+from zsclip.engines.torch import TorchEngine
+
+LABELS = "red star,blue star,red heart,green ring"
+
+
+@pytest.fixture(autouse=True)
+def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSCLIP_MODEL", "demo")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, demo_folder: Path) -> Path:
+    """Three pictures, one of them in a folder inside, a damaged one and a text."""
+    photos = tmp_path / "photos"
+    for label, name in (("red star", "a b.png"), ("blue star", "sub/c.png"), ("green ring", "z.png")):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(demo_folder / "scenes" / label / "001.png", photos / name)
+    (photos / "notes.txt").write_text("hello")
+    return photos
+
+
+def rows_of(text: str, delimiter: str = ",") -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+
+
+def test_a_folder_gives_a_row_per_image_in_order(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    run = cli("classify", folder, "--labels", LABELS)
+    rows = rows_of(run.out)
+    assert run.code == 0
+    assert [(os.path.relpath(row["path"], folder), row["label"]) for row in rows] == [
+        ("a b.png", "red star"),
+        (os.path.join("sub", "c.png"), "blue star"),
+        ("z.png", "green ring"),
+    ]
+    assert list(rows[0]) == [
+        *("path", "label", "probability", "similarity"),
+        *(f"{name}_{rank}" for rank in (2, 3, 4) for name in ("label", "probability", "similarity")),
+        "error",
+    ]
+    for row in rows:
+        values = [float(row[f"probability{suffix}"]) for suffix in ("", "_2", "_3", "_4")]
+        assert values == sorted(values, reverse=True)
+        assert sum(values) == pytest.approx(1, abs=1e-5)
+    assert "Passed over 1 other file (1 .txt)." in run.err
+
+
+def test_every_format_says_the_same(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    rows = rows_of(cli("classify", folder, "-l", LABELS, "-f", "csv", "-k", "2").out)
+    assert rows == rows_of(cli("classify", folder, "-l", LABELS, "-f", "tsv", "-k", "2").out, "\t")
+    lines = [
+        json.loads(line) for line in cli("classify", folder, "-l", LABELS, "-f", "jsonl", "-k", "2").out.splitlines()
+    ]
+    for row, line in zip(rows, lines, strict=True):
+        assert list(line) == ["path", "label", "predictions", "error"]
+        assert (line["path"], line["label"], line["error"]) == (row["path"], row["label"], None)
+        for rank, prediction in zip(("", "_2"), line["predictions"], strict=True):
+            assert prediction["label"] == row[f"label{rank}"]
+            assert f"{prediction['probability']:.6f}" == row[f"probability{rank}"]
+            assert f"{prediction['similarity']:.6f}" == row[f"similarity{rank}"]
+    paths = cli("classify", folder, "-l", LABELS, "-f", "paths").out
+    assert paths.splitlines() == [row["path"] for row in rows]
+    table = cli("classify", folder, "-l", LABELS, "-f", "table").out.splitlines()
+    assert len(table) == 3
+    assert all(row["label"] in line for row, line in zip(rows, table, strict=True))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_tables_fit_the_terminal(cli, folder: Path, width: int, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("COLUMNS", str(width))
+    long = "a label that is rather longer than anybody would like it to be"
+    for arguments in ((folder,), (folder / "z.png",)):
+        run = cli("classify", *arguments, "-l", f"green ring,{long},日本語のラベル", "-f", "table")
+        assert run.code == 0
+        assert "\x1b" not in run.out
+        assert max(cell_len(line) for line in run.out.splitlines()) <= width
+        assert "green ring"[:8] in run.out
+
+
+def test_a_single_image_gives_a_ranked_table_with_bars(cli, red_star: Path) -> None:  # type: ignore[no-untyped-def]
+    lines = cli("classify", red_star, "-l", LABELS, "-f", "table").out.splitlines()
+    assert lines[0].endswith("001.png")
+    assert "red star" in lines[1]
+    assert "█" in lines[1]
+    assert [line.split()[0] for line in lines[1:]] == ["1", "2", "3", "4"]
+
+
+def test_a_second_run_computes_no_text_and_prints_the_same(cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    calls: list[int] = []
+    original = TorchEngine.encode_texts
+    monkeypatch.setattr(
+        TorchEngine, "encode_texts", lambda self, texts: calls.append(len(texts)) or original(self, texts)
+    )
+    first = cli("classify", folder, "-l", LABELS)
+    assert calls == [28]
+    second = cli("classify", folder, "-l", LABELS)
+    assert calls == [28]
+    assert first.out == second.out
+    third = cli("classify", folder, "-l", f"{LABELS},pink arrow")
+    assert calls == [28, 7]
+    assert third.code == 0
+    assert cli("classify", folder, "-l", LABELS, "--no-cache").out == first.out
+    assert calls == [28, 7, 28]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_with_and_without_the_store_the_numbers_are_the_same(cli, folder: Path, precision: str) -> None:  # type: ignore[no-untyped-def]
+    arguments = ("classify", folder, "-l", LABELS, "--precision", precision)
+    outputs = {cli(*arguments, *extra).out for extra in ([], [], ["--no-cache"])}
+    assert len(outputs) == 1
+
+
+def test_what_cannot_be_read_gets_a_row_and_exit_code_3(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    (folder / "m.jpg").write_bytes((folder / "z.png").read_bytes()[:300])
+    run = cli("classify", folder, folder / "notes.txt", "-l", LABELS)
+    assert run.code == 3
+    rows = rows_of(run.out)
+    assert [os.path.basename(row["path"]) for row in rows] == ["a b.png", "m.jpg", "c.png", "z.png", "notes.txt"]
+    assert [bool(row["error"]) for row in rows] == [False, True, False, False, True]
+    assert rows[1]["label"] == rows[1]["probability"] == ""
+    assert "2 of 5 images could not be read" in run.err
+    document = json.loads(cli("classify", folder / "notes.txt", "-l", LABELS, "-f", "jsonl").out)
+    assert document == {
+        "path": str(folder / "notes.txt"),
+        "label": None,
+        "predictions": [],
+        "error": "not an image in a format that is known here",
+    }
+
+
+def test_only_one_label(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    (folder / "bad.png").write_bytes(b"")
+    run = cli("classify", folder, "-l", LABELS, "--only", "blue star", "-f", "paths", "-0")
+    assert run.out == f"{folder / 'sub' / 'c.png'}\0"
+    assert run.code == 3
+    assert cli("classify", folder, "-l", LABELS, "--only", "cat").code == 2
+
+
+def test_paths_come_from_standard_input(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    listed = [str(folder / "z.png"), str(folder / "missing.png"), str(folder / "a b.png")]
+    run = cli("classify", "-", "-l", LABELS, stdin="\n".join(listed).encode())
+    assert run.code == 3
+    assert [row["path"] for row in rows_of(run.out)] == listed
+    assert rows_of(run.out)[1]["error"] == "No such file or directory"
+    run = cli("classify", "-0", "-", "-l", LABELS, stdin="\0".join([*listed[::2], ""]).encode())
+    assert [row["label"] for row in rows_of(run.out)] == ["green ring", "red star"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not allow such names")
+def test_paths_come_back_exactly(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    names = [b"line\nbreak.png", b"\xff\xfe.png", b'quote".png', "ünïcode, comma.png".encode(), b"\x1b[31m.png"]
+    picture = (folder / "z.png").read_bytes()
+    odd = os.fsencode(folder / "odd")
+    os.mkdir(odd)
+    for name in names:
+        with open(os.path.join(odd, name), "wb") as file:
+            file.write(picture)
+    paths = sorted(os.fsdecode(os.path.join(odd, name)) for name in names)
+    run = cli("classify", folder / "odd", "-l", LABELS, "-f", "csv")
+    assert sorted(row["path"] for row in rows_of(run.out)) == paths
+    run = cli("classify", folder / "odd", "-l", LABELS, "-f", "paths", "-0")
+    assert sorted(run.out.split("\0")[:-1]) == paths
+    run = cli("classify", folder / "odd", "-l", LABELS, "-f", "jsonl")
+    assert run.out.isascii() or "\udcff" not in run.out
+    assert sorted(json.loads(line)["path"] for line in run.out.splitlines()) == paths
+    table = cli("classify", folder / "odd", "-l", LABELS, "-f", "table").out
+    assert "\x1b" not in table
+    assert len(table.splitlines()) == len(names)
+
+
+def test_an_output_file_is_replaced_whole_or_not_at_all(cli, folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    output = tmp_path / "out.jsonl"
+    output.write_text("old")
+    run = cli("classify", folder, "-l", LABELS, "-o", output)
+    assert (run.code, run.out) == (0, "")
+    assert len(output.read_text().splitlines()) == 3
+    before = output.read_bytes()
+    failed = cli("classify", folder, "-l", LABELS, "-o", output, "--device", "toaster")
+    assert failed.code == 1
+    assert output.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "photos"]
+    missing = cli("classify", folder, "-l", LABELS, "-o", tmp_path / "no" / "out.csv")
+    assert missing.code == 1
+    assert "there is no folder" in missing.err
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("a.csv", "path,label"), ("a.tsv", "path\tlabel"), ("a.jsonl", '{"path"'), ("a.x", "path,label")],
+)
+def test_the_format_follows_the_outputs_extension(cli, red_star: Path, tmp_path: Path, name: str, first: str) -> None:  # type: ignore[no-untyped-def]
+    cli("classify", red_star, "-l", LABELS, "-o", tmp_path / name)
+    assert (tmp_path / name).read_text().startswith(first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["{folder}"], 1, "No labels"),
+        (["{folder}", "-l", "cat"], 1, "softmax over one label is always 1.*--labels 'cat,something else'"),
+        (["{folder}", "-l", "a,,b"], 1, "Label 2 is empty"),
+        (["{folder}", "-l", "a,b", "-L", "{folder}/none.txt"], 1, "none.txt: label file: No such file"),
+        (["{folder}", "-l", "a,b", "-p", "nonsense"], 1, "no prompt set 'nonsense'"),
+        (["{folder}", "-l", "a,b", "--template", "a photo"], 1, "has no <label>"),
+        (["{folder}/nowhere", "-l", "a,b"], 1, "nowhere: there is no such file or folder"),
+        (["{folder}/empty", "-l", "a,b"], 1, "No images found"),
+        (["{folder}/texts", "-l", "a,b"], 1, r"No images found; passed over 1 other file \(1 .txt\)"),
+        (["{folder}", "-l", "a,b", "-k", "0"], 2, "not a number from 1"),
+        (["{folder}", "-l", "a,b", "--temperature", "0"], 2, "must be above 0"),
+        (["{folder}", "-l", "a,b", "-f", "xml"], 2, "xml"),
+        (["{folder}", "-l", "a,b", "--engine", "abacus"], 2, "abacus"),
+        (["{folder}", "-l", "a,b", "--nonsense"], 2, "nonsense"),
+        ([], 2, "PATHS"),
+    ],
+)
+def test_wrong_input_says_what_was_wrong(cli, folder: Path, arguments: list[str], code: int, message: str) -> None:  # type: ignore[no-untyped-def]
+    import re
+
+    (folder / "empty").mkdir()
+    (folder / "texts").mkdir()
+    (folder / "texts" / "a.txt").touch()
+    run = cli("classify", *[argument.format(folder=folder) for argument in arguments])
+    assert run.code == code
+    assert run.out == ""
+    assert re.search(message, run.err, re.DOTALL)
+    assert "Traceback" not in run.err
+
+
+def test_labels_of_both_options_are_joined(cli, red_star: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "labels.yaml"
+    file.write_text("heart or ring: [red heart, green ring]\n")
+    run = cli("classify", red_star, "-l", "red star,blue star", "-L", file, "-f", "jsonl")
+    said = json.loads(run.out)
+    assert said["label"] == "red star"
+    assert {p["label"] for p in said["predictions"]} == {"red star", "blue star", "heart or ring"}
+
+
+def test_templates_stand_alone_or_beside_prompt_sets(cli, red_star: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    texts: list[str] = []
+    original = TorchEngine.encode_texts
+    monkeypatch.setattr(TorchEngine, "encode_texts", lambda self, new: texts.extend(new) or original(self, new))
+    cli("classify", red_star, "-l", "x,y", "--template", "one {}", "--template", "two <label>", "--no-cache")
+    assert texts == ["one x", "two x", "one y", "two y"]
+    texts.clear()
+    cli("classify", red_star, "-l", "x,y", "--template", "one <label>", "-p", "plain", "--no-cache")
+    assert texts == ["x", "a x.", "one x", "y", "a y.", "one y"]
+
+
+def test_temperature_softens(cli, red_star: Path) -> None:  # type: ignore[no-untyped-def]
+    def best(*extra: str) -> float:
+        run = cli("classify", red_star, "-l", "red star,red cross", "-f", "csv", *extra)
+        return float(rows_of(run.out)[0]["probability"])
+
+    assert best() > best("--temperature", "10") > best("--temperature", "1000") > 0.5
+
+
+def test_timings_say_where_the_time_went(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    run = cli("classify", folder, "-l", LABELS, "--timings")
+    assert all(stage in run.err for stage in ("read", "decode", "resize", "wait", "model", "store"))
+    assert "slowest" in run.err
+
+
+def test_quiet_keeps_warnings_only(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    assert cli("classify", folder, "-l", LABELS, "-q").err == ""
+    (folder / "bad.png").touch()
+    assert "could not be read" in cli("classify", folder, "-l", LABELS, "-q").err
+
+
+def test_an_unusable_store_is_a_warning(cli, folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "file").touch()
+    run = cli("classify", folder, "-l", LABELS, "--cache-dir", tmp_path / "file" / "x")
+    assert run.code == 0
+    assert "going on without it" in run.err
+    assert len(rows_of(run.out)) == 3
+
+
+def process(*arguments: str | Path, **options: object) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "zsclip", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def many(folder: Path, count: int) -> Path:
+    Image.new("RGB", (64, 64), "red").save(folder / "first.png")
+    for n in range(count):
+        os.link(folder / "first.png", folder / f"{n:05}.png")
+    return folder
+
+
+def test_head_ends_a_run_quietly(folder: Path) -> None:
+    run = process("classify", many(folder, 3000), "-l", LABELS, "-f", "jsonl")
+    assert run.stdout is not None
+    assert run.stdout.readline()
+    run.stdout.close()
+    assert run.wait(timeout=60) == 0
+    assert run.stderr is not None
+    assert run.stderr.read() == b""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_leaves_no_half_output(folder: Path, tmp_path: Path, number: int, code: int) -> None:
+    output = tmp_path / "out.csv"
+    run = process("classify", many(folder, 6000), "-l", LABELS, "-o", output)
+    while not list(tmp_path.glob(".out.csv.*")):  # written to while it runs
+        time.sleep(0.05)
+        assert run.poll() is None
+    time.sleep(0.5)
+    run.send_signal(number)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == code
+    assert b"Traceback" not in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
+
+
+def test_the_real_photos(cli, shared: Path, vit_b32: Path) -> None:  # type: ignore[no-untyped-def]
+    """Every format decodes; the text file is passed over in a folder, and gets an error row when it is named."""
+    model = ("--model", "ViT-B-32", "--pretrained", vit_b32, "-l", "cat,dog,bird,boat", "-f", "csv")
+    run = cli("classify", shared / "photos", *model)
+    rows = rows_of(run.out)
+    assert (run.code, len(rows)) == (0, 22)
+    assert not any(row["error"] for row in rows)
+    # the licence beside the photos has no extension
+    assert "Passed over 2 other files" in run.err
+    run = cli("classify", shared / "photos" / "not-an-image.txt", shared / "photos" / "cat.jpg", *model)
+    assert run.code == 3
+    assert [bool(row["error"]) for row in rows_of(run.out)] == [True, False]
+
+
+def test_the_orientations_agree(cli, shared: Path, vit_b32: Path) -> None:  # type: ignore[no-untyped-def]
+    model = ("--model", "ViT-B-32", "--pretrained", vit_b32, "-l", "cat,dog,bird,boat", "-f", "csv")
+    rows = rows_of(cli("classify", shared / "exif_orientation", *model).out)
+    assert len(rows) == 18
+    for kind in ("Landscape", "Portrait"):
+        of_kind = [row for row in rows if kind in row["path"]]
+        assert len({row["label"] for row in of_kind}) == 1
+        values = [float(row["probability"]) for row in of_kind]
+        assert max(values) - min(values) < 0.05
+
+
+def test_models_show(cli, vit_b32: Path) -> None:  # type: ignore[no-untyped-def]
+    shown = cli("models", "show", "--model", "ViT-B-32", "--pretrained", vit_b32)
+    assert shown.code == 0
+    for line in (
+        "logit scale    100.0000",
+        "image size     224 x 224 pixels",
+        "resize         shortest, bicubic",
+        "activation     GELU",
+        "context length 77 tokens, CLIP tokenizer",
+        "parameters     151,277,313",
+    ):
+        assert line in shown.out
+    assert "ViT-B-32-quickgelu" in shown.err
+    assert "knows coloured shapes and nothing else" in cli("models", "show").out
+
+
+def test_version_and_help(cli) -> None:  # type: ignore[no-untyped-def]
+    assert cli("--version").out.startswith("zsclip 0.")
+    text = cli("classify", "--help").out
+    for option in (
+        "--labels",
+        "--prompts",
+        "--template",
+        "--model",
+        "--exact",
+        "--format",
+        "--only",
+        "--rehash",
+        "--timings",
+    ):
+        assert option in text

@@ -1,0 +1,211 @@
+"""The torch engine against open_clip itself: same weights, same numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from zsclip import Classifier, ModelError
+from zsclip.demo.scenes import PAIRS, draw, random_scene
+from zsclip.engines import Compute
+from zsclip.engines.torch import TorchEngine, _padding_is_inert
+from zsclip.models import fetch, resolve
+
+LABELS = ["cat", "a very long label of more than only a few words", "AC/DC", "école", "dog's bed"]
+TEMPLATES = ["a photo of a <label>.", "<label>", "a low resolution picture of the large <label> on a table."]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Scenes of odd sizes with noise on them, as PNG and JPEG; one is over two megapixels."""
+    folder, rng, noise = tmp_path_factory.mktemp("pictures"), random.Random(3), np.random.default_rng(3)
+    paths = []
+    for n, size in enumerate([(301, 233), (224, 224), (180, 421), (1700, 1300), (65, 64)]):
+        scene = np.asarray(draw(random_scene(rng, PAIRS[n * 9]), rng, size)).astype(int)
+        image = Image.fromarray(np.clip(scene + noise.integers(-40, 40, scene.shape), 0, 255).astype(np.uint8))
+        paths.append(folder / f"{n}.{'jpg' if n % 2 else 'png'}")
+        image.save(paths[-1])
+    return paths
+
+
+@pytest.fixture(scope="module", params=["ViT-B-32", "RN50", "demo"])
+def model(request: pytest.FixtureRequest) -> tuple[list[str], object, object, object]:
+    """The command line's options for a model, and open_clip's model, transform and tokenizer of the same."""
+    if request.param == "demo":
+        name = f"local-dir:{Path(resolve('demo').checkpoint).parent}"  # type: ignore[arg-type]
+        options = ["--model", "demo"]
+        model, _, transform = open_clip.create_model_and_transforms(name)
+    else:
+        name = request.param
+        checkpoint = request.getfixturevalue("vit_b32" if name == "ViT-B-32" else "rn50")
+        options = ["--model", name, "--pretrained", str(checkpoint)]
+        model, _, transform = open_clip.create_model_and_transforms(name, pretrained=str(checkpoint))
+    return options, model.eval(), transform, open_clip.get_tokenizer(name)
+
+
+def test_class_vectors_and_probabilities_are_open_clips(model, pictures: list[Path], cli) -> None:  # type: ignore[no-untyped-def]
+    options, theirs, transform, tokenizer = model
+    templates = [template.replace("<label>", "{}") for template in TEMPLATES]
+    expected = open_clip.build_zero_shot_classifier(theirs, tokenizer, LABELS, templates).T
+    named = dict(zip(options[::2], options[1::2], strict=True))
+    with Classifier.load(named["--model"], named.get("--pretrained"), exact=True) as classifier:
+        from zsclip import PromptSet
+
+        ours = classifier.class_vectors(LABELS, PromptSet.of(TEMPLATES))
+        assert ours.facts.logit_scale == pytest.approx(theirs.logit_scale.exp().item(), rel=1e-6)
+    assert np.abs(ours.vectors - expected.numpy()).max() < 1e-5
+
+    with torch.no_grad():
+        images = torch.stack([transform(Image.open(path)) for path in pictures])
+        features = theirs.encode_image(images, normalize=True)
+        logits = theirs.logit_scale.exp() * features @ expected.T
+    probabilities = logits.softmax(-1).numpy()
+    arguments = [f"--template={template}" for template in TEMPLATES]
+    run = cli(
+        "classify", *pictures, *options, "--labels", ",".join(LABELS), *arguments, "--exact", "-k", "all", "-f", "csv"
+    )
+    assert run.code == 0
+    rows = list(csv.DictReader(io.StringIO(run.out)))
+    assert [row["path"] for row in rows] == [str(path) for path in pictures]
+    for row, expected_row in zip(rows, probabilities, strict=True):
+        said = {row[f"label{rank}"]: float(row[f"probability{rank}"]) for rank in ["", "_2", "_3", "_4", "_5"]}
+        for label, probability in zip(LABELS, expected_row, strict=True):
+            assert said[label] == pytest.approx(probability, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["ViT-B-32", "MobileCLIP-B", "convnext_base", "EVA02-B-16"])
+def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
+    torch.manual_seed(0)
+    model = open_clip.create_model(name, pretrained_text=False).eval()
+    assert _padding_is_inert(getattr(model, "text", model))
+    engine = TorchEngine.__new__(TorchEngine)
+    engine._model, engine._text_tower, engine._shortens = model, getattr(model, "text", model), True
+    tokens = open_clip.SimpleTokenizer()(["a cat", "a photo of a dog on a mat."])
+    with torch.inference_mode():
+        short = engine._encode_tokens(tokens[:, :12])
+        full = model.encode_text(tokens)
+    torch.testing.assert_close(
+        torch.nn.functional.normalize(short, dim=-1), torch.nn.functional.normalize(full, dim=-1), atol=1e-6, rtol=0
+    )
+
+
+@pytest.mark.parametrize("name", ["coca_ViT-B-32", "ViT-B-16-SigLIP", "MobileCLIP-S1"])
+def test_towers_that_see_their_padding_are_told_from_the_others(name: str) -> None:
+    model = open_clip.create_model(name, pretrained_text=False)
+    assert not _padding_is_inert(getattr(model, "text", model))
+
+
+@pytest.mark.parametrize(("pretrained", "quick"), [("openai", True), ("laion2b_s34b_b79k", False)])
+def test_the_built_model_has_the_activation_of_its_tag(pretrained: str, quick: bool, vit_b32: Path) -> None:
+    from zsclip.engines.torch import _build
+
+    blocks = _build(resolve("ViT-B-32", pretrained), vit_b32, "fp32").transformer.resblocks
+    assert ("QuickGELU" in type(blocks[0].mlp.gelu).__name__) is quick
+
+
+def test_a_text_that_is_too_long_is_warned_of_in_every_run(caplog: pytest.LogCaptureFixture) -> None:
+    label = "word " * 40 + "unseen ending"
+    for _ in range(2):  # the second run takes the vector from the store
+        caplog.clear()
+        with Classifier.load("demo") as classifier:
+            classifier.class_vectors(["cat", label], "plain")
+        assert "demo reads 32 tokens of a text" in caplog.text
+        assert "unseen ending" in caplog.text
+
+
+def test_half_precision_is_close_and_marked_as_fast(red_star: Path) -> None:
+    labels = ["red star", "blue star", "red heart"]
+    results = {}
+    for precision in ("fp32", "bf16"):
+        with Classifier.load("demo", precision=precision) as classifier:
+            image = next(iter(classifier.embedder.images([red_star])))
+            assert image.embedding is not None
+            assert image.embedding.exact is (precision == "fp32")
+            results[precision] = image.embedding.vector
+            assert next(classifier.classify([red_star], labels)).label == "red star"
+    assert results["fp32"] @ results["bf16"] > 0.995
+
+
+def test_an_exact_run_does_not_take_fast_text_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    original = TorchEngine.encode_texts
+    monkeypatch.setattr(
+        TorchEngine, "encode_texts", lambda self, texts: calls.append(len(texts)) or original(self, texts)
+    )
+    for options in ({"precision": "bf16"}, {}, {"exact": True}, {"precision": "bf16"}):
+        with Classifier.load("demo", **options) as classifier:  # type: ignore[arg-type]
+            classifier.class_vectors(["cat", "dog"], "plain")
+    assert calls == [4, 4]  # the second run is content with fast vectors, the third is not, the fourth takes exact ones
+
+
+def test_exact_and_half_precision_contradict_each_other() -> None:
+    with pytest.raises(ModelError, match="--exact computes in fp32"):
+        Classifier.load("demo", exact=True, precision="bf16")
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("toaster", "There is no device 'toaster'"), ("cuda:77", "no such CUDA device"), ("meta", "zsclip runs on")],
+)
+def test_a_device_that_is_not_there_says_so(device: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        _ = Classifier.load("demo", device=device).embedder.engine
+
+
+def bad_weights(kind: str, folder: Path) -> Path:
+    path = folder / "weights.pt"
+    if kind == "truncated":
+        torch.save({"a": torch.zeros(1000)}, path)
+        path.write_bytes(path.read_bytes()[:700])
+    elif kind == "text":
+        path.write_text("no weights at all")
+    elif kind == "empty":
+        path.touch()
+    elif kind == "another model":
+        torch.save({"visual.conv1.weight": torch.zeros(3, 3)}, path)
+    elif kind == "code":
+        import os
+
+        class Evil:
+            def __reduce__(self) -> tuple[object, tuple[str]]:
+                return os.system, (f"touch {folder / 'it-ran'}",)
+
+        torch.save({"state_dict": Evil()}, path)
+    elif kind == "truncated safetensors":
+        path = folder / "weights.safetensors"
+        path.write_bytes((Path(resolve("demo").checkpoint).read_bytes())[:5000])  # type: ignore[arg-type]
+    return path
+
+
+@pytest.mark.parametrize("kind", ["truncated", "text", "empty", "another model", "code", "truncated safetensors"])
+def test_weights_that_cannot_be_used_say_so_and_run_nothing(kind: str, tmp_path: Path) -> None:
+    path = bad_weights(kind, tmp_path)
+    with pytest.raises(ModelError, match=r"ViT-B-32 .*(can be read safely|do not fit this architecture)"):
+        _ = Classifier.load("ViT-B-32", str(path)).embedder.engine
+    assert not (tmp_path / "it-ran").exists()
+
+
+def test_batches_are_bounded_by_tokens_and_keep_the_order() -> None:
+    texts = [f"{'very ' * (n % 20)}red star {n}" for n in range(1500)]
+    spec = resolve("demo")
+    engine = TorchEngine(spec, fetch(spec), Compute())
+    together = engine.encode_texts(texts)
+    for n in (0, 19, 777, 1499):
+        np.testing.assert_allclose(together[n].vector, engine.encode_texts([texts[n]])[0].vector, atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_cuda_gives_what_the_cpu_gives(red_star: Path) -> None:
+    vectors = [
+        next(iter(Classifier.load("demo", device=device, precision="fp32").embedder.images([red_star]))).embedding
+        for device in ("cpu", "cuda")
+    ]
+    np.testing.assert_allclose(vectors[0].vector, vectors[1].vector, atol=1e-4)  # type: ignore[union-attr]

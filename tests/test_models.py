@@ -1,0 +1,160 @@
+"""Which model a name stands for: tags, files, folders; and messages where it stands for none."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from zsclip import ModelError, models, open_clip_data
+from zsclip.models import resolve
+
+
+def test_the_default_is_the_documented_one() -> None:
+    spec = resolve()
+    assert (spec.name, spec.pretrained) == ("ViT-B-32-256", "datacomp_s34b_b86k")
+    assert spec.preprocessing.size == (256, 256)
+
+
+@pytest.mark.parametrize("architecture", sorted(models.DEFAULT_TAGS))
+def test_every_default_tag_is_a_tag_of_open_clips(architecture: str) -> None:
+    spec = resolve(architecture)
+    assert spec.pretrained in open_clip_data.pretrained_tags(architecture)
+
+
+def test_a_tag_brings_its_activation_and_zsclip_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert resolve("ViT-B-32", "openai").quick_gelu
+    assert "QuickGELU" in caplog.text
+    assert not resolve("ViT-B-32", "laion2b_s34b_b79k").quick_gelu
+
+
+def test_every_tag_that_was_trained_with_quickgelu_runs_with_it() -> None:
+    """27 pairs stand under plain architecture names."""
+    pairs = [
+        (architecture, tag)
+        for architecture in open_clip_data.architectures()
+        if not open_clip_data.model_config(architecture).get("quick_gelu")  # type: ignore[union-attr]
+        for tag, details in open_clip_data.pretrained_tags(architecture).items()
+        if details.get("quick_gelu")
+    ]
+    assert len(pairs) == 27
+    for architecture, tag in pairs:
+        if not open_clip_data.model_config(architecture)["text_cfg"].get("hf_tokenizer_name"):  # type: ignore[index]
+            assert resolve(architecture, tag).quick_gelu, (architecture, tag)
+
+
+def test_the_same_weights_have_one_identity_under_both_names() -> None:
+    plain, explicit = resolve("ViT-B-32", "openai"), resolve("ViT-B-32-quickgelu", "openai")
+    assert plain.identity(str(plain.tag_key)) == explicit.identity(str(explicit.tag_key))
+    other = resolve("ViT-B-32", "laion400m_e32")
+    assert other.identity(str(other.tag_key)) != plain.identity(str(plain.tag_key))
+
+
+def test_a_tag_may_be_spelt_with_dashes() -> None:
+    assert resolve("ViT-B-32", "laion2b-s34b-b79k").pretrained == "laion2b_s34b_b79k"
+
+
+def test_preprocessing_comes_from_the_tag(tmp_path: Path) -> None:
+    assert resolve("MobileCLIP-S1").preprocessing.mean == (0.0, 0.0, 0.0)
+    assert resolve("ViT-H-14", "dfn5b").preprocessing.interpolation == "bicubic"
+    checkpoint = tmp_path / "fine-tuned.pt"
+    checkpoint.touch()
+    assert resolve("MobileCLIP-S1", str(checkpoint)).preprocessing.mean == (0.0, 0.0, 0.0)
+
+
+def test_a_checkpoint_under_an_ambiguous_name_warns_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoint = tmp_path / "weights.pt"
+    checkpoint.touch()
+    resolve("ViT-B-32", str(checkpoint))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "--model ViT-B-32-quickgelu" in caplog.text
+    caplog.clear()
+    resolve("ViT-B-32-quickgelu", str(checkpoint))
+    resolve("ViT-B-32-256", str(checkpoint))  # has no such twin
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "message"),
+    [
+        ("ViT-B32", None, r"no architecture 'ViT-B32'. Did you mean ViT-B-32"),
+        ("weights.pt", None, r"For a checkpoint file give the architecture too"),
+        ("ViT-B-32", "no-such-tag", r"neither a file nor a tag of ViT-B-32. Its tags are: openai"),
+        ("ViT-B-32-plus-256", None, r"needs --pretrained.*no published weights"),
+        ("convnext_base_w", None, r"needs --pretrained.*Its tags are: laion2b_s13b_b82k"),
+        ("ViT-B-16-SigLIP", "webli", r"has the tokenizer timm/ViT-B-16-SigLIP, which this version does not run"),
+        ("coca_ViT-B-32", None, r"which this version does not run"),
+        ("demo", "openai", r"--model demo brings its own weights"),
+        ("local-dir:/no/such", None, r"there is no folder /no/such"),
+    ],
+)
+def test_what_cannot_be_resolved_says_why(model: str, pretrained: str | None, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        resolve(model, pretrained)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "no weights in"),
+        ({"open_clip_model.safetensors": ""}, "there is no .*open_clip_config.json"),
+        ({"open_clip_model.safetensors": "", "open_clip_config.json": "{"}, "not a configuration of open_clip"),
+        ({"model.safetensors": "", "open_clip_config.json": "{}"}, "KeyError: 'model_cfg'"),
+        ({"a.bin": "", "open_clip_config.json": '{"model_cfg": {"embed_dim": 8}}'}, "`model_cfg` has no `vision_cfg`"),
+    ],
+)
+def test_a_folder_that_is_no_model_says_why(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ModelError, match=message):
+        resolve(f"local-dir:{tmp_path}")
+
+
+def test_a_folders_own_preprocessing_is_read(tmp_path: Path) -> None:
+    folder = Path(models.__file__).parent / "demo" / "model"
+    document = json.loads((folder / "open_clip_config.json").read_text())
+    document["preprocess_cfg"] = {
+        "mean": 0.25,
+        "std": [0.1, 0.2, 0.3],
+        "resize_mode": "squash",
+        "interpolation": "bilinear",
+    }
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(document))
+    (tmp_path / "open_clip_model.safetensors").touch()
+    wanted = resolve(f"local-dir:{tmp_path}").preprocessing
+    assert (wanted.mean, wanted.std) == ((0.25, 0.25, 0.25), (0.1, 0.2, 0.3))
+    assert (wanted.resize_mode, wanted.interpolation, wanted.size) == ("squash", "bilinear", (64, 64))
+
+
+def test_without_a_network_a_download_fails_soon_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    started = time.monotonic()
+    with pytest.raises(ModelError, match=r"ViT-B-16 \(openai\): its weights are not on this machine.*--model demo"):
+        models.fetch(resolve("ViT-B-16", "openai"))
+    with pytest.raises(ModelError, match=r"cannot be reached"):
+        resolve("hf-hub:nobody/nothing")
+    assert time.monotonic() - started < 10
+
+
+def test_told_to_stay_offline_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match=r"HF_HUB_OFFLINE is set.*--pretrained FILE"):
+        models.fetch(resolve("ViT-B-16", "openai"))
+
+
+@pytest.mark.network
+def test_weights_are_downloaded() -> None:
+    assert models.fetch(resolve("hf-hub:timm/vit_base_patch32_clip_224.openai")).is_file()
