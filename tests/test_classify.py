@@ -95,6 +95,13 @@ def test_tables_fit_the_terminal(cli, folder: Path, width: int, monkeypatch: pyt
         assert "green ring"[:8] in run.out
 
 
+def test_forced_colours_do_not_make_a_pipe_a_terminal(cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    plain = cli("classify", folder, "-l", LABELS)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    forced = cli("classify", folder, "-l", LABELS)
+    assert (forced.out, forced.err) == (plain.out, plain.err)
+
+
 def test_a_single_image_gives_a_ranked_table_with_bars(cli, red_star: Path) -> None:  # type: ignore[no-untyped-def]
     lines = cli("classify", red_star, "-l", LABELS, "-f", "table").out.splitlines()
     assert lines[0].endswith("001.png")

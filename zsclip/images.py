@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 import struct
@@ -20,8 +19,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.Image import Resampling
 
 from zsclip.errors import ImageError, InputError
-
-logger = logging.getLogger("zsclip")
 
 ResizeMode = Literal["shortest", "longest", "squash"]
 Interpolation = Literal["bicubic", "bilinear"]
@@ -54,15 +51,18 @@ class Walk:
     """Paths of images, found lazily: folders (recursive, sorted) and files as given.
 
     A file inside a folder counts if its extension is an image's; a file that was named always counts, even if it is not
-    there (its row will say so). Iterating it again walks again. `passed_over` counts the other files by extension.
+    there (its row will say so). Iterating it again walks again. `passed_over` counts the other
+    files by extension, `unreadable` says which folders could not be looked into, and why.
     """
 
     paths: Iterable[str]
     recursive: bool = True
     passed_over: Counter[str] = field(default_factory=Counter)
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[str]:
         self.passed_over.clear()
+        self.unreadable.clear()
         extensions = EXTENSIONS | HEIF if heif_supported() else EXTENSIONS
         for path in self.paths:
             if _is_folder(path):
@@ -75,7 +75,7 @@ class Walk:
             with os.scandir(folder) as entries:
                 found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
-            logger.warning("The folder %s cannot be read: %s.", folder, error.strerror)
+            self.unreadable[folder] = error.strerror or str(error)
             return
         for entry in found:
             if entry.is_dir(follow_symlinks=False):

@@ -102,7 +102,8 @@ class TableWriter:
         width = console.width
         longest = max(cell_len(printable(label)) for label in labels)
         self._label_width = min(longest, max(8, width // 4))
-        self._path_width = max(12, min(48, width - self._label_width - 9 - (22 if width >= 70 else 0)))
+        decision, runner_up = self._label_width + 9, self._label_width + 9
+        self._path_width = max(12, min(48, width - decision - runner_up))
 
     def write(self, result: ImageResult) -> None:
         """See `Writer`."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
@@ -87,17 +88,20 @@ def classify(
         model, pretrained, device=device, engine=engine, precision=precision, exact=exact, batch_size=batch_size,
         workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash,
     ) as classifier:  # fmt: skip
-        results = classifier.classify(found, label_set, prompt_sets, top_k=kept, temperature=temperature)
+
+        def results() -> Generator[ImageResult, None, None]:
+            return classifier.classify(found, label_set, prompt_sets, top_k=kept, temperature=temperature)
+
+        def count() -> int | None:
+            return None if path_list.from_stdin else sum(1 for _ in images.Walk(path_list, recursive=not no_recursive))
+
         columns = len(label_set) if kept is None else min(kept, len(label_set))
-        total = None if path_list.from_stdin else sum(1 for _ in images.Walk(path_list, recursive=not no_recursive))
-        how = _Printing(
-            format, output, only, null, quiet, label_set.names, columns, single=path_list.is_one_file, total=total
-        )
-        unreadable = _print(results, how)
-        _report_passed_over(walk)
+        how = _Printing(format, output, only, null, quiet, label_set.names, columns, single=path_list.is_one_file)
+        unreadable = _print(results, count, how)
+        _report_walk(walk)
         if timings:
             _report_timings(classifier.embedder.timings)
-    if unreadable:
+    if unreadable or walk.unreadable:
         raise typer.Exit(3)
 
 
@@ -113,10 +117,11 @@ class _Printing:
     labels: Sequence[str]
     columns: int
     single: bool
-    total: int | None
 
 
-def _print(results: Generator[ImageResult, None, None], how: _Printing) -> int:
+def _print(
+    start: Callable[[], Generator[ImageResult, None, None]], count: Callable[[], int | None], how: _Printing
+) -> int:
     """Print results as they come; the number of images that could not be read."""
     from zsclip.cli.progress import progress
     from zsclip.writers import choose_format, open_output
@@ -125,11 +130,11 @@ def _print(results: Generator[ImageResult, None, None], how: _Printing) -> int:
     done = unreadable = 0
     started = time.perf_counter()
     with (
-        closing(results),
         open_output(how.output) as stream,
-        progress(out, err, how.total, hidden=how.quiet) as advance,
+        progress(out, err, count, hidden=how.quiet) as advance,
+        closing(start()) as results,
     ):
-        name = choose_format(how.format, how.output, out.is_terminal)
+        name = choose_format(how.format, how.output, sys.stdout.isatty())
         writer = _writer(name, stream, out if how.output is None else console(stream), how)
         for result in results:
             done += 1
@@ -159,14 +164,15 @@ def _at_least_one(walk: Walk) -> Iterator[str]:
     paths = iter(walk)
     first = next(paths, None)
     if first is None:
-        others = _passed_over(walk)
-        raise InputError(
-            f"No images found{f'; {others}' if others else ''}. Name a folder with images in it, or image files."
-        )
+        reasons = [_passed_over(walk), *(f"{folder}: {reason}" for folder, reason in walk.unreadable.items())]
+        said = "; ".join(["No images found", *filter(None, reasons)])
+        raise InputError(f"{said}. Name a folder with images in it, or image files.")
     return chain([first], paths)
 
 
-def _report_passed_over(walk: Walk) -> None:
+def _report_walk(walk: Walk) -> None:
+    for folder, reason in walk.unreadable.items():
+        logger.warning("The folder %s could not be read: %s.", folder, reason)
     if others := _passed_over(walk):
         logger.info("%s%s.", others[0].upper(), others[1:])
 

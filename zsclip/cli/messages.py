@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
+import textwrap
 import warnings
 from typing import TYPE_CHECKING, TextIO
 
@@ -52,5 +54,8 @@ def say(message: str) -> None:
 
 
 def _say(level: int, message: str) -> None:
-    text = "".join(part if part == "\n" else printable(part) for part in message)
-    print(f"zsclip: {_LEVELS.get(level, '')}{text}", file=sys.stderr, flush=True)
+    text = f"zsclip: {_LEVELS.get(level, '')}{printable(message)}"
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    print(text, file=sys.stderr, flush=True)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task
 from rich.text import Text
 
 
@@ -27,24 +21,28 @@ class Advance(Protocol):
         """Advance by one."""
 
 
-class _Rate(ProgressColumn):
+class _Pace(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f} images/s" if task.speed else "loading the model")
+        if not task.speed:
+            return Text("loading the model" if not task.completed else "")
+        left = "" if task.time_remaining is None else f", {timedelta(seconds=math.ceil(task.time_remaining))} left"
+        return Text(f"{task.speed:.1f} images/s{left}")
 
 
 @contextmanager
-def progress(out: Console, err: Console, total: int | None, *, hidden: bool) -> Iterator[Advance]:
-    """Show progress while the block runs, unless `hidden` or stderr is no terminal.
+def progress(out: Console, err: Console, count: Callable[[], int | None], *, hidden: bool) -> Iterator[Advance]:
+    """Show progress while the block runs, unless `hidden` or stderr is no terminal. `count` gives the total, if known.
 
     Where rows are printed on a terminal too, the bar lives on their console, so that they do not garble each other.
     """
-    if hidden or not err.is_terminal:
+    # Not the consoles' `is_terminal`, which FORCE_COLOR makes true.
+    if hidden or not sys.stderr.isatty():
         yield lambda: None
         return
     bar = Progress(
-        SpinnerColumn(), BarColumn(bar_width=20), MofNCompleteColumn(), _Rate(), TextColumn("left"), TimeRemainingColumn(),
-        console=out if out.is_terminal else err, transient=True, redirect_stdout=False,
+        SpinnerColumn(), BarColumn(bar_width=20), MofNCompleteColumn(), _Pace(),
+        console=out if sys.stdout.isatty() else err, transient=True, redirect_stdout=False,
     )  # fmt: skip
-    task = bar.add_task("", total=total)
+    task = bar.add_task("", total=count())
     with bar:
         yield lambda: bar.advance(task)
