@@ -1,6 +1,6 @@
 """Draw docs/classify.svg: what two real commands print on a terminal of 80 columns.
 
-    python scripts/readme_picture.py [--out docs/classify.svg]
+python scripts/readme_picture.py [--out docs/classify.svg]
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ Names are resolved at first use, so that importing the package imports neither N
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,6 +47,8 @@ def __getattr__(name: str) -> object:
         if name in names:
             return getattr(import_module(home), name)
     if name == "__version__":
+        from importlib.metadata import version
+
         return version("zsclip")
     raise AttributeError(f"module 'zsclip' has no attribute {name!r}")
 

@@ -9,8 +9,6 @@ import textwrap
 import warnings
 from typing import TYPE_CHECKING, TextIO
 
-from zsclip.writers import printable
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -54,6 +52,8 @@ def say(message: str) -> None:
 
 
 def _say(level: int, message: str) -> None:
+    from zsclip.writers import printable
+
     text = f"zsclip: {_LEVELS.get(level, '')}{printable(message)}"
     if sys.stderr.isatty():
         width = shutil.get_terminal_size().columns
