@@ -22,6 +22,8 @@ demo: $(READY)
 	$(BIN)/zsclip classify '$(DEMO)/scenes/red star/001.png' --model demo --labels-file $(DEMO)/labels.txt --format table
 	@echo
 	$(BIN)/zsclip classify $(DEMO)/scenes --model demo --labels-file $(DEMO)/labels.txt --top-k 3 --format table | head -n 20
+	@echo
+	@echo "To go on: source $(BIN)/activate"
 
 test: $(READY)
 	$(BIN)/python -m pytest

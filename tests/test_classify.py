@@ -378,6 +378,44 @@ def test_models_show(cli, vit_b32: Path) -> None:  # type: ignore[no-untyped-def
     assert "knows coloured shapes and nothing else" in cli("models", "show").out
 
 
+def test_models_show_downloads_nothing(cli) -> None:  # type: ignore[no-untyped-def]
+    shown = cli("models", "show", "--model", "ViT-B-32", "--pretrained", "openai")
+    assert shown.code == 0
+    assert "not on this machine; at timm/vit_base_patch32_clip_224.openai/ on the hub" in shown.out
+    assert "activation     QuickGELU" in shown.out
+    assert "logit scale" not in shown.out
+    assert "so it runs with QuickGELU" in shown.err
+
+
+def test_weights_that_cannot_be_had_end_the_run_soon(cli, red_star: Path) -> None:  # type: ignore[no-untyped-def]
+    run = cli("classify", red_star, "-l", "a,b", "--model", "ViT-B-16")
+    assert run.code == 1
+    assert "ViT-B-16 (datacomp_xl_s13b_b90k): its weights are not on this machine" in run.err
+    assert "--model demo" in run.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("format", ["table", "csv", "paths"])
+def test_on_a_terminal_control_characters_are_escaped(folder: Path, format: str) -> None:
+    import pty
+
+    os.rename(folder / "z.png", folder / "\x1b[2Jz.png")
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "zsclip", "classify", str(folder), "-l", LABELS, "-f", format, "-q"]
+    with subprocess.Popen(command, stdout=follower, stderr=follower, stdin=follower) as shown:
+        os.close(follower)
+        output = b""
+        while True:
+            try:
+                block = os.read(leader, 1 << 16)
+            except OSError:
+                break
+            output += block
+        assert shown.wait() == 0
+    assert b"\\x1b[2Jz.png" in output
+    assert b"\x1b[2J" not in output
+
+
 def test_version_and_help(cli) -> None:  # type: ignore[no-untyped-def]
     assert cli("--version").out.startswith("zsclip 0.")
     text = cli("classify", "--help").out

@@ -219,7 +219,7 @@ def test_what_is_no_image_says_so(data: bytes, message: str) -> None:
 def test_what_cannot_be_read_says_so(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="No such file"):
         images.read(str(tmp_path / "missing.png"))
-    with pytest.raises(ImageError, match="not a regular file"):
+    with pytest.raises(ImageError, match="a folder, not an image"):
         images.read(str(tmp_path))
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.png")

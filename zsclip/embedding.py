@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -93,22 +94,26 @@ class Embedder:
         self._workers = workers or min(16, available_cores())
 
     @cached_property
+    def checkpoint(self) -> Path:
+        """The weights' file, downloaded if it is not on this machine; raises `ModelError`."""
+        return models.fetch(self.spec)
+
+    @cached_property
     def identity(self) -> str:
         """The model's key in the store. For a checkpoint file this reads the file once."""
         if self.spec.tag_key:
             return self.spec.identity(self.spec.tag_key)
-        checkpoint = models.fetch(self.spec)
         with self.timings.measure("load"):
             try:
-                digest = self._store.digest(checkpoint, rehash=self._rehash)
+                digest = self._store.digest(self.checkpoint, rehash=self._rehash)
             except OSError as error:
-                raise ModelError(f"{self.spec.title}: {checkpoint} cannot be read: {error.strerror}.") from None
+                raise ModelError(f"{self.spec.title}: {self.checkpoint} cannot be read: {error.strerror}.") from None
         return self.spec.identity(f"sha256:{digest.hex()}")
 
     @cached_property
     def engine(self) -> Engine:
         """The loaded model; raises `ModelError`."""
-        checkpoint = models.fetch(self.spec)
+        checkpoint = self.checkpoint
         with self.timings.measure("load"):
             engine = load_engine(self.spec, checkpoint, self._compute)
         self._store.put_facts(self.identity, engine.facts)

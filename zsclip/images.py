@@ -109,8 +109,9 @@ def heif_supported() -> bool:
 def read(path: str) -> bytes:
     """The bytes of a regular file; raises `ImageError` otherwise."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ImageError("not a regular file")
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            raise ImageError("a folder, not an image" if stat.S_ISDIR(mode) else "not a regular file")
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:

@@ -248,16 +248,40 @@ def _preprocessing(config: Mapping[str, Any], details: Mapping[str, Any]) -> Pre
 
 def fetch(spec: ModelSpec) -> Path:
     """The weights' file, downloaded into the Hugging Face cache if it is not there; raises `ModelError`."""
-    if spec.checkpoint:
-        return spec.checkpoint
-    repository, _, filename = str(spec.remote.get("hf_hub") or "").rpartition("/")
+    if found := on_disk(spec):
+        return found
+    repository, filenames = _weights_on_hub(spec)
     if not repository:
         raise ModelError(f"{spec.title}: its weights are not on the Hugging Face hub. {_REMEDY}")
-    filename = filename or "open_clip_pytorch_model.bin"
-    safe = "open_clip_model.safetensors" if filename == "open_clip_pytorch_model.bin" else None
-    if filename.endswith((".bin", ".pth")) and safe is None:
-        safe = f"{filename[:-4]}.safetensors"
-    return fetch_from_hub(spec.title, repository, (safe, filename) if safe else (filename,))
+    return fetch_from_hub(spec.title, repository, filenames)
+
+
+def on_disk(spec: ModelSpec) -> Path | None:
+    """The weights' file if it is on this machine; asks no network."""
+    if spec.checkpoint:
+        return spec.checkpoint
+    repository, filenames = _weights_on_hub(spec)
+    return _cached(repository, filenames) if repository else None
+
+
+def _weights_on_hub(spec: ModelSpec) -> tuple[str, tuple[str, ...]]:
+    """The repository, and the names its weights may have there: as safetensors first, as open_clip looks for them."""
+    repository, _, filename = str(spec.remote.get("hf_hub") or "").rpartition("/")
+    if not filename:
+        return repository, ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+    if filename.endswith((".bin", ".pth")):
+        return repository, (f"{filename[:-4]}.safetensors", filename)
+    return repository, (filename,)
+
+
+def _cached(repository: str, filenames: tuple[str, ...]) -> Path | None:
+    import huggingface_hub
+
+    for filename in filenames:
+        cached = huggingface_hub.try_to_load_from_cache(repository, filename)
+        if isinstance(cached, str):
+            return Path(cached)
+    return None
 
 
 _REMEDY = (
@@ -271,15 +295,13 @@ def fetch_from_hub(title: str, repository: str, filenames: tuple[str, ...]) -> P
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    for filename in filenames:
-        cached = huggingface_hub.try_to_load_from_cache(repository, filename)
-        if isinstance(cached, str):
-            return Path(cached)
+    if cached := _cached(repository, filenames):
+        return cached
     if not huggingface_hub.constants.HF_HUB_OFFLINE:
         _require_network(title, huggingface_hub.constants.ENDPOINT)
     for filename in filenames:
         try:
-            logger.debug("fetching %s/%s", repository, filename)
+            logger.info("Fetching %s of %s from the hub, once.", filename, repository)
             return Path(
                 huggingface_hub.hf_hub_download(
                     repository, filename, library_name="zsclip", library_version=version("zsclip")

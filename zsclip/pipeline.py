@@ -115,7 +115,7 @@ class Classifier:
 
     def classify(
         self,
-        images: Iterable[ImageSource],
+        images: ImageSource | Iterable[ImageSource],
         labels: LabelsLike,
         prompts: PromptsLike = prompt_sets.DEFAULT,
         *,
@@ -124,14 +124,17 @@ class Classifier:
     ) -> Generator[ImageResult, None, None]:
         """Yield a result per image, in order, as they are computed.
 
-        `images` are paths or Pillow images; one that cannot be read gives a result with `error`. `top_k=None` gives all
-        labels. Raises `LabelError` for fewer than two labels, `PromptSetError` and `ModelError`.
+        `images` are paths or Pillow images, or a single one; one that cannot be read gives a result with `error`. Folders
+        are not searched: `zsclip.images.Walk` lists their images. `top_k=None` gives all labels. Raises `LabelError` for
+        fewer than two labels, `PromptSetError` and `ModelError`.
         """
         label_set = as_label_set(labels)
         require_choice(label_set)
         classes = self.class_vectors(label_set, prompts)
         kept = len(label_set) if top_k is None else min(top_k, len(label_set))
-        return self._results(images, classes, kept, temperature)
+        # A Pillow image is no iterable; a path is one, of its letters.
+        many = images if isinstance(images, Iterable) and not isinstance(images, str) else [images]
+        return self._results(many, classes, kept, temperature)
 
     def _results(
         self, images: Iterable[ImageSource], classes: ClassVectors, top_k: int, temperature: float

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO, cast
 
 from zsclip.errors import InputError
 from zsclip.results import ImageResult, Prediction
@@ -188,7 +188,7 @@ def open_output(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
-        yield sys.stdout
+        yield cast("TextIO", _Terminal(sys.stdout)) if sys.stdout.isatty() else sys.stdout
         sys.stdout.flush()
         return
     target = output.resolve()
@@ -217,6 +217,19 @@ def open_output(output: Path | None) -> Iterator[TextIO]:
         if isinstance(error, OSError) and error.filename is None and error.errno is not None:
             raise InputError(f"--output {output}: cannot be written: {error.strerror}.") from None
         raise
+
+
+class _Terminal:
+    """A terminal on which a file's name cannot move the cursor: control characters come out escaped."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write("".join(c if c in "\n\t" else printable(c) for c in text))
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def _umask() -> int:

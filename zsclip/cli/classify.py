@@ -95,6 +95,7 @@ def classify(
         def count() -> int | None:
             return None if path_list.from_stdin else sum(1 for _ in images.Walk(path_list, recursive=not no_recursive))
 
+        _ = classifier.embedder.checkpoint  # a download shows a progress of its own, so it comes first
         columns = len(label_set) if kept is None else min(kept, len(label_set))
         how = _Printing(format, output, only, null, quiet, label_set.names, columns, single=path_list.is_one_file)
         unreadable = _print(results, count, how)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 import textwrap
@@ -38,6 +39,8 @@ def listen(*, quiet: bool, verbose: bool) -> None:
     logger.handlers = [_Handler()]
     logger.propagate = False
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    if quiet or not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if not verbose:
         # The libraries below talk about their own affairs.
         logging.getLogger().addHandler(logging.NullHandler())

@@ -31,7 +31,9 @@ def show(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Load a model and tell what was resolved: preprocessing, scale, bias, context length, activation, identity.
+    """Tell what was resolved: preprocessing, scale, bias, context length, activation, parameters, identity.
+
+    What only the weights tell is left open where they are not on this machine; nothing is downloaded.
 
     zsclip models show --model ViT-B-32 --pretrained weights.pt
     """
@@ -51,24 +53,28 @@ def _describe(embedder: Embedder) -> dict[str, str]:
     from zsclip import models
     from zsclip.writers import printable
 
-    spec, engine, wanted = embedder.spec, embedder.engine, embedder.spec.preprocessing
+    spec, wanted = embedder.spec, embedder.spec.preprocessing
+    checkpoint = models.on_disk(spec)
     height, width = wanted.size
     rows = {
         "model": spec.name,
-        "weights": spec.pretrained or str(spec.checkpoint or spec.remote.get("hf_hub", "")),
-        "identity": models.short_identity(embedder.identity),
-        "parameters": f"{engine.parameters:,}",
-        "embedding": f"{engine.facts.dimension} dimensions",
+        "pretrained": spec.pretrained or "",
+        "weights": str(checkpoint) if checkpoint else f"not on this machine; at {spec.remote.get('hf_hub')} on the hub",
+        "identity": models.short_identity(embedder.identity) if checkpoint or spec.tag_key else "",
+        "embedding": f"{spec.embed_dim} dimensions",
         "activation": "QuickGELU" if spec.quick_gelu else "GELU",
         "context length": f"{spec.context_length} tokens, CLIP tokenizer",
         "image size": f"{width} x {height} pixels",
         "resize": f"{wanted.resize_mode}, {wanted.interpolation}",
         "mean": ", ".join(f"{value:g}" for value in wanted.mean),
         "std": ", ".join(f"{value:g}" for value in wanted.std),
-        "logit scale": f"{engine.facts.logit_scale:.4f}",
-        "logit bias": f"{engine.facts.logit_bias:.4f}",
-        "engine": engine.description,
     }
+    if checkpoint:
+        engine = embedder.engine
+        rows["logit scale"] = f"{engine.facts.logit_scale:.4f}"
+        rows["logit bias"] = f"{engine.facts.logit_bias:.4f}"
+        rows["parameters"] = f"{engine.parameters:,}"
+        rows["engine"] = engine.description
     if spec.name == models.DEMO:
         rows["note"] = "the demo model knows coloured shapes and nothing else"
-    return {name: printable(value) for name, value in rows.items()}
+    return {name: printable(value) for name, value in rows.items() if value}
