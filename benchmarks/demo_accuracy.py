@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import random
 
+import numpy as np
 from scipy.stats import binomtest
 
 from zsclip import Classifier, PromptSet
@@ -40,10 +41,10 @@ def main() -> None:
     right: dict[str, list[bool]] = {}
     with Classifier.load("demo", use_cache=False) as classifier:
         print(f"logit scale {classifier.embedder.facts.logit_scale:.2f}")
-        vectors = [image.embedding.vector for image in classifier.embedder.images(pictures)]
+        vectors = np.stack([one.embedding.vector for batch in classifier.embedder.images(pictures) for one in batch])
         for name, prompts in SETS.items():
             classes = classifier.class_vectors(labels, prompts)
-            best = [classes.score(vector, 1)[0].label for vector in vectors]
+            best = [predictions[0].label for predictions in classes.score(vectors, 1)]
             right[name] = [label == " ".join(pair) for label, pair in zip(best, pairs, strict=True)]
             seen = [ok for ok, new in zip(right[name], unseen, strict=True) if not new]
             new = [ok for ok, new in zip(right[name], unseen, strict=True) if new]

@@ -96,9 +96,9 @@ def test_tables_fit_the_terminal(cli, folder: Path, width: int, monkeypatch: pyt
 
 
 def test_forced_colours_do_not_make_a_pipe_a_terminal(cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    plain = cli("classify", folder, "-l", LABELS)
+    plain = cli("classify", folder, "-l", LABELS, "--no-cache")
     monkeypatch.setenv("FORCE_COLOR", "1")
-    forced = cli("classify", folder, "-l", LABELS)
+    forced = cli("classify", folder, "-l", LABELS, "--no-cache")
     assert (forced.out, forced.err) == (plain.out, plain.err)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import threading
@@ -24,7 +25,7 @@ from zsclip.engines import Compute, Engine
 from zsclip.engines import load as load_engine
 from zsclip.errors import ImageError, ModelError
 from zsclip.models import ModelSpec
-from zsclip.store import Embedding, ModelFacts, Store, text_digest
+from zsclip.store import Embedding, FileStamp, ModelFacts, Store, text_digest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,8 +35,9 @@ logger = logging.getLogger("zsclip")
 ImageSource: TypeAlias = "str | os.PathLike[str] | Image"
 
 _TEXTS_PER_COMMIT = 1024
-_BATCHES_AHEAD = 3
+_BATCHES_AHEAD = 3  # decoded while the model runs
 _FIRST_BATCH = 32  # assumed until the engine is loaded
+_LOOKED_UP_AHEAD = 4096  # bounds what is held while one image is being computed
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Embedder:
             raise ModelError(f"--exact computes in fp32. Leave out --precision {compute.precision}, or --exact.")
         self.spec = spec
         self.timings = Timings()
+        self.found = 0  # images whose vector the store had
+        self.computed = 0
         self._store = store
         self._compute = Compute(compute.device, compute.engine, "fp32", compute.batch_size) if exact else compute
         self._exact = exact
@@ -97,6 +101,11 @@ class Embedder:
     def checkpoint(self) -> Path:
         """The weights' file, downloaded if it is not on this machine; raises `ModelError`."""
         return models.fetch(self.spec)
+
+    def fetch_if_new(self) -> None:
+        """Download the weights now if this model was never loaded here, so that the engine will be needed for sure."""
+        if not self.spec.tag_key or self._store.facts(self.identity) is None:
+            _ = self.checkpoint
 
     @cached_property
     def identity(self) -> str:
@@ -153,63 +162,149 @@ class Embedder:
         if len(cuts) > shown:
             logger.warning("The ends of %d more texts are cut in the same way.", len(cuts) - shown)
 
-    def images(self, sources: Iterable[ImageSource]) -> Iterator[ImageEmbedding]:
-        """Embeddings of image files or Pillow images, in order; one that cannot be read has an error instead.
+    def images(self, sources: Iterable[ImageSource]) -> Iterator[list[ImageEmbedding]]:
+        """Embeddings of image files or Pillow images, in order, some at a time; one that cannot be read has an error.
 
-        Files are read, decoded and resized on threads while the model runs; a few batches are under way at a time.
+        Files that the store knows come from there. The others are read, decoded and resized on threads while the model
+        runs, and kept batch by batch; one whose bytes the store knows under another name is not computed again.
         """
-        waiting: deque[tuple[str, Future[tuple[NDArray[np.uint8], bool]]]] = deque()
+        identity = self.identity
+        queue: deque[_Pending] = deque()  # in order: known, computed or to be computed
+        ahead: deque[_Pending] = deque()  # those of them that are to be computed
         todo = enumerate(sources)
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
-
-        def fill(count: int) -> None:
-            for number, source in islice(todo, max(0, count - len(waiting))):
-                waiting.append((_path(source, number), pool.submit(self._pixels, source)))
-
+        size = _FIRST_BATCH
         try:
-            fill(_FIRST_BATCH * _BATCHES_AHEAD)
-            while waiting:
-                # Decoding has begun; now the model may be loaded.
-                size = self.engine.batch_size
-                batch = [waiting.popleft() for _ in range(min(size, len(waiting)))]
-                fill(size * _BATCHES_AHEAD)
-                yield from self._embed(batch)
+            while True:
+                while (room := size * _BATCHES_AHEAD - len(ahead)) > 0 and len(queue) < _LOOKED_UP_AHEAD:
+                    chunk = self._look_up(list(islice(todo, room)))
+                    if not chunk:
+                        break
+                    queue += chunk
+                    ahead += (one for one in chunk if one.result is None)
+                for one in ahead:
+                    if one.future is None:
+                        one.future = pool.submit(self._prepare, one.source, identity)
+                if ready := list(_take_ready(queue)):
+                    yield ready
+                elif queue:
+                    # Decoding has begun; now the model may be loaded.
+                    size = self.engine.batch_size
+                    self._compute_batch([ahead.popleft() for _ in range(min(size, len(ahead)))])
+                else:
+                    return
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _pixels(self, source: ImageSource) -> tuple[NDArray[np.uint8], bool]:
-        measure, wanted = self.timings.measure, self.spec.preprocessing
-        if isinstance(source, (str, os.PathLike)):
-            with measure("read"):
-                data = images.read(os.fspath(source))
-            with measure("decode"):
-                image, reduced = images.decode(data, wanted, full=self._exact)
-        else:
-            with measure("decode"):
-                image, reduced = images.upright_rgb(source.copy()), False
-        with measure("resize"):
-            return images.fit(image, wanted), reduced
+    def _look_up(self, sources: list[tuple[int, ImageSource]]) -> list[_Pending]:
+        """Ask the store for files that are as they were."""
+        pending = [_Pending(_path(source, number), source) for number, source in sources]
+        if self._rehash or not self._store.usable:
+            return pending
+        stamps = [_stamp(one.source) for one in pending]
+        with self.timings.measure("store"):
+            known = self._store.get_files(self.identity, [stamp for stamp in stamps if stamp], exact=self._exact)
+        for one, stamp in zip(pending, stamps, strict=True):
+            if stamp is not None and (embedding := known.get(stamp)):
+                one.result = ImageEmbedding(one.path, embedding)
+                self.found += 1
+        return pending
 
-    def _embed(self, batch: list[tuple[str, Future[tuple[NDArray[np.uint8], bool]]]]) -> Iterator[ImageEmbedding]:
-        pixels: list[NDArray[np.uint8]] = []
-        exact: list[bool] = []
-        errors: dict[int, str] = {}
+    def _prepare(self, source: ImageSource, identity: str) -> _Prepared:
+        """On a thread: what the store does not know by name, as pixels; or its embedding, if it knows the bytes."""
+        measure, wanted = self.timings.measure, self.spec.preprocessing
+        if not isinstance(source, (str, os.PathLike)):
+            with measure("decode"):
+                image = images.upright_rgb(source.copy())
+            with measure("resize"):
+                return _Prepared(images.fit(image, wanted))
+        with measure("read"):
+            data, status = images.read(os.fspath(source))
+        prepared = _Prepared()
+        if self._store.usable:
+            with measure("digest"):
+                prepared.digest = hashlib.sha256(data).digest()
+            with measure("store"):
+                prepared.embedding = self._store.get(identity, [prepared.digest], exact=self._exact).get(
+                    prepared.digest
+                )
+            prepared.stamp = FileStamp.of(source, status)
+        if prepared.embedding is None:
+            with measure("decode"):
+                image, prepared.reduced = images.decode(data, wanted, full=self._exact)
+            with measure("resize"):
+                prepared.pixels = images.fit(image, wanted)
+        return prepared
+
+    def _compute_batch(self, batch: list[_Pending]) -> None:
+        """Give each of the batch its result, and keep it."""
+        prepared: list[tuple[_Pending, _Prepared]] = []
         with self.timings.measure("wait"):
-            for number, (_, future) in enumerate(batch):
+            for one in batch:
+                assert one.future is not None
                 try:
-                    one, reduced = future.result()
-                    pixels.append(one)
-                    exact.append(self.engine.exact and not reduced)
+                    prepared.append((one, one.future.result()))
                 except ImageError as error:
-                    errors[number] = str(error)
-        with self.timings.measure("model"):
-            vectors = iter(self.engine.encode_images(np.stack(pixels)) if pixels else ())
-        are_exact = iter(exact)
-        for number, (path, _) in enumerate(batch):
-            if number in errors:
-                yield ImageEmbedding(path, error=errors[number])
-            else:
-                yield ImageEmbedding(path, Embedding(next(vectors), next(are_exact)).as_stored())
+                    one.result = ImageEmbedding(one.path, error=str(error))
+                one.future = None
+        # Copies of one file within a batch are computed once; what has no digest is its own.
+        keys = [this.digest or number.to_bytes(4, "big") for number, (_, this) in enumerate(prepared)]
+        made: dict[bytes, Embedding] = {}
+        known = {key: this.embedding for key, (_, this) in zip(keys, prepared, strict=True) if this.embedding}
+        new = {key: this for key, (_, this) in zip(keys, prepared, strict=True) if this.pixels is not None}
+        if new:
+            with self.timings.measure("model"):
+                vectors = self.engine.encode_images(
+                    np.stack([this.pixels for this in new.values() if this.pixels is not None])
+                )
+            for (key, this), vector in zip(new.items(), vectors, strict=True):
+                made[key] = Embedding(vector, self.engine.exact and not this.reduced).as_stored()
+        with self.timings.measure("store"):
+            self._store.put(
+                self.identity,
+                {key: one for key, one in made.items() if new[key].digest},
+                [(this.stamp, this.digest) for _, this in prepared if this.stamp and this.digest],
+            )
+        for key, (one, _) in zip(keys, prepared, strict=True):
+            one.result = ImageEmbedding(one.path, made.get(key) or known[key])
+        self.found += len(known)
+        self.computed += len(made)
+
+
+@dataclass
+class _Prepared:
+    """What a thread made of a source: pixels, or the embedding the store had for its bytes."""
+
+    pixels: NDArray[np.uint8] | None = None
+    reduced: bool = False
+    digest: bytes | None = None
+    stamp: FileStamp | None = None
+    embedding: Embedding | None = None
+
+
+@dataclass
+class _Pending:
+    """One image on its way, from its source to its result."""
+
+    path: str
+    source: ImageSource
+    future: Future[_Prepared] | None = None
+    result: ImageEmbedding | None = None
+
+
+def _take_ready(queue: deque[_Pending]) -> Iterator[ImageEmbedding]:
+    while queue and (result := queue[0].result):
+        queue.popleft()
+        yield result
+
+
+def _stamp(source: ImageSource) -> FileStamp | None:
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    try:
+        return FileStamp.of(source, os.stat(source))
+    except (OSError, ValueError):
+        return None
 
 
 def available_cores() -> int:

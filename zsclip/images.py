@@ -73,16 +73,22 @@ class Walk:
     def _folder(self, folder: str, extensions: frozenset[str]) -> Iterator[str]:
         try:
             with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+                # Links to folders are not followed (they may lead in circles), nor taken for files.
+                found = [
+                    (os.fsencode(entry.name), entry.is_dir(follow_symlinks=False))
+                    for entry in entries
+                    if not (entry.is_symlink() and entry.is_dir())
+                ]
         except OSError as error:
             self.unreadable[folder] = error.strerror or str(error)
             return
-        for entry in found:
-            if entry.is_dir(follow_symlinks=False):
+        for name, is_folder in sorted(found):
+            path = os.path.join(folder, os.fsdecode(name))
+            if is_folder:
                 if self.recursive:
-                    yield from self._folder(entry.path, extensions)
-            elif (extension := os.path.splitext(entry.name)[1].lower()) in extensions and not _is_folder(entry.path):
-                yield entry.path
+                    yield from self._folder(path, extensions)
+            elif (extension := os.path.splitext(path)[1].lower()) in extensions:
+                yield path
             else:
                 self.passed_over[extension] += 1
 
@@ -106,14 +112,15 @@ def heif_supported() -> bool:
     return find_spec("pillow_heif") is not None
 
 
-def read(path: str) -> bytes:
-    """The bytes of a regular file; raises `ImageError` otherwise."""
+def read(path: str) -> tuple[bytes, os.stat_result]:
+    """The bytes of a regular file, and its status before they were read; raises `ImageError` otherwise."""
     try:
-        mode = os.stat(path).st_mode
+        mode = os.stat(path).st_mode  # before it is opened: a pipe would wait for its other end
         if not stat.S_ISREG(mode):
             raise ImageError("a folder, not an image" if stat.S_ISDIR(mode) else "not a regular file")
         with open(path, "rb") as file:
-            return file.read()
+            status = os.fstat(file.fileno())
+            return file.read(), status
     except OSError as error:
         raise ImageError(error.strerror or str(error)) from None
     except ValueError:

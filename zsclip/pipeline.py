@@ -30,14 +30,21 @@ class ClassVectors:
     vectors: NDArray[np.float32]
     facts: ModelFacts
 
-    def score(self, embedding: NDArray[np.float32], top_k: int, temperature: float = 1.0) -> tuple[Prediction, ...]:
-        """The best `top_k` labels for one unit vector (d,), best first."""
-        similarity = scoring.similarities(embedding[None], self.vectors)
+    def score(
+        self, embeddings: NDArray[np.float32], top_k: int, temperature: float = 1.0
+    ) -> list[tuple[Prediction, ...]]:
+        """The best `top_k` labels, best first, for each of the unit vectors (n, d)."""
+        similarity = scoring.similarities(embeddings, self.vectors)
         probability = scoring.probabilities(similarity, self.facts.logit_scale, self.facts.logit_bias, temperature)
-        return tuple(
-            Prediction(self.names[n], float(probability[0, n]), float(similarity[0, n]))
-            for n in scoring.ranking(probability, top_k)[0]
+        best = scoring.ranking(probability, top_k)
+        rows = zip(
+            best.tolist(),
+            np.take_along_axis(probability, best, -1).tolist(),
+            np.take_along_axis(similarity, best, -1).tolist(),
+            strict=True,
         )
+        names = self.names
+        return [tuple(Prediction(names[n], p, s) for n, p, s in zip(*row, strict=True)) for row in rows]
 
 
 class Classifier:
@@ -139,11 +146,11 @@ class Classifier:
     def _results(
         self, images: Iterable[ImageSource], classes: ClassVectors, top_k: int, temperature: float
     ) -> Generator[ImageResult, None, None]:
-        for image in self.embedder.images(images):
-            if image.embedding is None:
-                yield ImageResult(image.path, error=image.error)
-            else:
-                yield ImageResult(image.path, classes.score(image.embedding.vector, top_k, temperature))
+        for batch in self.embedder.images(images):
+            read = [image.embedding.vector for image in batch if image.embedding]
+            predictions = iter(classes.score(np.stack(read), top_k, temperature) if read else ())
+            for image in batch:
+                yield ImageResult(image.path, next(predictions) if image.embedding else (), image.error)
 
 
 def require_choice(labels: LabelSet) -> None:

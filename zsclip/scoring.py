@@ -31,13 +31,16 @@ def class_vectors(prompts: Floats, groups: Sequence[Sequence[Sequence[int]]]) ->
     return np.stack([unit_mean(np.stack([unit_mean(prompts[list(rows)]) for rows in members])) for members in groups])
 
 
-def similarities(images: Floats, classes: Floats) -> Floats:
-    """Cosines between unit vectors (n, d) and (labels, d): float32 (n, labels)."""
-    return images @ classes.T
+def similarities(images: Floats, classes: Floats) -> NDArray[np.float64]:
+    """Cosines between unit vectors (n, d) and (labels, d): float64 (n, labels).
+
+    In float64, so that what is printed does not depend on how many images are scored at once.
+    """
+    return images.astype(np.float64) @ classes.astype(np.float64).T
 
 
 def probabilities(
-    similarity: Floats, logit_scale: float, logit_bias: float = 0.0, temperature: float = 1.0
+    similarity: NDArray[np.floating], logit_scale: float, logit_bias: float = 0.0, temperature: float = 1.0
 ) -> NDArray[np.float64]:
     """Softmax over the labels of `(logit_scale * similarity + logit_bias) / temperature`: float64 (n, labels)."""
     logits = (logit_scale * similarity.astype(np.float64) + logit_bias) / temperature

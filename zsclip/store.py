@@ -15,18 +15,22 @@ import json
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from zsclip.scoring import Floats, normalise
 
 logger = logging.getLogger("zsclip")
+
+T = TypeVar("T")
 
 FILENAME = "vectors.sqlite3"
 SCHEMA_VERSION = 1
@@ -43,7 +47,7 @@ CREATE TABLE vectors (
 CREATE INDEX files_by_content ON files (content);
 """
 _BUSY_SECONDS = 60.0
-_CHUNK = 500  # well under SQLite's limit of variables in one statement
+_CHUNK = 1000  # well under SQLite's limit of variables in one statement
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,20 @@ class Embedding:
     def as_stored(self) -> Embedding:
         """What the store gives back for it. Results come from that also where nothing is stored, so that a first and a
         second run print the same."""
-        return self if self.exact else Embedding(_decode(_encode(self), FAST), False, self.cut)
+        return self if self.exact else Embedding(_decode([_encode(self)], [FAST])[0], False, self.cut)
+
+
+class FileStamp(NamedTuple):
+    """What tells, without reading it, that a file is the one it was: absolute path, size, time of change."""
+
+    path: bytes
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str], status: os.stat_result) -> FileStamp:
+        """The stamp of a file with that status."""
+        return cls(os.fsencode(os.path.abspath(path)), status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True)
@@ -87,20 +104,23 @@ def file_digest(path: Path) -> bytes:
 
 
 def default_folder() -> Path:
-    """The store's folder where none is given: the user's cache folder of the platform."""
+    """The store's folder where none is given: `ZSCLIP_CACHE_DIR`, else the user's cache folder of the platform."""
     import platformdirs
 
+    if chosen := os.environ.get("ZSCLIP_CACHE_DIR"):
+        return Path(chosen)
     return Path(platformdirs.user_cache_dir("zsclip", appauthor=False))
 
 
 class Store:
-    """The store in `folder`; with None it keeps nothing. Not to be shared between threads.
+    """The store in `folder`; with None it keeps nothing. Threads may share it.
 
     No method raises for trouble with the database: it warns once and from then on behaves as if it were empty.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._connection: sqlite3.Connection | None = None
+        self._lock = threading.RLock()
         self.path = folder / FILENAME if folder else None
         if folder is None or self.path is None:
             return
@@ -140,14 +160,13 @@ class Store:
 
         Raises `OSError` if the file cannot be read.
         """
-        status = path.stat()
-        key = os.fsencode(os.path.abspath(path))
+        stamp = FileStamp.of(path, path.stat())
         if not rehash:
             with self._guard() as connection:
                 if connection:
                     row = connection.execute(
                         "SELECT digest FROM files JOIN contents ON id = content WHERE path = ? AND size = ? AND mtime_ns = ?",
-                        (key, status.st_size, status.st_mtime_ns),
+                        (stamp.path, stamp.size, stamp.mtime_ns),
                     ).fetchone()
                     if row:
                         return bytes(row[0])
@@ -155,11 +174,7 @@ class Store:
         with self._guard() as connection:
             if connection:
                 with _transaction(connection):
-                    connection.execute("INSERT OR IGNORE INTO contents (digest) VALUES (?)", (digest,))
-                    connection.execute(
-                        "INSERT OR REPLACE INTO files SELECT ?, ?, ?, id FROM contents WHERE digest = ?",
-                        (key, status.st_size, status.st_mtime_ns, digest),
-                    )
+                    _put_files(connection, [(stamp, digest)])
         return digest
 
     def facts(self, identity: str) -> ModelFacts | None:
@@ -189,20 +204,44 @@ class Store:
         with self._guard() as connection:
             if connection is None:
                 return found
-            for start in range(0, len(digests), _CHUNK):
-                chunk = digests[start : start + _CHUNK]
+            for chunk in _chunks(digests):
                 rows = connection.execute(
-                    "SELECT digest, how, vector, cut FROM contents JOIN vectors ON content = contents.id "
+                    "SELECT digest, how, vector, cut FROM contents CROSS JOIN vectors ON content = contents.id "
                     "WHERE model = (SELECT id FROM models WHERE identity = ?) AND how >= ? "
                     f"AND digest IN ({','.join('?' * len(chunk))})",
                     (identity, EXACT if exact else FAST, *chunk),
-                )
-                for digest, how, vector, cut in rows:
-                    found[bytes(digest)] = Embedding(_decode(vector, how), how == EXACT, cut)
+                ).fetchall()
+                vectors = _decode([row[2] for row in rows], [row[1] for row in rows])
+                for (digest, how, _, cut), vector in zip(rows, vectors, strict=True):
+                    found[digest] = Embedding(vector, how == EXACT, cut)
         return found
 
-    def put(self, identity: str, embeddings: Mapping[bytes, Embedding]) -> None:
-        """Keep vectors, in one transaction. A fast one never takes the place of an exact one."""
+    def get_files(self, identity: str, stamps: Sequence[FileStamp], *, exact: bool) -> dict[FileStamp, Embedding]:
+        """The vectors of files that are as they were when last read; with `exact` only exact ones."""
+        found: dict[FileStamp, Embedding] = {}
+        with self._guard() as connection:
+            if connection is None:
+                return found
+            for chunk in _chunks(stamps):
+                # CROSS JOIN keeps SQLite from starting with all vectors of the model.
+                rows = connection.execute(
+                    "SELECT path, size, mtime_ns, how, vector FROM files CROSS JOIN vectors ON vectors.content = files.content "
+                    "WHERE model = (SELECT id FROM models WHERE identity = ?) AND how >= ? "
+                    f"AND path IN ({','.join('?' * len(chunk))})",
+                    (identity, EXACT if exact else FAST, *(stamp.path for stamp in chunk)),
+                ).fetchall()
+                vectors = _decode([row[4] for row in rows], [row[3] for row in rows])
+                for (path, size, mtime_ns, how, _), vector in zip(rows, vectors, strict=True):
+                    found[FileStamp(path, size, mtime_ns)] = Embedding(vector, how == EXACT)
+        return found
+
+    def put(
+        self, identity: str, embeddings: Mapping[bytes, Embedding], files: Sequence[tuple[FileStamp, bytes]] = ()
+    ) -> None:
+        """Keep vectors by digest, and what files hold which content, in one transaction.
+
+        A fast vector never takes the place of an exact one.
+        """
         with self._guard() as connection:
             if connection is None:
                 return
@@ -221,17 +260,19 @@ class Store:
                         for digest, one in embeddings.items()
                     ),
                 )
+                _put_files(connection, files)
 
     @contextmanager
     def _guard(self) -> Iterator[sqlite3.Connection | None]:
         """The connection, or None; trouble with it is reported once, and it is given up."""
-        try:
-            yield self._connection
-        except sqlite3.Error as error:
-            self.close()
-            if _damaged(error):
-                self._put_aside(error)
-            logger.warning("The store %s failed (%s); going on without it.", self.path, error)
+        with self._lock:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                self.close()
+                if _damaged(error):
+                    self._put_aside(error)
+                logger.warning("The store %s failed (%s); going on without it.", self.path, error)
 
     def _put_aside(self, error: Exception) -> None:
         assert self.path is not None
@@ -243,8 +284,20 @@ class Store:
                 part.rename(f"{aside}{suffix}")
 
 
+def _put_files(connection: sqlite3.Connection, files: Sequence[tuple[FileStamp, bytes]]) -> None:
+    connection.executemany("INSERT OR IGNORE INTO contents (digest) VALUES (?)", ((digest,) for _, digest in files))
+    connection.executemany(
+        "INSERT OR REPLACE INTO files SELECT ?, ?, ?, id FROM contents WHERE digest = ?",
+        ((stamp.path, stamp.size, stamp.mtime_ns, digest) for stamp, digest in files),
+    )
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+
+
 def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA page_size = 32768")
         _retry_while_locked(connection, "PRAGMA journal_mode = WAL")
@@ -299,7 +352,12 @@ def _encode(embedding: Embedding) -> bytes:
     return embedding.vector.astype("<f4" if embedding.exact else "<f2").tobytes()
 
 
-def _decode(blob: bytes, how: int) -> Floats:
-    if how == EXACT:
-        return np.frombuffer(blob, "<f4").astype(np.float32)
-    return normalise(np.frombuffer(blob, "<f2").astype(np.float32))
+def _decode(blobs: Sequence[bytes], how: Sequence[int]) -> list[Floats]:
+    """Unit vectors as they were encoded; many at once, for a row by itself costs more than its numbers."""
+    vectors: dict[int, Iterator[Floats]] = {}
+    for kind, dtype in ((EXACT, "<f4"), (FAST, "<f2")):
+        of_kind = [blob for blob, one in zip(blobs, how, strict=True) if one == kind]
+        if of_kind:
+            rows = np.frombuffer(b"".join(of_kind), dtype).reshape(len(of_kind), -1).astype(np.float32)
+            vectors[kind] = iter(normalise(rows) if kind == FAST else rows)
+    return [next(vectors[kind]) for kind in how]

@@ -187,7 +187,9 @@ def open_output(output: Path | None) -> Iterator[TextIO]:
     """
     if output is None:
         if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+            # A reader of a pipe gets each row as it comes.
+            regular = stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n", line_buffering=not regular)
         yield cast("TextIO", _Terminal(sys.stdout)) if sys.stdout.isatty() else sys.stdout
         sys.stdout.flush()
         return

@@ -95,11 +95,13 @@ def classify(
         def count() -> int | None:
             return None if path_list.from_stdin else sum(1 for _ in images.Walk(path_list, recursive=not no_recursive))
 
-        _ = classifier.embedder.checkpoint  # a download shows a progress of its own, so it comes first
+        classifier.embedder.fetch_if_new()  # a download shows a progress of its own, so it comes first
         columns = len(label_set) if kept is None else min(kept, len(label_set))
         how = _Printing(format, output, only, null, quiet, label_set.names, columns, single=path_list.is_one_file)
         unreadable = _print(results, count, how)
         _report_walk(walk)
+        if known := classifier.embedder.found:
+            logger.info("%d of %d images were in the store already.", known, known + classifier.embedder.computed)
         if timings:
             _report_timings(classifier.embedder.timings)
     if unreadable or walk.unreadable:
@@ -195,7 +197,7 @@ def _passed_over(walk: Walk) -> str:
 def _report_timings(timings: Timings) -> None:
     """Seconds by stage, and which stage the others waited for."""
     seconds = timings.seconds
-    for stage in ("load", "texts", "read", "decode", "resize", "wait", "model", "store"):
+    for stage in ("load", "texts", "read", "digest", "decode", "resize", "wait", "model", "store"):
         say(f"{stage:<7}{seconds[stage]:8.2f} s{'  (summed over the threads)' if stage == 'read' else ''}")
     slowest = "the model" if seconds["model"] >= seconds["wait"] else "reading and decoding"
     say(f"The slowest stage for images was {slowest}.")

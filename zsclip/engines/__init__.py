@@ -5,6 +5,7 @@ An engine is the only place where torch or open_clip is imported, and it is load
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -25,12 +26,20 @@ ENGINES = ("auto", *_MODULES)
 
 @dataclass(frozen=True)
 class Compute:
-    """Where and how to compute. `batch_size` None lets the engine choose."""
+    """Where and how to compute. `batch_size` None lets the engine choose. Raises `ModelError` for unknown names."""
 
     device: str = "auto"
     engine: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise ModelError(f"There is no engine {self.engine!r}. There are: {', '.join(ENGINES)}.")
+        if self.precision not in PRECISIONS:
+            raise ModelError(f"There is no precision {self.precision!r}. There are: {', '.join(PRECISIONS)}.")
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
+            raise ModelError(f"There is no device {self.device!r}. There are: auto, cpu, cuda, cuda:N, mps.")
 
 
 class Engine(Protocol):
@@ -52,8 +61,4 @@ class Engine(Protocol):
 def load(spec: ModelSpec, checkpoint: Path, compute: Compute) -> Engine:
     """Load a model into the engine asked for; raises `ModelError`."""
     name = "torch" if compute.engine == "auto" else compute.engine
-    if name not in _MODULES:
-        raise ModelError(f"There is no engine {name!r}. There are: {', '.join(ENGINES)}.")
-    if compute.precision not in PRECISIONS:
-        raise ModelError(f"There is no precision {compute.precision!r}. There are: {', '.join(PRECISIONS)}.")
     return cast("Engine", import_module(_MODULES[name]).load(spec, checkpoint, compute))
