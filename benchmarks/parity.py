@@ -53,7 +53,7 @@ def compare(name: str, folder: Path) -> None:
     theirs = open_clip.build_zero_shot_classifier(model, tokenizer, LABELS, plain).T.numpy()
     named = dict(zip(options[::2], options[1::2], strict=True))
     with Classifier.load(named["--model"], named.get("--pretrained"), exact=True, use_cache=False) as classifier:
-        ours = classifier.class_vectors(LABELS, "openai-simple").vectors
+        ours = np.concatenate(classifier.class_vectors(LABELS, "openai-simple").vectors)
 
     scenes = sorted(draw_folder(folder / "demo", images=1).scenes.rglob("*.png"))[::4]
     with torch.no_grad():

@@ -65,9 +65,10 @@ def test_top_k(classifier: Classifier, red_star: Path) -> None:
 def test_class_vectors_are_unit_vectors_in_the_order_of_the_labels(classifier: Classifier) -> None:
     classes = classifier.class_vectors(LabelSet.of(LABELS), [PromptSet.of(["a <label>"]), "photo"])
     assert classes.names == tuple(LABELS)
-    assert classes.vectors.dtype == np.float32
-    assert classes.vectors.shape == (3, 128)
-    np.testing.assert_allclose(np.linalg.norm(classes.vectors, axis=1), 1, atol=1e-6)
+    vectors = np.concatenate(classes.vectors)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (3, 128)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
 def test_one_label_is_refused_at_once(classifier: Classifier) -> None:

@@ -43,7 +43,7 @@ def test_a_ranking_is_sorted_and_keeps_the_order_of_equals(labels: int, top_k: i
 
 def test_a_class_vector_is_the_unit_mean_of_its_prompts() -> None:
     prompts = unit(np.random.default_rng(0), 5)
-    vectors = scoring.class_vectors(prompts, [[[0, 1, 2]], [[3, 4]]])
+    vectors = np.concatenate(scoring.class_vectors(prompts, [[[0, 1, 2]], [[3, 4]]]))
     mean = prompts[:3].mean(0)
     np.testing.assert_allclose(vectors[0], mean / np.linalg.norm(mean), atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
@@ -52,7 +52,7 @@ def test_a_class_vector_is_the_unit_mean_of_its_prompts() -> None:
 def test_a_label_of_several_names_is_the_unit_mean_of_their_vectors() -> None:
     """Not of all their prompts: a name with more prompts must not weigh more."""
     prompts = unit(np.random.default_rng(1), 4)
-    ours = scoring.class_vectors(prompts, [[[0, 1, 2], [3]]])[0]
+    ours = scoring.class_vectors(prompts, [[[0, 1, 2], [3]]])[0][0]
     one = scoring.unit_mean(prompts[:3])
     mean = (one + prompts[3]) / 2
     np.testing.assert_allclose(ours, mean / np.linalg.norm(mean), atol=1e-6)
@@ -72,7 +72,7 @@ def test_published_coco_scores_come_out(shared: Path, image: str, expected: dict
     texts = np.load(shared / "clip_vit_b32" / "texts_coco80.npz")
     labels = [str(label) for label in texts["labels"]]
     prompts = scoring.normalise(texts["embeddings"].astype(np.float32))
-    classes = scoring.class_vectors(prompts, [[[n]] for n in range(len(labels))])
+    classes = np.concatenate(scoring.class_vectors(prompts, [[[n]] for n in range(len(labels))]))
     row = [str(name) for name in images["names"]].index(image)
     vector = scoring.normalise(images["embeddings"][row : row + 1].astype(np.float32))
     probability = scoring.probabilities(scoring.similarities(vector, classes), 100.0)

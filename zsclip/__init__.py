@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from zsclip.errors import ImageError, InputError, LabelError, ModelError, PromptSetError, ZsclipError
     from zsclip.labels import Label, LabelSet
-    from zsclip.pipeline import Classifier, ClassVectors
+    from zsclip.pipeline import Classifier
     from zsclip.prompts import PromptSet
     from zsclip.results import ImageResult, Prediction
+    from zsclip.scoring import ClassVectors, Rules
 
 __all__ = [
     "ClassVectors",
@@ -30,15 +31,17 @@ __all__ = [
     "Prediction",
     "PromptSet",
     "PromptSetError",
+    "Rules",
     "ZsclipError",
 ]
 
 _HOMES = {
     "zsclip.errors": ("ImageError", "InputError", "LabelError", "ModelError", "PromptSetError", "ZsclipError"),
     "zsclip.labels": ("Label", "LabelSet"),
-    "zsclip.pipeline": ("Classifier", "ClassVectors"),
+    "zsclip.pipeline": ("Classifier",),
     "zsclip.prompts": ("PromptSet",),
     "zsclip.results": ("ImageResult", "Prediction"),
+    "zsclip.scoring": ("ClassVectors", "Rules"),
 }
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zsclip import models, scoring
 from zsclip import prompts as prompt_sets
@@ -18,33 +16,9 @@ from zsclip.engines import Compute
 from zsclip.errors import LabelError
 from zsclip.labels import LabelSet, LabelsLike, as_label_set
 from zsclip.prompts import PromptsLike, as_prompt_sets
-from zsclip.results import ImageResult, Prediction
-from zsclip.store import ModelFacts, Store, default_folder
-
-
-@dataclass(frozen=True)
-class ClassVectors:
-    """Labels made ready for scoring: float32 (labels, d) unit vectors, with the model's scale and bias."""
-
-    names: tuple[str, ...]
-    vectors: NDArray[np.float32]
-    facts: ModelFacts
-
-    def score(
-        self, embeddings: NDArray[np.float32], top_k: int, temperature: float = 1.0
-    ) -> list[tuple[Prediction, ...]]:
-        """The best `top_k` labels, best first, for each of the unit vectors (n, d)."""
-        similarity = scoring.similarities(embeddings, self.vectors)
-        probability = scoring.probabilities(similarity, self.facts.logit_scale, self.facts.logit_bias, temperature)
-        best = scoring.ranking(probability, top_k)
-        rows = zip(
-            best.tolist(),
-            np.take_along_axis(probability, best, -1).tolist(),
-            np.take_along_axis(similarity, best, -1).tolist(),
-            strict=True,
-        )
-        names = self.names
-        return [tuple(Prediction(names[n], p, s) for n, p, s in zip(*row, strict=True)) for row in rows]
+from zsclip.results import ImageResult
+from zsclip.scoring import ClassVectors, Rules
+from zsclip.store import Store, default_folder
 
 
 class Classifier:
@@ -102,11 +76,18 @@ class Classifier:
         """Close the store. What was computed is kept."""
         self._store.close()
 
-    def class_vectors(self, labels: LabelsLike, prompts: PromptsLike = prompt_sets.DEFAULT) -> ClassVectors:
+    def class_vectors(
+        self,
+        labels: LabelsLike,
+        prompts: PromptsLike = prompt_sets.DEFAULT,
+        *,
+        combine: str = "mean",
+        background: Sequence[str] | None = None,
+    ) -> ClassVectors:
         """The labels' class vectors: the unit mean of the unit vectors of each label's prompts.
 
-        Several prompt sets are merged: each expands each label, and repeated texts count once. Prompt vectors are kept
-        in the store. Raises `LabelError`, `PromptSetError` or `ModelError`.
+        Several prompt sets are merged: each expands each label, and repeated texts count once. `background` texts are
+        taken as they are. Text vectors are kept in the store. Raises `LabelError`, `PromptSetError` or `ModelError`.
         """
         label_set, sets = as_label_set(labels), as_prompt_sets(prompts)
         rows: dict[str, int] = {}
@@ -117,8 +98,16 @@ class Classifier:
             ]
             for label in label_set.labels
         ]
-        vectors = scoring.class_vectors(self.embedder.texts(list(rows)), groups)
-        return ClassVectors(label_set.names, vectors, self.embedder.facts)
+        beside = [rows.setdefault(text, len(rows)) for text in dict.fromkeys(background or ())]
+        texts = self.embedder.texts(list(rows))
+        facts = self.embedder.facts
+        return ClassVectors(
+            label_set.names,
+            tuple(scoring.class_vectors(texts, groups, combine)),
+            facts.logit_scale,
+            facts.logit_bias,
+            texts[beside] if beside else None,
+        )
 
     def classify(
         self,
@@ -127,37 +116,61 @@ class Classifier:
         prompts: PromptsLike = prompt_sets.DEFAULT,
         *,
         top_k: int | None = 5,
-        temperature: float = 1.0,
+        rules: Rules | None = None,
+        background: Sequence[str] | None = None,
     ) -> Generator[ImageResult, None, None]:
         """Yield a result per image, in order, as they are computed.
 
         `images` are paths or Pillow images, or a single one; one that cannot be read gives a result with `error`. Folders
-        are not searched: `zsclip.images.Walk` lists their images. `top_k=None` gives all labels. Raises `LabelError` for
-        fewer than two labels, `PromptSetError` and `ModelError`.
+        are not searched: `zsclip.images.Walk` lists their images. `top_k=None` gives all labels. `rules` say how
+        probabilities and decisions are made; `background` are texts for "something else" that compete with the labels.
+        Raises `LabelError` for fewer than two labels (unless the rules make sense of one), `PromptSetError` and
+        `ModelError`.
         """
-        label_set = as_label_set(labels)
-        require_choice(label_set)
-        classes = self.class_vectors(label_set, prompts)
+        label_set, rules = as_label_set(labels), rules or Rules()
+        if rules.multi_label and background is None:
+            background = curated_background()
+        require_choice(label_set, rules, background)
+        classes = self.class_vectors(label_set, prompts, combine=rules.combine, background=background)
         kept = len(label_set) if top_k is None else min(top_k, len(label_set))
         # A Pillow image is no iterable; a path is one, of its letters.
         many = images if isinstance(images, Iterable) and not isinstance(images, str) else [images]
-        return self._results(many, classes, kept, temperature)
+        return self._results(many, classes, kept, rules)
 
     def _results(
-        self, images: Iterable[ImageSource], classes: ClassVectors, top_k: int, temperature: float
+        self, images: Iterable[ImageSource], classes: ClassVectors, top_k: int, rules: Rules
     ) -> Generator[ImageResult, None, None]:
         for batch in self.embedder.images(images):
             read = [image.embedding.vector for image in batch if image.embedding]
-            predictions = iter(classes.score(np.stack(read), top_k, temperature) if read else ())
+            scored = iter(classes.score(np.stack(read), top_k, rules) if read else ())
             for image in batch:
-                yield ImageResult(image.path, next(predictions) if image.embedding else (), image.error)
+                if image.embedding is None:
+                    yield ImageResult(image.path, error=image.error)
+                else:
+                    one = next(scored)
+                    yield ImageResult(image.path, one.predictions, None, one.decision, one.accepted)
 
 
-def require_choice(labels: LabelSet) -> None:
-    """Raise `LabelError` for a single label: there would be nothing to tell it apart from."""
-    if len(labels) == 1:
+def curated_background() -> tuple[str, ...]:
+    """The shipped texts for "something else"."""
+    return LabelSet.load(prompt_sets.shipped_folder() / "background.yaml").names
+
+
+def require_choice(labels: LabelSet, rules: Rules, background: Sequence[str] | None) -> None:
+    """Raise `LabelError` for labels that the rules make no question of.
+
+    A single label has nothing to be told apart from, unless it stands on its own, against a background or a least
+    similarity; and no label may be called what the absence of one is called.
+    """
+    if rules.unknown_label in labels.names and (rules.abstains or background):
+        raise LabelError(
+            f"{rules.unknown_label!r} is a label and also what images without a decision are called. "
+            f"Call those something else: --unknown-label 'no decision'."
+        )
+    if len(labels) == 1 and not (rules.multi_label or background or rules.min_similarity is not None):
         name = labels.names[0]
         raise LabelError(
             f"Only one label is given ({name!r}), and the softmax over one label is always 1, whatever the picture shows. "
-            f"Give what it is to be told apart from as well, such as --labels '{name},something else'."
+            f"Give what it is to be told apart from as well, such as --labels '{name},something else', or ask whether "
+            f"it is there at all with --multi-label or --background."
         )

@@ -19,6 +19,7 @@ OPEN_CLIP = {
     "openai-imagenet": "OpenAI's 80 templates for ImageNet.",
     "openai-simple": "OpenAI's 7 best templates for ImageNet, about as good as all 80.",
 }
+BACKGROUND = "background"  # a list of texts for "something else" that lies beside the sets
 # What other tools write for the place of the label. Nothing else in braces means anything.
 _PLACEHOLDER = re.compile(r"\{\}|\{label\}|\{c\}|<label>")
 
@@ -131,7 +132,7 @@ def available() -> dict[str, Path | None]:
     """The names of all sets that can be had, sorted, with their file (None for open_clip's)."""
     found: dict[str, Path | None] = dict.fromkeys(OPEN_CLIP)
     for folder in reversed(folders()):
-        found.update({path.stem: path for path in folder.glob("*.yaml")})
+        found.update({path.stem: path for path in folder.glob("*.yaml") if path.stem != BACKGROUND})
     return dict(sorted(found.items()))
 
 

@@ -20,13 +20,23 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
-    """All that is said about one image: its best predictions, best first, or the error that kept it from being read."""
+    """All that is said about one image: its best predictions, best first, or the error that kept it from being read.
+
+    `accepted` are the labels that hold: the decision, or with independent labels all that are likely enough.
+    """
 
     path: str
     predictions: tuple[Prediction, ...] = ()
     error: str | None = None
+    decision: str | None = None
+    accepted: tuple[str, ...] = ()
 
     @property
     def label(self) -> str | None:
-        """The best label; None where the image could not be read."""
+        """The decision: the best label, or the unknown label; None where the image could not be read."""
+        return self.decision or self.best_label
+
+    @property
+    def best_label(self) -> str | None:
+        """The best label, whether it was decided for or not; None where the image could not be read."""
         return self.predictions[0].label if self.predictions else None

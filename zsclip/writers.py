@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO, cast
 
@@ -29,24 +30,29 @@ class Writer(Protocol):
 
 
 class CsvWriter:
-    """One row an image: path, the best label with probability and similarity, then the runners-up, then the error."""
+    """One row an image: path, decision, the best label with its numbers, then the runners-up, then the error.
+
+    The best label has a column of its own only where the decision may be another.
+    """
 
     delimiter = ","
 
-    def __init__(self, stream: TextIO, top_k: int) -> None:
+    def __init__(self, stream: TextIO, top_k: int, abstains: bool) -> None:
         self._top_k = top_k
+        self._abstains = abstains
         self._rows = csv.writer(stream, delimiter=self.delimiter, lineterminator="\n")
-        header = ["path", "label", "probability", "similarity"]
+        header = ["path", "label", *(["best_label"] if abstains else []), "probability", "similarity"]
         for rank in range(2, top_k + 1):
             header += [f"label_{rank}", f"probability_{rank}", f"similarity_{rank}"]
         self._rows.writerow([*header, "error"])
 
     def write(self, result: ImageResult) -> None:
         """See `Writer`."""
-        row: list[str] = [result.path]
+        row: list[str] = [result.path, *([result.label or ""] if self._abstains else [])]
+        width = len(row) + 3 * self._top_k
         for prediction in result.predictions:
             row += [prediction.label, f"{prediction.probability:.6f}", f"{prediction.similarity:.6f}"]
-        row += [""] * (1 + 3 * self._top_k - len(row))
+        row += [""] * (width - len(row))
         self._rows.writerow([*row, result.error or ""])
 
 
@@ -115,8 +121,13 @@ class TableWriter:
             line.append(printable(result.error), style="red")
         else:
             best, *others = result.predictions
-            line.append(fit_width(printable(best.label), self._label_width), style="bold")
-            line.append(f" {percent(best.probability)}", style="green" if best.probability >= 0.5 else "yellow")
+            decided = result.label == best.label
+            if not decided:
+                others = [best, *others]
+            name = fit_width(printable(result.label or ""), self._label_width)
+            line.append(name, style="bold" if decided else "italic")
+            chance = percent(best.probability) if decided else ""
+            line.append(f" {chance:>6}", style="green" if best.probability >= 0.5 else "yellow")
             self._append_runners_up(line, others)
         line.truncate(self._console.width, overflow="ellipsis")
         self._console.print(line, soft_wrap=True)
@@ -158,13 +169,24 @@ class RankingWriter:
             line.append(f" {percent(prediction.probability)}", style="bold" if rank == 1 else "")
             line.append(f"  {prediction.similarity:7.4f}", style="dim")
             self._console.print(line, soft_wrap=True)
+        if result.label != result.best_label:
+            self._console.print(Text(f"  decided for {printable(result.label or '')}", style="italic"), soft_wrap=True)
 
 
-STREAM_WRITERS: dict[str, Callable[[TextIO, int, bool], Writer]] = {
-    "csv": lambda stream, top_k, null: CsvWriter(stream, top_k),
-    "tsv": lambda stream, top_k, null: TsvWriter(stream, top_k),
-    "jsonl": lambda stream, top_k, null: JsonlWriter(stream),
-    "paths": lambda stream, top_k, null: PathsWriter(stream, null),
+@dataclass(frozen=True)
+class Layout:
+    """What a format needs to know beforehand: labels told per image, whether a decision may be withheld, NULs for lines."""
+
+    top_k: int
+    abstains: bool = False
+    null: bool = False
+
+
+STREAM_WRITERS: dict[str, Callable[[TextIO, Layout], Writer]] = {
+    "csv": lambda stream, how: CsvWriter(stream, how.top_k, how.abstains),
+    "tsv": lambda stream, how: TsvWriter(stream, how.top_k, how.abstains),
+    "jsonl": lambda stream, how: JsonlWriter(stream),
+    "paths": lambda stream, how: PathsWriter(stream, how.null),
 }
 FORMATS = ("table", *STREAM_WRITERS)
 _EXTENSIONS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}

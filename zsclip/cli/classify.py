@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zsclip.embedding import Timings
     from zsclip.images import Walk
     from zsclip.results import ImageResult
-    from zsclip.writers import Writer
+    from zsclip.writers import Layout, Writer
 
 logger = logging.getLogger("zsclip")
 
@@ -46,6 +46,13 @@ def classify(
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,
     temperature: options.Temperature = 1.0,
+    combine: options.Combine = "mean",
+    multi_label: options.MultiLabel = False,
+    background: options.Background = None,
+    min_probability: options.MinProbability = None,
+    min_margin: options.MinMargin = None,
+    min_similarity: options.MinSimilarity = None,
+    unknown_label: options.UnknownLabel = "unknown",
     top_k: options.TopK = "5",
     format: options.Format = None,
     output: options.Output = None,
@@ -67,16 +74,20 @@ def classify(
     over your labels: they say which of them fits best, not whether any does.
     """
     from zsclip import images
-    from zsclip.cli.inputs import PathList, read_labels, read_prompts, read_top_k
+    from zsclip.cli.inputs import PathList, read_background, read_labels, read_prompts, read_top_k
     from zsclip.pipeline import Classifier, require_choice
+    from zsclip.scoring import Rules
+    from zsclip.writers import Layout
 
     listen(quiet=quiet, verbose=verbose)
     if not 0 < temperature < math.inf:
         raise typer.BadParameter("must be above 0.", param_hint="--temperature")
     kept = read_top_k(top_k)
-    label_set = read_labels(labels, labels_file)
-    require_choice(label_set)
-    if only is not None and only not in label_set.names:
+    rules = Rules(temperature, combine, multi_label, min_probability, min_margin, min_similarity, unknown_label)
+    label_set, beside = read_labels(labels, labels_file), read_background(background)
+    require_choice(label_set, rules, beside)
+    abstains = rules.abstains or beside is not None
+    if only is not None and only not in label_set.names and not (abstains and only == unknown_label):
         raise typer.BadParameter(f"{only!r} is not among the labels.", param_hint="--only")
     prompt_sets = read_prompts(prompts, template)
     path_list = PathList(paths, null=null)
@@ -90,14 +101,16 @@ def classify(
     ) as classifier:  # fmt: skip
 
         def results() -> Generator[ImageResult, None, None]:
-            return classifier.classify(found, label_set, prompt_sets, top_k=kept, temperature=temperature)
+            return classifier.classify(found, label_set, prompt_sets, top_k=kept, rules=rules, background=beside)
 
         def count() -> int | None:
             return None if path_list.from_stdin else sum(1 for _ in images.Walk(path_list, recursive=not no_recursive))
 
         classifier.embedder.fetch_if_new()  # a download shows a progress of its own, so it comes first
         columns = len(label_set) if kept is None else min(kept, len(label_set))
-        how = _Printing(format, output, only, null, quiet, label_set.names, columns, single=path_list.is_one_file)
+        layout = Layout(columns, abstains, null)
+        names = [*label_set.names, *([unknown_label] if abstains else [])]
+        how = _Printing(format, output, only, quiet, names, layout, single=path_list.is_one_file)
         unreadable = _print(results, count, how)
         _report_walk(walk)
         if known := classifier.embedder.found:
@@ -115,10 +128,9 @@ class _Printing:
     format: str | None
     output: Path | None
     only: str | None
-    null: bool
     quiet: bool
     labels: Sequence[str]
-    columns: int
+    layout: Layout
     single: bool
 
 
@@ -142,7 +154,7 @@ def _print(
         for result in results:
             done += 1
             unreadable += result.error is not None
-            if how.only is None or result.label == how.only:
+            if how.only is None or how.only in (result.label, *result.accepted):
                 writer.write(result)
             advance()
     seconds = time.perf_counter() - started
@@ -156,7 +168,7 @@ def _writer(name: str, stream: TextIO, console: Console, how: _Printing) -> Writ
     from zsclip.writers import STREAM_WRITERS, RankingWriter, TableWriter
 
     if name != "table":
-        return STREAM_WRITERS[name](stream, how.columns, how.null)
+        return STREAM_WRITERS[name](stream, how.layout)
     return RankingWriter(console) if how.single else TableWriter(console, how.labels)
 
 

@@ -32,6 +32,15 @@ def read_prompts(prompts: Sequence[str] | None, templates: Sequence[str] | None)
     return (*(as_prompt_sets(names) if names else ()), *inline)
 
 
+def read_background(source: str | None) -> tuple[str, ...] | None:
+    """The texts of `--background`: a file's, or the curated ones."""
+    from zsclip.pipeline import curated_background
+
+    if source is None:
+        return None
+    return curated_background() if source == "curated" else LabelSet.load(source).names
+
+
 def read_top_k(text: str) -> int | None:
     """A number from 1, or None for `all`."""
     if text == "all":

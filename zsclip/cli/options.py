@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-_INPUT, _MODEL, _OUTPUT, _STORE = "Images and labels", "Model", "Output", "Store"
+_INPUT, _DECISION, _MODEL, _OUTPUT, _STORE = "Images and labels", "Decision", "Model", "Output", "Store"
 
 Paths = Annotated[
     list[str],
@@ -86,7 +86,41 @@ Workers = Annotated[
 Temperature = Annotated[
     float,
     typer.Option("--temperature", metavar="T", help="Divides the logits: above 1 softens the probabilities.",
-                 rich_help_panel=_MODEL),
+                 rich_help_panel=_DECISION),
+]  # fmt: skip
+Combine = Annotated[
+    Literal["mean", "max", "sum"],
+    typer.Option("--combine", rich_help_panel=_DECISION,
+                 help="What a label of several names is: their mean vector, its best name, or the sum of their probabilities."),
+]  # fmt: skip
+MultiLabel = Annotated[
+    bool,
+    typer.Option("--multi-label", help="Each label on its own, compared with the background, instead of with the others.",
+                 rich_help_panel=_DECISION),
+]  # fmt: skip
+Background = Annotated[
+    Optional[str],
+    typer.Option("--background", metavar="FILE|curated", rich_help_panel=_DECISION,
+                 help="Texts for 'something else' that compete with the labels: one a line, YAML list, or the curated ones."),
+]  # fmt: skip
+MinProbability = Annotated[
+    Optional[float],
+    typer.Option("--min-probability", min=0, max=1, metavar="P", help="Below it an image is unknown. With --multi-label: 0.5.",
+                 rich_help_panel=_DECISION),
+]  # fmt: skip
+MinMargin = Annotated[
+    Optional[float],
+    typer.Option("--min-margin", min=0, max=1, metavar="P", help="Unknown if the best label leads by less.",
+                 rich_help_panel=_DECISION),
+]  # fmt: skip
+MinSimilarity = Annotated[
+    Optional[float],
+    typer.Option("--min-similarity", min=-1, max=1, metavar="S", help="Unknown if the best label's similarity is less.",
+                 rich_help_panel=_DECISION),
+]  # fmt: skip
+UnknownLabel = Annotated[
+    str, typer.Option("--unknown-label", metavar="NAME", help="What images without a decision are called.",
+                      rich_help_panel=_DECISION),
 ]  # fmt: skip
 
 TopK = Annotated[
