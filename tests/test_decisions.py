@@ -197,7 +197,7 @@ def test_is_there_a_star(cli, demo_folder: Path) -> None:  # type: ignore[no-unt
 
 def test_independent_labels_may_hold_together(cli, red_star: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     background = tmp_path / "background.yaml"
-    background.write_text("- something green.\n- something purple.\n- a circle.\n- a heart.\n- an arrow.\n")
+    background.write_text("".join(f"- a picture of a {shape}.\n" for shape in ("circle", "ring", "heart", "cross")))
     for label, holds in (("red", True), ("star", True), ("blue", False), ("ring", False)):
         run = cli(
             *("classify", red_star, "-l", "red,star,blue,ring", "--multi-label", "--background", background),
