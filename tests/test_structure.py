@@ -17,7 +17,7 @@ LAYERS = (
     ("yamlfile", "open_clip_data"),
     ("images", "labels", "prompts", "models", "scoring", "store", "engines", "demo"),
     ("embedding",),
-    ("pipeline", "writers"),
+    ("pipeline", "writers", "filing", "exchange"),
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

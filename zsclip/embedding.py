@@ -149,7 +149,7 @@ class Embedder:
             with self.timings.measure("store"):
                 self._store.put(self.identity, made)
             known.update(made)
-        self._warn_of_cuts({text: cut for text, digest in digests.items() if (cut := known[digest].cut) is not None})
+        self._warn_of_cuts({text: cut for text, digest in digests.items() if (cut := known[digest].cut)})
         return np.stack([known[digests[text]].vector for text in texts])
 
     def _warn_of_cuts(self, cuts: dict[str, str]) -> None:

@@ -52,17 +52,19 @@ class Walk:
 
     A file inside a folder counts if its extension is an image's; a file that was named always counts, even if it is not
     there (its row will say so). Iterating it again walks again. `passed_over` counts the other
-    files by extension, `unreadable` says which folders could not be looked into, and why.
+    files by extension (none of the folder `exclude`), `unreadable` says which folders could not be looked into, and why.
     """
 
     paths: Iterable[str]
     recursive: bool = True
+    exclude: str | os.PathLike[str] | None = None
     passed_over: Counter[str] = field(default_factory=Counter)
     unreadable: dict[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[str]:
         self.passed_over.clear()
         self.unreadable.clear()
+        self._excluded = os.path.realpath(self.exclude) if self.exclude is not None else None
         extensions = EXTENSIONS | HEIF if heif_supported() else EXTENSIONS
         for path in self.paths:
             if _is_folder(path):
@@ -71,6 +73,8 @@ class Walk:
                 yield path
 
     def _folder(self, folder: str, extensions: frozenset[str]) -> Iterator[str]:
+        if self._excluded and os.path.realpath(folder) == self._excluded:
+            return
         try:
             with os.scandir(folder) as entries:
                 # Links to folders are not followed (they may lead in circles), nor taken for files.

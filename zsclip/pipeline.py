@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import os
+import re
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -13,11 +16,11 @@ from zsclip import models, scoring
 from zsclip import prompts as prompt_sets
 from zsclip.embedding import Embedder, ImageSource
 from zsclip.engines import Compute
-from zsclip.errors import LabelError
+from zsclip.errors import InputError, LabelError
 from zsclip.labels import LabelSet, LabelsLike, as_label_set
-from zsclip.prompts import PromptsLike, as_prompt_sets
-from zsclip.results import ImageResult
-from zsclip.scoring import ClassVectors, Rules
+from zsclip.prompts import PromptSet, PromptsLike, as_prompt_sets
+from zsclip.results import ImageResult, Match, SearchResult
+from zsclip.scoring import ClassVectors, Floats, Rules
 from zsclip.store import Store, default_folder
 
 
@@ -137,6 +140,78 @@ class Classifier:
         many = images if isinstance(images, Iterable) and not isinstance(images, str) else [images]
         return self._results(many, classes, kept, rules)
 
+    def embed(
+        self, images: Iterable[ImageSource]
+    ) -> Generator[tuple[list[str], Floats, list[tuple[str, str]]], None, None]:
+        """Yield, some images at a time and in order: paths, unit vectors float32 (n, d), and (path, error) of those that
+        could not be read.
+        """
+        for batch in self.embedder.images(images):
+            read = [(image.path, image.embedding.vector) for image in batch if image.embedding]
+            vectors = (
+                np.stack([vector for _, vector in read])
+                if read
+                else np.empty((0, self.embedder.spec.embed_dim), np.float32)
+            )
+            errors = [(image.path, image.error) for image in batch if image.error is not None]
+            yield [path for path, _ in read], vectors, errors
+
+    def query_vector(self, query: Query, prompts: Sequence[PromptSet] = ()) -> Floats:
+        """The unit vector of a query, float32 (d,): the weighted sum of its texts' and images' unit vectors.
+
+        With `prompts`, a text's vector is that of a label: the unit mean over the prompts made of it. Raises
+        `InputError` for an image that cannot be read, or if the sum is nothing.
+        """
+        total = np.zeros(self.embedder.spec.embed_dim)
+        for text, weight in query.texts:
+            expanded = prompt_sets.expand(prompts, text) if prompts else (text,)
+            total += weight * scoring.unit_mean(self.embedder.texts(expanded))
+        sources = [source for source, _ in query.images]
+        vectors = (one for batch in self.embedder.images(sources) for one in batch)
+        for image, (_, weight) in zip(vectors, query.images, strict=True):
+            if image.embedding is None:
+                raise InputError(f"--image {image.path}: {image.error}.")
+            total += weight * image.embedding.vector
+        if np.linalg.norm(total) < 1e-6:
+            raise InputError("The parts of the query cancel each other out. Give other weights.")
+        return scoring.normalise(total.astype(np.float32))
+
+    def search(
+        self,
+        images: Iterable[ImageSource],
+        query: Query | str,
+        prompts: PromptsLike = (),
+        *,
+        top_k: int | None = 10,
+        min_similarity: float = -1.0,
+    ) -> SearchResult:
+        """Rank images by cosine similarity to a query, or to one text; equals in the order of the input.
+
+        `top_k=None` gives all. Raises `InputError`, `PromptSetError` and `ModelError`.
+        """
+        query = Query(((query, 1.0),)) if isinstance(query, str) else query
+        vector = self.query_vector(query, as_prompt_sets(prompts) if prompts else ())
+        best: list[tuple[float, int, str]] = []  # a heap of (similarity, -number, path)
+        unreadable: list[Match] = []
+        number = 0
+        for batch in self.embedder.images(images):
+            unreadable += [Match(image.path, error=image.error) for image in batch if image.embedding is None]
+            read = [(image.path, image.embedding.vector) for image in batch if image.embedding]
+            if not read:
+                continue
+            similarity = scoring.similarities(np.stack([one for _, one in read]), vector[None])[:, 0]
+            for (path, _), value in zip(read, similarity.tolist(), strict=True):
+                number += 1
+                if value < min_similarity:
+                    continue
+                if top_k is None or len(best) < top_k:
+                    heapq.heappush(best, (value, -number, path))
+                elif value > best[0][0]:
+                    heapq.heapreplace(best, (value, -number, path))
+        return SearchResult(
+            tuple(Match(path, value) for value, _, path in sorted(best, reverse=True)), tuple(unreadable)
+        )
+
     def _results(
         self, images: Iterable[ImageSource], classes: ClassVectors, top_k: int, rules: Rules
     ) -> Generator[ImageResult, None, None]:
@@ -149,6 +224,32 @@ class Classifier:
                 else:
                     one = next(scored)
                     yield ImageResult(image.path, one.predictions, None, one.decision, one.accepted)
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to search for: texts and images, each with a weight; a negative one keeps away."""
+
+    texts: tuple[tuple[str, float], ...] = ()
+    images: tuple[tuple[ImageSource, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.texts and not self.images:
+            raise InputError("Nothing to search for. Give --text 'a sunset over mountains' or --image FILE.")
+
+    @classmethod
+    def parse(cls, texts: Iterable[str], images: Iterable[str] = (), minus: Iterable[str] = ()) -> Query:
+        """From texts and paths as on the command line, where `2:` in front is a weight. Raises `InputError`."""
+        away = [(text, -weight) for text, weight in map(_weighted, minus)]
+        return cls((*map(_weighted, texts), *away), tuple(map(_weighted, images)))
+
+
+def _weighted(text: str) -> tuple[str, float]:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?):(.+)", text, re.DOTALL)
+    value, weight = (match[2].strip(), float(match[1])) if match else (text.strip(), 1.0)
+    if not value or weight == 0:
+        raise InputError(f"{text!r} is no text or file to search for.")
+    return value, weight
 
 
 def curated_background() -> tuple[str, ...]:

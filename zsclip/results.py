@@ -19,6 +19,23 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Match:
+    """One image and how similar it is to what was looked for, or the error that kept it from being read."""
+
+    path: str
+    similarity: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found, most similar first, and the images that could not be read."""
+
+    matches: tuple[Match, ...]
+    unreadable: tuple[Match, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ImageResult:
     """All that is said about one image: its best predictions, best first, or the error that kept it from being read.
 

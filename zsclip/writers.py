@@ -11,11 +11,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TextIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TextIO, cast
 
 from zsclip.errors import InputError
-from zsclip.results import ImageResult, Prediction
+from zsclip.results import ImageResult, Match, Prediction
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +28,13 @@ class Writer(Protocol):
 
     def write(self, result: ImageResult) -> None:
         """Write one result."""
+
+
+class MatchWriter(Protocol):
+    """Takes matches of a search one by one."""
+
+    def write(self, match: Match) -> None:
+        """Write one match."""
 
 
 class CsvWriter:
@@ -79,10 +87,7 @@ class JsonlWriter:
             ],
             "error": result.error,
         }
-        line = json.dumps(document, ensure_ascii=False)
-        if any("\ud800" <= character <= "\udfff" for character in line):
-            line = json.dumps(document)
-        self._stream.write(line + "\n")
+        self._stream.write(json_line(document))
 
 
 class PathsWriter:
@@ -188,6 +193,72 @@ STREAM_WRITERS: dict[str, Callable[[TextIO, Layout], Writer]] = {
     "jsonl": lambda stream, how: JsonlWriter(stream),
     "paths": lambda stream, how: PathsWriter(stream, how.null),
 }
+
+
+class MatchRowsWriter:
+    """One row a match: path, similarity, error."""
+
+    def __init__(self, stream: TextIO, delimiter: str) -> None:
+        self._rows = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+        self._rows.writerow(["path", "similarity", "error"])
+
+    def write(self, match: Match) -> None:
+        """Write one match."""
+        similarity = "" if match.similarity is None else f"{match.similarity:.6f}"
+        self._rows.writerow([match.path, similarity, match.error or ""])
+
+
+class MatchJsonlWriter:
+    """One JSON object a line: path, similarity, error."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, match: Match) -> None:
+        """Write one match."""
+        similarity = None if match.similarity is None else round(match.similarity, 6)
+        self._stream.write(json_line({"path": match.path, "similarity": similarity, "error": match.error}))
+
+
+class MatchPathsWriter:
+    """The paths of the matches, one a line or NUL-separated."""
+
+    def __init__(self, stream: TextIO, null: bool) -> None:
+        self._stream, self._end = stream, "\0" if null else "\n"
+
+    def write(self, match: Match) -> None:
+        """Write one match."""
+        if match.error is None:
+            self._stream.write(match.path + self._end)
+
+
+class MatchTableWriter:
+    """A line a match, with its rank."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._rank = console, 0
+
+    def write(self, match: Match) -> None:
+        """Write one match."""
+        from rich.text import Text
+
+        self._rank += match.error is None
+        rank = f"{self._rank:>4}" if match.error is None else "    "
+        line = Text(f"{rank}  ", no_wrap=True)
+        line.append("        " if match.similarity is None else f"{match.similarity:7.4f} ", style="green")
+        line.append(fit_width(printable(match.path), max(12, self._console.width - 16), keep_end=True).rstrip())
+        if match.error is not None:
+            line.append(f"  {printable(match.error)}", style="red")
+        line.truncate(self._console.width, overflow="ellipsis")
+        self._console.print(line, soft_wrap=True)
+
+
+MATCH_WRITERS: dict[str, Callable[[TextIO, bool], MatchWriter]] = {
+    "csv": lambda stream, null: MatchRowsWriter(stream, ","),
+    "tsv": lambda stream, null: MatchRowsWriter(stream, "\t"),
+    "jsonl": lambda stream, null: MatchJsonlWriter(stream),
+    "paths": MatchPathsWriter,
+}
 FORMATS = ("table", *STREAM_WRITERS)
 _EXTENSIONS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
@@ -203,26 +274,36 @@ def choose_format(asked: str | None, output: Path | None, on_terminal: bool) -> 
 
 @contextmanager
 def open_output(output: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that appears (or is replaced) whole when the block ends well, and not at all otherwise.
+    """Standard output, or a file that appears (or is replaced) whole when the block ends well, and not at all else.
 
     Text is UTF-8; bytes of paths that are not come out as they were. Raises `InputError`.
     """
-    if output is None:
-        if hasattr(sys.stdout, "reconfigure"):
-            # A reader of a pipe gets each row as it comes.
-            regular = stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
-            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n", line_buffering=not regular)
-        yield cast("TextIO", _Terminal(sys.stdout)) if sys.stdout.isatty() else sys.stdout
-        sys.stdout.flush()
+    if output is not None:
+        with open_binary_output(output) as binary:
+            stream = TextIOWrapper(binary, encoding="utf-8", errors="surrogateescape", newline="")
+            yield stream
+            stream.flush()
+            stream.detach()
         return
+    if hasattr(sys.stdout, "reconfigure"):
+        # A reader of a pipe gets each row as it comes.
+        regular = stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n", line_buffering=not regular)
+    yield cast("TextIO", _Terminal(sys.stdout)) if sys.stdout.isatty() else sys.stdout
+    sys.stdout.flush()
+
+
+@contextmanager
+def open_binary_output(output: Path) -> Iterator[BinaryIO]:
+    """A file that appears (or is replaced) whole when the block ends well, and not at all else; raises `InputError`."""
     target = output.resolve()
     try:
-        mode = target.stat().st_mode if target.exists() else None
+        mode = output.stat().st_mode if output.exists() else None
         if mode is not None and not stat.S_ISREG(mode):  # a pipe or a device has no "whole"
             if stat.S_ISDIR(mode):
                 raise InputError(f"--output {output}: that is a folder. Name a file in it.")
-            with open(target, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-                yield stream
+            with open(output, "wb") as device:
+                yield device
             return
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
     except FileNotFoundError:
@@ -230,7 +311,7 @@ def open_output(output: Path | None) -> Iterator[TextIO]:
     except OSError as error:
         raise InputError(f"--output {output}: cannot be written: {error.strerror}.") from None
     try:
-        with open(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        with open(handle, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -265,6 +346,14 @@ def _umask() -> int:
 def printable(text: str) -> str:
     """Text that is safe on a terminal: control characters and bytes that are no UTF-8 shown escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def json_line(document: object) -> str:
+    """One line of JSON in UTF-8; escaped throughout if there are bytes in it that are no UTF-8."""
+    line = json.dumps(document, ensure_ascii=False)
+    if any("\ud800" <= character <= "\udfff" for character in line):
+        line = json.dumps(document)
+    return line + "\n"
 
 
 def percent(probability: float) -> str:

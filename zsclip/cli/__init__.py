@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zsclip.cli import classify, demo, models, prompts
+from zsclip.cli import cache, classify, demo, embed, models, prompts, search, sort
 from zsclip.cli.messages import fail
 from zsclip.errors import ZsclipError
 
@@ -58,9 +58,13 @@ def _main(
 
 
 app.command("classify")(classify.classify)
+app.command("search")(search.search)
+app.command("sort")(sort.sort)
+app.command("embed")(embed.embed)
 app.command("demo")(demo.demo)
 app.add_typer(models.app, name="models")
 app.add_typer(prompts.app, name="prompts")
+app.add_typer(cache.app, name="cache")
 
 
 def main() -> None:

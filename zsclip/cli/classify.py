@@ -6,23 +6,20 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import typer
 
 from zsclip.cli import options
-from zsclip.cli.messages import console, listen, say
+from zsclip.cli.messages import console, listen, report_timings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zsclip.embedding import Timings
-    from zsclip.images import Walk
     from zsclip.results import ImageResult
     from zsclip.writers import Layout, Writer
 
@@ -73,8 +70,7 @@ def classify(
     A single image gives a ranked table, more give a row each. Probabilities are a softmax
     over your labels: they say which of them fits best, not whether any does.
     """
-    from zsclip import images
-    from zsclip.cli.inputs import PathList, read_background, read_labels, read_prompts, read_top_k
+    from zsclip.cli.inputs import open_images, read_background, read_labels, read_prompts, read_top_k
     from zsclip.pipeline import Classifier, require_choice
     from zsclip.scoring import Rules
     from zsclip.writers import Layout
@@ -90,10 +86,7 @@ def classify(
     if only is not None and only not in label_set.names and not (abstains and only == unknown_label):
         raise typer.BadParameter(f"{only!r} is not among the labels.", param_hint="--only")
     prompt_sets = read_prompts(prompts, template)
-    path_list = PathList(paths, null=null)
-    images.require_paths(path_list.named)
-    walk = images.Walk(path_list, recursive=not no_recursive)
-    found = _at_least_one(walk)
+    images = open_images(paths, null=null, recursive=not no_recursive)
 
     with Classifier.load(
         model, pretrained, device=device, engine=engine, precision=precision, exact=exact, batch_size=batch_size,
@@ -101,23 +94,18 @@ def classify(
     ) as classifier:  # fmt: skip
 
         def results() -> Generator[ImageResult, None, None]:
-            return classifier.classify(found, label_set, prompt_sets, top_k=kept, rules=rules, background=beside)
-
-        def count() -> int | None:
-            return None if path_list.from_stdin else sum(1 for _ in images.Walk(path_list, recursive=not no_recursive))
+            return classifier.classify(images.found, label_set, prompt_sets, top_k=kept, rules=rules, background=beside)
 
         classifier.embedder.fetch_if_new()  # a download shows a progress of its own, so it comes first
         columns = len(label_set) if kept is None else min(kept, len(label_set))
         layout = Layout(columns, abstains, null)
         names = [*label_set.names, *([unknown_label] if abstains else [])]
-        how = _Printing(format, output, only, quiet, names, layout, single=path_list.is_one_file)
-        unreadable = _print(results, count, how)
-        _report_walk(walk)
-        if known := classifier.embedder.found:
-            logger.info("%d of %d images were in the store already.", known, known + classifier.embedder.computed)
+        how = _Printing(format, output, only, quiet, names, layout, single=images.is_one_file)
+        unreadable = _print(results, images.count, how)
+        images.report(classifier.embedder)
         if timings:
-            _report_timings(classifier.embedder.timings)
-    if unreadable or walk.unreadable:
+            report_timings(classifier.embedder.timings)
+    if unreadable or images.walk.unreadable:
         raise typer.Exit(3)
 
 
@@ -170,46 +158,3 @@ def _writer(name: str, stream: TextIO, console: Console, how: _Printing) -> Writ
     if name != "table":
         return STREAM_WRITERS[name](stream, how.layout)
     return RankingWriter(console) if how.single else TableWriter(console, how.labels)
-
-
-def _at_least_one(walk: Walk) -> Iterator[str]:
-    """The paths of `walk`, which must lead to something before a model is loaded."""
-    from zsclip.errors import InputError
-
-    paths = iter(walk)
-    first = next(paths, None)
-    if first is None:
-        reasons = [_passed_over(walk), *(f"{folder}: {reason}" for folder, reason in walk.unreadable.items())]
-        said = "; ".join(["No images found", *filter(None, reasons)])
-        raise InputError(f"{said}. Name a folder with images in it, or image files.")
-    return chain([first], paths)
-
-
-def _report_walk(walk: Walk) -> None:
-    for folder, reason in walk.unreadable.items():
-        logger.warning("The folder %s could not be read: %s.", folder, reason)
-    if others := _passed_over(walk):
-        logger.info("%s%s.", others[0].upper(), others[1:])
-
-
-def _passed_over(walk: Walk) -> str:
-    """How many files of the folders were not taken for images: "passed over 3 other files (2 .txt, 1 .pdf)"."""
-    from zsclip.images import HEIF
-
-    total = sum(walk.passed_over.values())
-    if not total:
-        return ""
-    kinds = [f"{count} {extension or 'without extension'}" for extension, count in walk.passed_over.most_common(4)]
-    text = f"passed over {total} other file{'s' if total > 1 else ''} ({', '.join(kinds)}{', …' if len(walk.passed_over) > 4 else ''})"
-    if any(extension in HEIF for extension in walk.passed_over):
-        text += "; HEIC is read with: pip install 'zsclip[heic]'"
-    return text
-
-
-def _report_timings(timings: Timings) -> None:
-    """Seconds by stage, and which stage the others waited for."""
-    seconds = timings.seconds
-    for stage in ("load", "texts", "read", "digest", "decode", "resize", "wait", "model", "store"):
-        say(f"{stage:<7}{seconds[stage]:8.2f} s{'  (summed over the threads)' if stage == 'read' else ''}")
-    slowest = "the model" if seconds["model"] >= seconds["wait"] else "reading and decoding"
-    say(f"The slowest stage for images was {slowest}.")

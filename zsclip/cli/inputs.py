@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from zsclip.errors import LabelError
+from zsclip.errors import InputError, LabelError
+from zsclip.images import HEIF, Walk, require_paths
 from zsclip.labels import LabelSet
 from zsclip.prompts import DEFAULT, PromptSet, as_prompt_sets
+
+if TYPE_CHECKING:
+    from zsclip.embedding import Embedder
+
+logger = logging.getLogger("zsclip")
 
 
 def read_labels(labels: str | None, labels_file: str | None) -> LabelSet:
@@ -86,3 +97,56 @@ class PathList:
             yield from (os.fsdecode(path) for path in whole if path)
         if rest:
             yield os.fsdecode(rest)
+
+
+@dataclass
+class Images:
+    """The images that the paths lead to, found as they are consumed."""
+
+    walk: Walk
+    found: Iterator[str]
+    is_one_file: bool
+    _again: Walk | None
+
+    def count(self) -> int | None:
+        """How many there are, by going through the folders once more; None for a list on standard input."""
+        return None if self._again is None else sum(1 for _ in self._again)
+
+    def report(self, embedder: Embedder) -> None:
+        """Say what was passed over, what could not be looked into, and how much was known."""
+        for folder, reason in self.walk.unreadable.items():
+            logger.warning("The folder %s could not be read: %s.", folder, reason)
+        if others := _passed_over(self.walk):
+            logger.info("%s%s.", others[0].upper(), others[1:])
+        if known := embedder.found:
+            logger.info("%d of %d images were in the store already.", known, known + embedder.computed)
+
+
+def open_images(
+    paths: Sequence[str], *, null: bool = False, recursive: bool = True, exclude: Path | None = None
+) -> Images:
+    """Find the images, at least one of them; raises `InputError` for paths that are not there or lead to none."""
+    listed = PathList(paths, null=null)
+    require_paths(listed.named)
+    walk = Walk(listed, recursive=recursive, exclude=exclude)
+    found = iter(walk)
+    first = next(found, None)
+    if first is None:
+        reasons = [_passed_over(walk), *(f"{folder}: {reason}" for folder, reason in walk.unreadable.items())]
+        said = "; ".join(["No images found", *filter(None, reasons)])
+        raise InputError(f"{said}. Name a folder with images in it, or image files.")
+    again = None if listed.from_stdin else Walk(listed, recursive=recursive, exclude=exclude)
+    return Images(walk, chain([first], found), listed.is_one_file, again)
+
+
+def _passed_over(walk: Walk) -> str:
+    """How many files of the folders were not taken for images: "passed over 3 other files (2 .txt, 1 .pdf)"."""
+    total = sum(walk.passed_over.values())
+    if not total:
+        return ""
+    kinds = [f"{count} {extension or 'without extension'}" for extension, count in walk.passed_over.most_common(4)]
+    more = ", …" if len(walk.passed_over) > 4 else ""
+    text = f"passed over {total} other file{'s' if total > 1 else ''} ({', '.join(kinds)}{more})"
+    if any(extension in HEIF for extension in walk.passed_over):
+        text += "; HEIC is read with: pip install 'zsclip[heic]'"
+    return text

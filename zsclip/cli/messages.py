@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from zsclip.embedding import Timings
+
 _LEVELS = {logging.WARNING: "warning: ", logging.ERROR: "error: "}
 
 
@@ -62,3 +64,12 @@ def _say(level: int, message: str) -> None:
         width = shutil.get_terminal_size().columns
         text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
     print(text, file=sys.stderr, flush=True)
+
+
+def report_timings(timings: Timings) -> None:
+    """Seconds by stage, and which stage the others waited for."""
+    seconds = timings.seconds
+    for stage in ("load", "texts", "read", "digest", "decode", "resize", "wait", "model", "store"):
+        say(f"{stage:<7}{seconds[stage]:8.2f} s{'  (summed over the threads)' if stage == 'read' else ''}")
+    slowest = "the model" if seconds["model"] >= seconds["wait"] else "reading and decoding"
+    say(f"The slowest stage for images was {slowest}.")

@@ -60,6 +60,7 @@ class TorchEngine:
             logit_scale=float(self._model.logit_scale.detach().float().exp()),
             logit_bias=0.0 if bias is None else float(bias.detach().float()),
             dimension=spec.embed_dim,
+            title=spec.title,
         )
         self.parameters = sum(parameter.numel() for parameter in self._model.parameters())
         self.batch_size = compute.batch_size or _BATCH.get(self._device.type, 32)
@@ -100,7 +101,7 @@ class TorchEngine:
             start = stop
         full = tokens[:, -1] != 0
         return [
-            Embedding(vector, self.exact, self._cut(text) if is_full else None)
+            Embedding(vector, self.exact, self._cut(text) if is_full else "")
             for text, vector, is_full in zip(texts, vectors, full.tolist(), strict=True)
         ]
 
@@ -132,10 +133,10 @@ class TorchEngine:
         projected: torch.Tensor = projection(pooled) if isinstance(projection, torch.nn.Linear) else pooled @ projection
         return projected
 
-    def _cut(self, text: str) -> str | None:
+    def _cut(self, text: str) -> str:
         tokens = self._tokenizer.encode(text)
         kept = self._spec.context_length - 2  # without begin and end
-        return self._tokenizer.decode(tokens[kept:]).strip() if len(tokens) > kept else None
+        return self._tokenizer.decode(tokens[kept:]).strip() if len(tokens) > kept else ""
 
 
 def _padding_is_inert(tower: Any) -> bool:

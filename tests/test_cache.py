@@ -1,0 +1,97 @@
+"""`zsclip cache`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zsclip import Classifier, scoring
+from zsclip.store import Embedding, FileStamp, Store, default_folder, text_digest
+
+
+@pytest.fixture(autouse=True)
+def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSCLIP_MODEL", "demo")
+
+
+@pytest.fixture
+def scenes(tmp_path: Path, demo_folder: Path) -> Path:
+    return Path(shutil.copytree(demo_folder / "scenes", tmp_path / "scenes"))
+
+
+def said(text: str, name: str) -> str:
+    match = re.search(rf"^{name}\s+(.*)$", text, re.MULTILINE)
+    assert match, text
+    return match[1]
+
+
+def test_info_counts_what_is_kept(cli, scenes: Path) -> None:  # type: ignore[no-untyped-def]
+    cli("classify", scenes, "-l", "star,ring")
+    text = cli("cache", "info").out
+    assert said(text, "store") == str(default_folder() / "vectors.sqlite3")
+    assert [said(text, name) for name in ("images", "texts", "models", "exports")] == ["64", "14", "1", "0"]
+    assert float(said(text, "size").removesuffix(" MB")) > 0
+    assert "demo: 64 images, 14 texts" in text
+
+
+def test_clear_forgets_all_or_one_model(cli, scenes: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    cli("classify", scenes, "-l", "star,ring")
+    cli("classify", scenes, "-l", "star,ring", "--precision", "bf16", "--cache-dir", tmp_path / "other")
+    assert "Forgot 78 vectors" in cli("cache", "clear", "--model", "demo").err
+    text = cli("cache", "info").out
+    assert [said(text, name) for name in ("images", "texts", "models")] == ["0", "0", "0"]
+    assert said(cli("cache", "info", "--cache-dir", tmp_path / "other").out, "images") == "64"
+    assert "Forgot 0 vectors" in cli("cache", "clear").err
+
+
+def test_prune_forgets_files_that_are_gone(cli, scenes: Path) -> None:  # type: ignore[no-untyped-def]
+    cli("classify", scenes, "-l", "star,ring")
+    shutil.copy(scenes / "red star" / "001.png", scenes / "copy.png")
+    cli("classify", scenes, "-l", "star,ring")
+    shutil.rmtree(scenes / "red star")
+    shutil.rmtree(scenes / "red ring")
+    assert "Forgot 1 vectors" in cli("cache", "prune").err  # the star lives on as a copy
+    text = cli("cache", "info").out
+    assert [said(text, name) for name in ("images", "texts")] == ["63", "14"]
+    run = cli("classify", scenes, "-l", "star,ring")
+    assert "63 of 63 images were in the store already" in run.err
+
+
+def test_prune_to_a_size_forgets_the_oldest_images(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    vectors = scoring.normalise(np.random.default_rng(0).standard_normal((4000, 512)).astype(np.float32))
+    files, kept = [], {}
+    for n, vector in enumerate(vectors):
+        (tmp_path / f"{n}.png").touch()
+        digest = hashlib.sha256(bytes(n)).digest()
+        files.append((FileStamp.of(tmp_path / f"{n}.png", (tmp_path / f"{n}.png").stat()), digest))
+        kept[digest] = Embedding(vector)
+    with Store(default_folder()) as store:
+        store.put("model", kept, files)
+        store.put("model", {text_digest("a text"): Embedding(vectors[0], cut="")})
+        before = store.info().size
+        assert store.prune(before // 2) > 1000
+        after = store.info()
+        assert before // 4 < after.size <= before // 2
+        assert after.models[0].texts == 1
+        found = store.get_files("model", [stamp for stamp, _ in files], exact=False)
+        assert [stamp in found for stamp, _ in files] == sorted(stamp in found for stamp, _ in files)  # the last ones
+    assert cli("cache", "prune", "--max-size", "1G").code == 0
+    assert cli("cache", "prune", "--max-size", "much").code == 2
+
+
+def test_the_digest_of_a_checkpoint_survives(cli, scenes: Path) -> None:  # type: ignore[no-untyped-def]
+    cli("classify", scenes, "-l", "star,ring")
+    cli("cache", "prune")
+    with Store(default_folder()) as store, Classifier.load("demo") as classifier:
+        assert store.facts(classifier.embedder.identity) is not None
+        assert store.info().files == 65
+
+
+def test_without_a_store_there_is_nothing_to_tell(cli, isolated: Path) -> None:  # type: ignore[no-untyped-def]
+    text = cli("cache", "info").out
+    assert [said(text, name) for name in ("images", "texts", "models")] == ["0", "0", "0"]

@@ -1,0 +1,216 @@
+"""`zsclip sort`: nothing is lost, nothing is overwritten."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zsclip import filing
+from zsclip.filing import Filing, carry_out, folder_name, folder_names
+
+LABELS = "red star,blue star,green ring"
+
+
+@pytest.fixture(autouse=True)
+def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSCLIP_MODEL", "demo")
+
+
+@pytest.fixture
+def photos(tmp_path: Path, demo_folder: Path) -> Path:
+    """Two pictures of a kind under one name in different folders, and one that cannot be read."""
+    for folder, label in (("a", "red star"), ("b", "blue star"), ("c", "green ring")):
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        shutil.copy(demo_folder / "scenes" / label / "001.png", tmp_path / "photos" / folder / "same.png")
+    shutil.copy(demo_folder / "scenes" / "red star" / "001.png", tmp_path / "photos" / "b" / "other.png")
+    (tmp_path / "photos" / "b" / "broken.png").write_bytes(b"")
+    return tmp_path / "photos"
+
+
+def digests(*folders: Path) -> Counter[str]:
+    files = (path for folder in folders for path in folder.rglob("*.png"))
+    return Counter(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix == ".png")
+
+
+@pytest.mark.parametrize("how", ["--link", "--copy", "--move"])
+def test_one_folder_a_label(cli, photos: Path, tmp_path: Path, how: str) -> None:  # type: ignore[no-untyped-def]
+    before, into = digests(photos), tmp_path / "sorted"
+    run = cli("sort", photos, "-l", LABELS, "--into", into, how)
+    assert run.code == 3
+    assert "broken.png stays where it is: the file is empty" in run.err
+    assert tree(into) == ["blue star/same.png", "green ring/same.png", "red star/other.png", "red star/same.png"]
+    assert (photos / "a" / "same.png").exists() is (how != "--move")
+    if how == "--move":
+        assert digests(photos, into) == before
+        assert tree(photos) == ["b/broken.png"]
+    if how == "--link":
+        assert os.path.samefile(photos / "a" / "same.png", into / "red star" / "same.png")
+    (plan,) = into.glob("plan-*.csv")
+    rows = list(csv.DictReader(io.StringIO(plan.read_text())))
+    assert tuple(rows[0].values()) == (
+        str(photos / "a" / "same.png"),
+        str(into / "red star" / "same.png"),
+        "red star",
+    )
+    again = cli("sort", photos, "-l", LABELS, "--into", into, how)
+    assert len(tree(into)) == 4
+    assert again.code == (1 if how == "--move" and not tree(photos) else 3)
+
+
+def test_names_that_clash_are_kept_apart(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    into = tmp_path / "sorted"
+    (into / "red star").mkdir(parents=True)
+    (into / "red star" / "same.png").write_bytes(b"somebody else's")
+    cli("sort", photos, "-l", "red star,green ring", "--into", into, "--copy")
+    assert (into / "red star" / "same.png").read_bytes() == b"somebody else's"
+    assert {"red star/same (2).png", "red star/same (3).png"} <= set(tree(into))
+
+
+def test_a_dry_run_shows_the_plan_and_does_nothing(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    run = cli("sort", photos, "-l", LABELS, "--into", tmp_path / "sorted", "--move", "--dry-run")
+    rows = list(csv.DictReader(io.StringIO(run.out)))
+    assert [row["label"] for row in rows] == ["red star", "red star", "blue star", "green ring"]
+    assert not (tmp_path / "sorted").exists()
+    assert len(tree(photos)) == 5
+
+
+def test_images_without_a_decision_go_to_unknown(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    into = tmp_path / "sorted"
+    cli("sort", photos / "a", "-l", "blue ring,green heart", "--into", into, "--min-similarity", "0.35")
+    assert tree(into) == ["unknown/same.png"]
+
+
+def test_the_target_inside_the_source_is_not_walked(cli, photos: Path) -> None:  # type: ignore[no-untyped-def]
+    (photos / "b" / "broken.png").unlink()
+    for _ in range(2):
+        run = cli("sort", photos, "-l", LABELS, "--into", photos / "sorted", "--copy")
+        assert run.code == 0
+        assert len(tree(photos / "sorted")) == 4
+    assert "4 were there already" in run.err
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("cat", "cat"),
+        ("../x", "_.._x"),
+        ("/etc", "_etc"),
+        ("AC/DC", "AC_DC"),
+        ("CON", "_CON"),
+        ("con.txt", "_con.txt"),
+        ("..", "_"),
+        (".hidden", "_.hidden"),
+        ("a\\b:c*?", "a_b_c__"),
+        ("end. ", "end"),
+        ("日本", "日本"),
+        ("x" * 300, "x" * 200),
+    ],
+)
+def test_labels_become_safe_folder_names(label: str, expected: str) -> None:
+    assert folder_name(label) == expected
+
+
+@given(st.lists(st.text(min_size=1, max_size=300), min_size=1, max_size=20, unique=True))
+def test_folder_names_are_safe_and_distinct(labels: list[str]) -> None:
+    names = list(folder_names(labels).values())
+    assert len({name.casefold() for name in names}) == len(labels)
+    for name in names:
+        assert name
+        assert not set(name) & set('/\\:*?"<>|\0\n')
+        assert name not in (".", "..")
+        assert os.path.normpath(os.path.join("base", name)) == os.path.join("base", name)
+        assert len(os.fsencode(name)) <= 210
+
+
+def test_a_real_label_called_unknown_has_a_folder_of_its_own() -> None:
+    names = folder_names(["?", "unknown", "Unknown"])
+    assert names == {"?": "_", "unknown": "unknown", "Unknown": "Unknown (2)"}
+
+
+def test_links_fall_back_to_copies_and_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import errno
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "a.png").write_bytes(b"1")
+    (filed,) = carry_out([Filing(str(tmp_path / "a.png"), str(tmp_path / "to" / "a.png"), "x")], "link")
+    assert filed.outcome == "done"
+    assert (tmp_path / "to" / "a.png").read_bytes() == b"1"
+    assert "files are copied instead" in caplog.text
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs a second file system")
+def test_a_move_across_file_systems(tmp_path: Path) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        (tmp_path / "a.png").write_bytes(b"1" * 100_000)
+        filed = list(carry_out([Filing(str(tmp_path / "a.png"), os.path.join(other, "x", "a.png"), "x")], "move"))
+        assert [one.outcome for one in filed] == ["done"]
+        assert not (tmp_path / "a.png").exists()
+        assert os.listdir(os.path.join(other, "x")) == ["a.png"]
+
+
+MOVER = """
+import sys, csv
+from zsclip.filing import Filing, carry_out
+rows = csv.DictReader(open(sys.argv[1]))
+for filed in carry_out([Filing(row["from"], row["to"], row["label"]) for row in rows], "move"):
+    print(filed.outcome, flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.parametrize("across", [False, True])
+def test_a_move_killed_at_random_moments_loses_nothing(tmp_path: Path, across: bool) -> None:
+    import tempfile
+
+    if across and not os.path.isdir("/dev/shm"):
+        pytest.skip("needs a second file system")
+    rng = random.Random(4)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if across else None) as other:
+        into = Path(other) if across else tmp_path / "into"
+        source = tmp_path / "source"
+        source.mkdir()
+        for n in range(400):
+            (source / f"{n}.png").write_bytes(rng.randbytes(20_000))
+        before = digests(source)
+        filings = [Filing(str(source / f"{n}.png"), str(into / f"label {n % 3}" / f"{n}.png"), "x") for n in range(400)]
+        plan = filing.write_plan(filings, into)
+        for _ in range(10):
+            run = subprocess.Popen([sys.executable, "-c", MOVER, str(plan)], stdout=subprocess.PIPE)
+            assert run.stdout is not None
+            for _ in range(rng.randrange(1, 40)):
+                run.stdout.readline()
+            time.sleep(rng.random() / 500)
+            run.send_signal(signal.SIGKILL)
+            run.communicate()
+            after = digests(source, into)
+            whole = {digest for digest in after if digest in before}
+            assert whole == set(before)  # nothing is lost
+            assert sum(after[digest] for digest in whole) - len(before) <= 1  # at most one is at both places
+        assert subprocess.run([sys.executable, "-c", MOVER, str(plan)], stdout=subprocess.DEVNULL).returncode == 0
+        assert not list(source.iterdir())
+        assert Counter({d: n for d, n in digests(into).items() if d in before}) == before

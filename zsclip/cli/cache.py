@@ -1,0 +1,88 @@
+"""`zsclip cache`: what the store holds, and how to make it smaller."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Annotated, Optional
+
+import typer
+
+from zsclip.cli import options
+from zsclip.cli.messages import console, listen, say
+
+app = typer.Typer(no_args_is_help=True, help="The store: what it holds, and how to make it smaller.")
+
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
+
+
+@app.command()
+def info(cache_dir: options.CacheDir = None) -> None:
+    """Tell where the store is, how large, and what it holds of each model."""
+    from zsclip import models
+    from zsclip.store import Store, default_folder
+    from zsclip.writers import printable
+
+    listen(quiet=False, verbose=False)
+    with Store(cache_dir or default_folder()) as store:
+        content = store.info()
+    out = console()
+    rows = [
+        ("store", printable(str(content.path))),
+        ("size", f"{content.size / 1e6:,.1f} MB"),
+        ("images", f"{sum(model.images for model in content.models):,}"),
+        ("texts", f"{sum(model.texts for model in content.models):,}"),
+        ("paths", f"{content.files:,}"),
+        ("models", f"{len(content.models):,}"),
+        ("exports", "0"),
+    ]
+    for name, value in rows:
+        out.print(f"{name:<9}{value}", soft_wrap=True)
+    for model in content.models:
+        title = printable(model.title or "a model that was not loaded")
+        counts = f"{model.images:,} images, {model.texts:,} texts"
+        out.print(f"  {models.short_identity(model.identity)}  {title}: {counts}", soft_wrap=True)
+
+
+@app.command()
+def clear(
+    model: options.Model = None,
+    pretrained: options.Pretrained = None,
+    cache_dir: options.CacheDir = None,
+    yes: Yes = False,
+) -> None:
+    """Forget all vectors, or with --model those of one model."""
+    from zsclip.embedding import Embedder
+    from zsclip.models import resolve
+    from zsclip.store import Store, default_folder
+
+    listen(quiet=False, verbose=False)
+    with Store(cache_dir or default_folder()) as store:
+        identity = Embedder(resolve(model, pretrained), store).identity if model else None
+        if sys.stdin.isatty() and not yes:
+            typer.confirm(f"Forget all vectors of {model}?" if model else "Forget all vectors?", abort=True, err=True)
+        say(f"Forgot {store.clear(identity):,} vectors.")
+
+
+@app.command()
+def prune(
+    max_size: Annotated[
+        Optional[str],
+        typer.Option("--max-size", metavar="SIZE", help="Such as 500M or 2G: forget the oldest images above that."),
+    ] = None,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """Forget the images of files that are gone."""
+    from zsclip.store import Store, default_folder
+
+    listen(quiet=False, verbose=False)
+    limit = None if max_size is None else _bytes(max_size)
+    with Store(cache_dir or default_folder()) as store:
+        say(f"Forgot {store.prune(limit):,} vectors; the store takes {store.info().size / 1e6:,.1f} MB.")
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise typer.BadParameter(f"{text!r} is not a size such as 500M or 2G.", param_hint="--max-size")
+    return int(float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " "))

@@ -1,0 +1,109 @@
+"""`zsclip embed`: the vectors themselves, for other tools."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from zsclip.cli import options
+from zsclip.cli.messages import console, listen, report_timings
+
+logger = logging.getLogger("zsclip")
+
+MaybePaths = Annotated[
+    Optional[list[str]],
+    typer.Argument(metavar="PATHS...", help="As for classify; none with --texts.", show_default=False),
+]
+EmbedOutput = Annotated[
+    Path, typer.Option("-o", "--output", metavar="FILE", help="A file ending in .npz, .parquet or .jsonl.")
+]
+TextsFile = Annotated[
+    Optional[Path], typer.Option("--texts", metavar="FILE", help="Embed the texts of a file, one a line, instead.")
+]
+
+
+def embed(
+    output: EmbedOutput,
+    paths: MaybePaths = None,
+    texts: TextsFile = None,
+    no_recursive: options.NoRecursive = False,
+    null: options.Null = False,
+    model: options.Model = None,
+    pretrained: options.Pretrained = None,
+    device: options.Device = "auto",
+    engine: options.Engine = "auto",
+    precision: options.Precision = "auto",
+    exact: options.Exact = False,
+    batch_size: options.BatchSize = None,
+    workers: options.Workers = None,
+    cache_dir: options.CacheDir = None,
+    no_cache: options.NoCache = False,
+    rehash: options.Rehash = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    timings: options.ShowTimings = False,
+) -> None:
+    """Write unit vectors: names (paths or texts) and float32 rows.
+
+    zsclip embed photos/ -o vectors.npz
+
+    zsclip embed --texts captions.txt -o captions.parquet
+    """
+    from zsclip.cli.inputs import open_images
+    from zsclip.cli.progress import progress
+    from zsclip.exchange import vector_writer
+    from zsclip.pipeline import Classifier
+    from zsclip.writers import open_binary_output
+
+    listen(quiet=quiet, verbose=verbose)
+    if bool(paths) == bool(texts):
+        raise typer.BadParameter("give either paths or --texts FILE.", param_hint="PATHS")
+    writer_for = vector_writer(output)
+    images = open_images(paths, null=null, recursive=not no_recursive) if paths else None
+    lines = _read_lines(texts) if texts else []
+    unreadable = 0
+    with (
+        Classifier.load(
+            model, pretrained, device=device, engine=engine, precision=precision, exact=exact, batch_size=batch_size,
+            workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash,
+        ) as classifier,
+        open_binary_output(output) as stream,
+    ):  # fmt: skip
+        embedder = classifier.embedder
+        embedder.fetch_if_new()
+        writer = writer_for(stream, embedder.spec.embed_dim)
+        if images is None:
+            writer.write(lines, embedder.texts(lines))
+        else:
+            with progress(console(), console(stderr=True), images.count, hidden=quiet) as advance:
+                for names, vectors, errors in classifier.embed(images.found):
+                    writer.write(names, vectors)
+                    for path, error in errors:
+                        logger.warning("%s could not be read, and is left out: %s.", path, error)
+                    unreadable += len(errors)
+                    for _ in range(len(names) + len(errors)):
+                        advance()
+            images.report(embedder)
+        writer.close()
+        if timings:
+            report_timings(embedder.timings)
+    if unreadable or (images and images.walk.unreadable):
+        raise typer.Exit(3)
+
+
+def _read_lines(file: Path) -> list[str]:
+    from zsclip.errors import InputError
+
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    except OSError as error:
+        raise InputError(f"--texts {file}: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"--texts {file}: not UTF-8 text (byte {error.start}).") from None
+    texts = [line for line in lines if line]
+    if not texts:
+        raise InputError(f"--texts {file}: no texts in it. Write one a line.")
+    return texts
