@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import numpy as np
 import open_clip
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from zsclip import Classifier, PromptSet
 from zsclip.demo import draw_folder
@@ -37,7 +39,11 @@ def compare(name: str, folder: Path) -> None:
     torch.manual_seed(0)
     options = ["--model", name]
     if name == "demo":
-        source = f"local-dir:{Path(str(resolve(name).checkpoint)).parent}"
+        demo = shutil.copytree(Path(str(resolve(name).checkpoint)).parent, folder / "model")
+        state = load_file(demo / "open_clip_model.safetensors")
+        save_file({**state, "logit_scale": torch.tensor(math.log(100))}, demo / "open_clip_model.safetensors")
+        source = f"local-dir:{demo}"
+        options = ["--model", source]
         model, _, transform = open_clip.create_model_and_transforms(source)
     else:
         source, checkpoint = name, folder / "weights.pt"

@@ -126,6 +126,23 @@ def save_random_checkpoint(architecture: str, path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sharp_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model's folder with `logit_scale` ln 100."""
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from zsclip.models import resolve
+
+    folder = tmp_path_factory.mktemp("weights") / "demo"
+    shutil.copytree(Path(str(resolve("demo").checkpoint)).parent, folder)
+    state = load_file(folder / "open_clip_model.safetensors")
+    save_file({**state, "logit_scale": torch.tensor(math.log(100))}, folder / "open_clip_model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def vit_b32(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_random_checkpoint("ViT-B-32", tmp_path_factory.mktemp("weights") / "vit-b-32.pt")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zsclip import Classifier, LabelError, LabelSet, PromptSet
+from zsclip import Classifier, InputError, Label, LabelError, LabelSet, ModelError, PromptSet, PromptSetError, Rules
 
 LABELS = ["red star", "blue star", "green ring"]
 
@@ -74,3 +74,81 @@ def test_class_vectors_are_unit_vectors_in_the_order_of_the_labels(classifier: C
 def test_one_label_is_refused_at_once(classifier: Classifier) -> None:
     with pytest.raises(LabelError, match="softmax over one label is always 1"):
         classifier.classify([], ["cat"])
+
+
+@pytest.mark.parametrize("thing", [b"bytes", 7, np.zeros((8, 8, 3))])
+def test_what_is_no_image_is_refused(classifier: Classifier, thing: object) -> None:
+    with pytest.raises(InputError, match="Image 0 must be a path or a Pillow image, not"):
+        list(Classifier.load("demo", use_cache=False).classify([thing], LABELS))  # type: ignore[list-item]
+
+
+def test_damaged_and_closed_pillow_images_are_error_rows(
+    classifier: Classifier, red_star: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "half.png").write_bytes(red_star.read_bytes()[:600])
+    closed = Image.open(red_star)
+    closed.close()
+    results = list(
+        classifier.classify([Image.open(tmp_path / "half.png"), closed, Image.new("RGB", (0, 5)), red_star], LABELS)
+    )
+    assert [bool(result.error) for result in results] == [True, True, True, False]
+
+
+def test_one_lazy_image_may_be_listed_often(classifier: Classifier, tmp_path: Path) -> None:
+    Image.effect_noise((1500, 1500), 50).convert("RGB").save(tmp_path / "noise.png")
+    results = list(classifier.classify([Image.open(tmp_path / "noise.png")] * 8, LABELS))
+    assert len({result.predictions for result in results}) == 1
+    assert not any(result.error for result in results)
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 0}, {"batch_size": -1}, {"workers": -1}, {"device": "toaster"}, {"precision": "fp7"}]
+)
+def test_settings_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ModelError):
+        Classifier.load("demo", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_top_k_must_be_positive(classifier: Classifier, red_star: Path, top_k: int) -> None:
+    with pytest.raises(InputError, match="top_k must be at least 1"):
+        classifier.classify([red_star], LABELS, top_k=top_k)
+
+
+def test_pretrained_may_be_a_path(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="neither a file nor a tag"):
+        Classifier.load("ViT-B-32", tmp_path / "none.pt")
+
+
+def test_sets_made_in_code_are_checked_too() -> None:
+    assert PromptSet("x", ("a {}",)).templates == ("a <label>",)
+    assert PromptSet.of("a photo of a <label>.").templates == ("a photo of a <label>.",)
+    for bad in (lambda: PromptSet("x", ("a photo",)), lambda: PromptSet("x", ()), lambda: PromptSet("x", "a <label>")):  # type: ignore[arg-type]
+        with pytest.raises(PromptSetError):
+            bad()
+    for wrong in (lambda: LabelSet.of("cat"), lambda: LabelSet((Label("couch", "sofa"),))):  # type: ignore[arg-type]
+        with pytest.raises(LabelError):
+            wrong()
+
+
+def test_broken_weights_give_an_error_and_no_numbers(sharp_demo: Path, tmp_path: Path, red_star: Path) -> None:
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "nan"
+    shutil.copytree(sharp_demo, folder)
+    state = load_file(folder / "open_clip_model.safetensors")
+    broken = {
+        **state,
+        "visual.attnpool.c_proj.weight": torch.full_like(state["visual.attnpool.c_proj.weight"], torch.nan),
+    }
+    save_file(broken, folder / "open_clip_model.safetensors")
+    with pytest.raises(ModelError, match=r"vectors with no numbers in them.*the weights are broken"):
+        list(Classifier.load(f"local-dir:{folder}").classify([red_star], LABELS))
+
+
+def test_a_temperature_next_to_nothing_is_a_hard_choice(classifier: Classifier, red_star: Path) -> None:
+    (result,) = classifier.classify([red_star], LABELS, rules=Rules(temperature=1e-308))
+    assert [prediction.probability for prediction in result.predictions] == [1, 0, 0]

@@ -78,7 +78,7 @@ def test_prune_to_a_size_forgets_the_oldest_images(cli, tmp_path: Path) -> None:
         after = store.info()
         assert before // 4 < after.size <= before // 2
         assert after.models[0].texts == 1
-        found = store.get_files("model", [stamp for stamp, _ in files], exact=False)
+        found = store.get_files("model", [stamp for stamp, _ in files], 512, exact=False)
         assert [stamp in found for stamp, _ in files] == sorted(stamp in found for stamp, _ in files)  # the last ones
     assert cli("cache", "prune", "--max-size", "1G").code == 0
     assert cli("cache", "prune", "--max-size", "much").code == 2

@@ -431,3 +431,129 @@ def test_version_and_help(cli) -> None:  # type: ignore[no-untyped-def]
         "--timings",
     ):
         assert option in text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX shell")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "classify {folder} -l a,b -f table",
+        "classify {folder} -l a,b -f csv",
+        "prompts list",
+        "prompts show openai-imagenet",
+    ],
+)
+def test_head_is_no_error_for_any_output(folder: Path, command: str) -> None:
+    many(folder, 2000)
+    shell = f"{sys.executable} -m zsclip {command.format(folder=folder)} | head -n 1; exit ${{PIPESTATUS[0]}}"
+    run = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert (run.returncode, len(run.stdout.splitlines())) == (0, 1)
+    assert run.stderr == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("redirection", "code", "message"),
+    [
+        ("> /dev/full", 1, "Standard output cannot be written: No space left on device"),
+        (">&-", 0, ""),
+        ("- <&-", 1, "No images found"),
+        ("-o >(cat)", 0, ""),
+        ("-o /dev/stdout", 0, ""),
+    ],
+)
+def test_odd_streams_give_no_traceback(red_star: Path, redirection: str, code: int, message: str) -> None:
+    picture = "" if "<&-" in redirection else f"'{red_star}'"
+    shell = f"{sys.executable} -m zsclip classify {picture} -l 'red star,ring' -f csv {redirection}"
+    run = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert run.returncode == code
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+    if "-o" in redirection:
+        assert ",red star," in run.stdout
+
+
+def test_any_text_can_be_printed_whatever_the_locale(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    command = [sys.executable, "-m", "zsclip", "prompts", "show", "plain", "-l", "日本"]
+    run = subprocess.run(command, capture_output=True, env=environment)
+    assert run.returncode == 0
+    assert "日本" in run.stdout.decode()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes cannot be waited for elsewhere")
+def test_a_list_on_standard_input_is_worked_on_as_it_comes(folder: Path) -> None:
+    run = process("classify", "-", "-l", LABELS, stdin=subprocess.PIPE)
+    assert run.stdin is not None
+    assert run.stdout is not None
+    run.stdin.write(f"{folder / 'z.png'}\n".encode())
+    run.stdin.flush()
+    run.stdout.readline()
+    assert b"green ring" in run.stdout.readline()  # while the list is still open
+    run.stdin.write(f"{folder / 'a b.png'}\r\n".encode())
+    run.stdin.close()
+    assert b"red star" in run.stdout.readline()
+    assert run.wait(timeout=30) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("format", ["table", "csv"])
+def test_progress_does_not_garble_rows(folder: Path, format: str) -> None:
+    import pty
+    import re
+
+    leader, follower = pty.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "zsclip",
+        "classify",
+        str(many(folder, 300)),
+        "-l",
+        LABELS,
+        "-f",
+        format,
+        "-k",
+        "1",
+    ]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
+    with subprocess.Popen(command, stdout=follower, stderr=follower, stdin=follower, env=environment) as run:
+        os.close(follower)
+        output = b""
+        while True:
+            try:
+                output += os.read(leader, 1 << 16)
+            except OSError:
+                break
+        assert run.wait() == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\r", output.decode())
+    rows = [part for part in re.split(r"[\r\n]+", text) if "00001.png" in part or "00299.png" in part]
+    assert len(rows) == 2
+    assert not any("images/s" in row or "━" in row or "loading" in row for row in rows)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root reads every folder")
+def test_a_folder_that_cannot_be_read_gets_a_row(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    os.chmod(folder / "sub", 0)
+    run = cli("classify", folder, "-l", LABELS)
+    os.chmod(folder / "sub", 0o700)
+    assert run.code == 3
+    assert rows_of(run.out)[1]["error"] == "a folder that cannot be read"
+
+
+def test_an_input_is_not_replaced_by_the_output(cli, folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    before = (folder / "z.png").read_bytes()
+    run = cli("classify", folder / "z.png", "-l", LABELS, "-o", folder / "z.png")
+    assert run.code == 1
+    assert "is also an input" in run.err
+    assert (folder / "z.png").read_bytes() == before
+    assert "call the file out.jsonl" in cli("classify", folder, "-l", LABELS, "-o", tmp_path / "out.json").err
+    assert "green ring" in cli("classify", folder / "z.png", "-l", LABELS, "-o", "-").out
+
+
+def test_settings_for_architectures_do_not_keep_the_demo_from_running(
+    cli, red_star: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("ZSCLIP_PRETRAINED", "openai")
+    assert cli("classify", red_star, "-l", LABELS, "-m", "demo").code == 0
+    assert "brings its own weights" in cli("classify", red_star, "-l", LABELS, "-m", "demo", "--pretrained", "x").err

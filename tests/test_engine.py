@@ -40,8 +40,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def model(request: pytest.FixtureRequest) -> tuple[list[str], object, object, object]:
     """The command line's options for a model, and open_clip's model, transform and tokenizer of the same."""
     if request.param == "demo":
-        name = f"local-dir:{Path(resolve('demo').checkpoint).parent}"  # type: ignore[arg-type]
-        options = ["--model", "demo"]
+        name = f"local-dir:{request.getfixturevalue('sharp_demo')}"
+        options = ["--model", name]
         model, _, transform = open_clip.create_model_and_transforms(name)
     else:
         name = request.param
@@ -63,6 +63,7 @@ def test_class_vectors_and_probabilities_are_open_clips(model, pictures: list[Pa
         assert ours.logit_scale == pytest.approx(theirs.logit_scale.exp().item(), rel=1e-6)
     assert np.abs(np.concatenate(ours.vectors) - expected.numpy()).max() < 1e-5
 
+    assert ours.logit_scale == pytest.approx(100, rel=1e-6)
     with torch.no_grad():
         images = torch.stack([transform(Image.open(path)) for path in pictures])
         features = theirs.encode_image(images, normalize=True)

@@ -262,3 +262,56 @@ def test_links_to_folders_are_not_followed(tree: Path) -> None:
     names = [os.path.relpath(path, tree) for path in Walk([str(tree)])]
     assert "link.png" in names
     assert not any(name.startswith("loop") for name in names)
+
+
+def test_a_broken_exif_is_no_reason_to_refuse_a_picture() -> None:
+    picture = noise((40, 30))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    good = stored(picture, "JPEG", exif=exif)
+    assert decode(good, Preprocessing())[0].size == (30, 40)
+    assert decode(stored(picture, exif=b"Exif\0\0not a TIFF header at all"), Preprocessing())[0].size == (40, 30)
+    odd = Image.Exif()
+    odd[0x0112] = 6
+    odd[0x9286] = "text where bytes should be"
+    assert decode(stored(picture, "JPEG", exif=odd), Preprocessing())[0].size == (30, 40)
+
+
+def test_big_photos_and_long_texts_are_read() -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    phone = stored(Image.new("RGB", (16320, 12240), "red"), "JPEG")
+    assert decode(phone, Preprocessing())[1] is True
+    info = PngInfo()
+    info.add_text("workflow", "x" * 3_000_000, zip=True)
+    assert decode(stored(noise((20, 20)), pnginfo=info), Preprocessing())[0].size == (20, 20)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs sparse files")
+def test_a_file_that_is_too_large_is_one_error(tmp_path: Path) -> None:
+    with open(tmp_path / "huge.png", "wb") as file:
+        file.truncate(1 << 42)
+    with pytest.raises(ImageError, match="larger than 4 GiB"):
+        images.read(str(tmp_path / "huge.png"))
+
+
+def test_folders_may_be_nested_deeply(tmp_path: Path) -> None:
+    here = os.getcwd()
+    os.chdir(tmp_path)
+    try:
+        for _ in range(1100):
+            os.mkdir("d")
+            os.chdir("d")
+        Path("deep.png").touch()
+        os.chdir(tmp_path)
+        found = [path for path in Walk(["."]) if path]
+    finally:
+        os.chdir(here)
+    # the whole path is longer than the system allows, which is a row and no crash
+    assert len(found) == 1
+
+
+def test_heic_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "heif_supported", lambda: False)
+    with pytest.raises(ImageError, match="pip install pillow-heif"):
+        decode(b"\0\0\0\x18ftypheic" + b"\0" * 64, Preprocessing())

@@ -54,13 +54,13 @@ def test_imagenets_repeated_names_are_told_apart_but_prompted_alike() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", "cat\ndog\ncat\n", r"a\.txt:3: .*'cat' is here again; it was on line 1"),
+        ("a.txt", "cat\ndog\ncat\n", r"a\.txt:3: .*'cat' stands here again; it was on line 1"),
         ("a.txt", "# nothing\n\n", r"no labels in it"),
         ("a.yaml", "", r"no labels in it"),
-        ("a.yaml", "- cat\n- cat\n", r"a\.yaml:2: .*'cat' is here again; it was on line 1"),
+        ("a.yaml", "- cat\n- cat\n", r"a\.yaml:2: .*'cat' stands here again; it was on line 1"),
         ("a.yaml", "- cat\n- ''\n", r"a\.yaml:2: .*empty"),
         ("a.yaml", "cat: [a]\ndog: [b]\ncat: [c]\n", r"a\.yaml:3: .*'cat' stands here again"),
-        ("a.yaml", "cat: [a, a]\n", r"a\.yaml:1: .*'a' is listed twice"),
+        ("a.yaml", "cat: [a, a]\n", r"a\.yaml:1: .*'a' stands here again"),
         ("a.yaml", "cat: [{x: y}]\n", r"a\.yaml:1: .*expected a synonym"),
         ("a.yaml", "cat: [\n", r"a\.yaml:2: .*not valid YAML"),
         ("a.yaml", "just text", r"a\.yaml:1: .*expected a list of labels"),

@@ -90,7 +90,7 @@ def test_a_checkpoint_under_an_ambiguous_name_warns_once(tmp_path: Path, caplog:
         ("ViT-B-16-SigLIP", "webli", r"has the tokenizer timm/ViT-B-16-SigLIP, which this version does not run"),
         ("coca_ViT-B-32", None, r"which this version does not run"),
         ("demo", "openai", r"--model demo brings its own weights"),
-        ("local-dir:/no/such", None, r"there is no folder /no/such"),
+        ("local-dir:/no/such", None, r"there is no folder"),
     ],
 )
 def test_what_cannot_be_resolved_says_why(model: str, pretrained: str | None, message: str) -> None:
@@ -158,3 +158,33 @@ def test_told_to_stay_offline_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.network
 def test_weights_are_downloaded() -> None:
     assert models.fetch(resolve("hf-hub:timm/vit_base_patch32_clip_224.openai")).is_file()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("text_cfg", [], "`text_cfg` must be a mapping"),
+        ("vision_cfg", None, "`vision_cfg` must be a mapping"),
+        ("image_size", "x", "`image_size` must be one or two numbers"),
+        ("context_length", "x", "`context_length` must be a number"),
+        ("mean", "abc", "`mean` must be one or three numbers"),
+        ("mean", [1, 2], "`mean` must be one or three numbers"),
+        ("resize_mode", "stretch", "`resize_mode` must be one of shortest, longest, squash"),
+    ],
+)
+def test_a_configuration_with_wrong_values_says_which(tmp_path: Path, key: str, value: object, message: str) -> None:
+    folder = Path(models.__file__).parent / "demo" / "model"
+    document = json.loads((folder / "open_clip_config.json").read_text())
+    homes = {"image_size": document["model_cfg"]["vision_cfg"], "context_length": document["model_cfg"]["text_cfg"]}
+    homes |= dict.fromkeys(("text_cfg", "vision_cfg"), document["model_cfg"])
+    homes.get(key, document["preprocess_cfg"])[key] = value
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(document))
+    (tmp_path / "open_clip_model.safetensors").touch()
+    with pytest.raises(ModelError, match=message):
+        resolve(f"local-dir:{tmp_path}")
+
+
+@pytest.mark.parametrize("name", ["hf-hub:foo bar", "hf-hub:", "hf-hub:a/b/c", "hf-hub:a"])
+def test_a_name_that_is_no_repository_says_so(name: str) -> None:
+    with pytest.raises(ModelError, match="is no repository of the hub"):
+        resolve(name)

@@ -78,14 +78,14 @@ def test_merged_sets_join_their_texts_without_repeats() -> None:
             "templates:\n- a <label>.\n- a photo\n",
             r"mine\.yaml:3: prompt set 'mine': template 2 has no <label>: 'a photo'",
         ),
-        ("templates:\n- a <label>\n- a {}\n", r"mine\.yaml:3: .*template 2 repeats the one on line 2"),
+        ("templates:\n- a <label>\n- a {}\n", r"mine\.yaml:3: .*'a <label>' stands here again; it was on line 2"),
         ("templates: []\n", r"mine\.yaml:1: .*`templates:` is empty"),
         ("description: nothing\n", r"mine\.yaml: .*the set is empty"),
         ("", r"mine\.yaml: .*expected a mapping"),
         ("- a <label>\n", r"mine\.yaml:1: .*expected a mapping"),
         ("templates: [a <label>]\ntemplate: [x]\n", r"mine\.yaml:2: .*unknown key 'template'"),
         ("labels:\n  cat: []\n", r"mine\.yaml:2: .*label 'cat' has no prompts"),
-        ("labels:\n  cat: [a, a]\n", r"mine\.yaml:2: .*repeats"),
+        ("labels:\n  cat: [a, a]\n", r"mine\.yaml:2: .*'a' stands here again"),
         ("labels:\n  cat: [a]\n  cat: [b]\n", r"mine\.yaml:3: .*'cat' stands here again; it was on line 2"),
         ("templates:\n  - [a]\n", r"mine\.yaml:2: .*expected a template"),
         ("templates: [a <label>\n", r"mine\.yaml:2: .*not valid YAML"),
@@ -139,3 +139,17 @@ def test_the_commands(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-d
     assert checked.code == 1
     assert f"{good}: good (1 template)" in checked.out
     assert "bad.yaml:1: prompt set 'bad': template 1 has no <label>" in checked.err
+
+
+def test_a_bad_file_of_the_users_does_not_hide_the_others(cli, isolated: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = prompt_sets.user_folder()
+    if not folder.is_relative_to(isolated):
+        pytest.skip("this platform's configuration folder cannot be moved by the environment")
+    folder.mkdir(parents=True)
+    write(folder, "templates: [a]", "broken.yaml")
+    write(folder, "templates: [ein <label>]", "deutsch.yml")
+    listed = cli("prompts", "list")
+    assert listed.code == 0
+    assert "unusable" in listed.out
+    assert "deutsch" in listed.out
+    assert PromptSet.load("deutsch").templates == ("ein <label>",)

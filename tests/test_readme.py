@@ -68,7 +68,7 @@ def test_the_yaml_of_the_readme_is_read(tmp_path: Path) -> None:
     assert PromptSet.load(tmp_path / "prompts.yaml").expand("tench")[0].startswith("a freshwater fish")
 
 
-def test_the_readme_names_every_default_and_the_right_exit_codes() -> None:
+def test_the_readme_names_every_default() -> None:
     from zsclip.models import DEFAULT_TAGS
 
     text = README.read_text(encoding="utf-8")

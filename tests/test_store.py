@@ -30,10 +30,10 @@ def test_vectors_come_back_as_they_were(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         store.put("model", made)
     with Store(tmp_path) as store:
-        found = store.get("model", [*made, text_digest("unknown")], exact=True)
+        found = store.get("model", [*made, text_digest("unknown")], 32, exact=True)
         assert found.keys() == made.keys()
         assert all(np.array_equal(found[key].vector, made[key].vector) for key in made)
-        assert store.get("another model", list(made), exact=False) == {}
+        assert store.get("another model", list(made), 32, exact=False) == {}
 
 
 @settings(max_examples=50, deadline=None)
@@ -50,7 +50,7 @@ def test_what_is_read_equals_what_was_used_in_the_run_that_made_it(tmp_path: Pat
     made = {key: one.as_stored() for key, one in some(50, exact=False).items()}
     with Store(tmp_path) as store:
         store.put("model", made)
-        found = store.get("model", list(made), exact=False)
+        found = store.get("model", list(made), 32, exact=False)
     assert all(np.array_equal(found[key].vector, made[key].vector) for key in made)
 
 
@@ -58,18 +58,18 @@ def test_exact_runs_take_exact_vectors_only_and_keep_theirs(tmp_path: Path) -> N
     key = text_digest("cat")
     with Store(tmp_path) as store:
         store.put("model", {key: Embedding(vector(1), exact=False)})
-        assert store.get("model", [key], exact=True) == {}
-        assert key in store.get("model", [key], exact=False)
+        assert store.get("model", [key], 32, exact=True) == {}
+        assert key in store.get("model", [key], 32, exact=False)
         store.put("model", {key: Embedding(vector(2), exact=True)})
         store.put("model", {key: Embedding(vector(3), exact=False)})
-        assert np.array_equal(store.get("model", [key], exact=False)[key].vector, vector(2))
+        assert np.array_equal(store.get("model", [key], 32, exact=False)[key].vector, vector(2))
 
 
 def test_the_cut_end_of_a_text_is_kept(tmp_path: Path) -> None:
     key = text_digest("long")
     with Store(tmp_path) as store:
         store.put("model", {key: Embedding(vector(), cut="the end")})
-        assert store.get("model", [key], exact=True)[key].cut == "the end"
+        assert store.get("model", [key], 32, exact=True)[key].cut == "the end"
 
 
 def test_facts_of_a_model_are_kept(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_database_damaged_inside_is_put_aside_when_it_shows(tmp_path: Path, ca
     data[32768 : len(data)] = b"\xa5" * (len(data) - 32768)
     file.write_bytes(data)
     with Store(tmp_path) as store:
-        assert store.get("model", list(made), exact=True) == {}
+        assert store.get("model", list(made), 32, exact=True) == {}
         assert not store.usable
         store.put("model", made)  # goes on without
     assert any(".damaged-" in path.name for path in tmp_path.iterdir())
@@ -161,7 +161,7 @@ def test_an_unusable_folder_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptu
     with Store(tmp_path / "file" / "cache") as store:
         assert not store.usable
         store.put("model", some(1))
-        assert store.get("model", list(some(1)), exact=False) == {}
+        assert store.get("model", list(some(1)), 32, exact=False) == {}
     assert "going on without it" in caplog.text
 
 
@@ -181,5 +181,52 @@ def test_many_processes_share_it(tmp_path: Path) -> None:
     assert errors == [""] * 4
     assert [run.returncode for run in runs] == [0] * 4
     with Store(tmp_path) as store:
-        found = sum(len(store.get(f"model {n}", list(some(200)), exact=True)) for n in range(3))
+        found = sum(len(store.get(f"model {n}", list(some(200)), 32, exact=True)) for n in range(3))
     assert found == 200
+
+
+@pytest.mark.parametrize(
+    "damage", ["UPDATE vectors SET vector = x'001122'", "UPDATE vectors SET vector = zeroblob(128)"]
+)
+def test_vectors_that_cannot_be_right_are_not_taken(tmp_path: Path, damage: str) -> None:
+    made = some(5)
+    with Store(tmp_path) as store:
+        store.put("model", made)
+    with sqlite3.connect(tmp_path / FILENAME) as connection:
+        connection.execute(damage)
+    with Store(tmp_path) as store:
+        assert store.get("model", list(made), 32, exact=False) == {}
+        store.put("model", made)
+        assert store.get("model", list(made), 32, exact=False).keys() == made.keys()
+
+
+def test_facts_that_cannot_be_read_are_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Store(tmp_path) as store:
+        store.put_facts("model", ModelFacts(1.0, 0.0, 32))
+    with sqlite3.connect(tmp_path / FILENAME) as connection:
+        connection.execute("UPDATE models SET facts = '{'")
+    with Store(tmp_path) as store:
+        assert store.facts("model") is None
+        assert "made again" in caplog.text
+
+
+def test_processes_that_find_it_damaged_at_once_lose_neither_the_old_nor_the_new(tmp_path: Path) -> None:
+    damaged = os.urandom(200_000)
+    (tmp_path / FILENAME).write_bytes(damaged)
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[2]);"
+        "from test_store import some; from zsclip.store import Store; from pathlib import Path\n"
+        "with Store(Path(sys.argv[1])) as store:\n"
+        "    store.put(sys.argv[3], some(20)); assert store.usable\n"
+    )
+    runs = [
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent), f"model {n}"])
+        for n in range(4)
+    ]
+    assert [run.wait() for run in runs] == [0] * 4
+    aside = [
+        path for path in tmp_path.iterdir() if ".damaged-" in path.name and not path.name.endswith(("-wal", "-shm"))
+    ]
+    assert [path.read_bytes() for path in aside] == [damaged]
+    with Store(tmp_path) as store:
+        assert {model.identity for model in store.info().models} == {f"model {n}" for n in range(4)}

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from zsclip import images, models
 from zsclip.engines import Compute, Engine
 from zsclip.engines import load as load_engine
-from zsclip.errors import ImageError, ModelError
+from zsclip.errors import ImageError, InputError, ModelError
 from zsclip.models import ModelSpec
 from zsclip.store import Embedding, FileStamp, ModelFacts, Store, text_digest
 
@@ -89,12 +89,16 @@ class Embedder:
             raise ModelError(f"--exact computes in fp32. Leave out --precision {compute.precision}, or --exact.")
         self.spec = spec
         self.timings = Timings()
+        self._dimension = spec.embed_dim
         self.found = 0  # images whose vector the store had
         self.computed = 0
+        self._taken = 0
         self._store = store
         self._compute = Compute(compute.device, compute.engine, "fp32", compute.batch_size) if exact else compute
         self._exact = exact
         self._rehash = rehash
+        if workers is not None and workers < 1:
+            raise ModelError(f"There must be at least one worker, not {workers}.")
         self._workers = workers or min(16, available_cores())
 
     @cached_property
@@ -138,19 +142,26 @@ class Embedder:
         """Unit vectors of texts: float32 (n, d). Repeated texts are computed once. Warns of texts that are cut."""
         digests = {text: text_digest(text) for text in dict.fromkeys(texts)}
         with self.timings.measure("store"):
-            known = self._store.get(self.identity, list(digests.values()), exact=self._exact)
+            known = self._store.get(self.identity, list(digests.values()), self._dimension, exact=self._exact)
         missing = (text for text, digest in digests.items() if digest not in known)
         while batch := list(islice(missing, _TEXTS_PER_COMMIT)):
             engine = self.engine
             with self.timings.measure("texts"):
-                made = {
-                    digests[text]: one.as_stored() for text, one in zip(batch, engine.encode_texts(batch), strict=True)
-                }
+                embeddings = engine.encode_texts(batch)
+            self._require_finite(np.stack([one.vector for one in embeddings]))
+            made = {digests[text]: one.as_stored() for text, one in zip(batch, embeddings, strict=True)}
             with self.timings.measure("store"):
                 self._store.put(self.identity, made)
             known.update(made)
         self._warn_of_cuts({text: cut for text, digest in digests.items() if (cut := known[digest].cut)})
         return np.stack([known[digests[text]].vector for text in texts])
+
+    def _require_finite(self, vectors: NDArray[np.float32]) -> None:
+        if not np.isfinite(vectors).all():
+            raise ModelError(
+                f"{self.spec.title} gave vectors with no numbers in them ({self.engine.description}). Try --precision fp32; "
+                f"if it is that already, the weights are broken."
+            )
 
     def _warn_of_cuts(self, cuts: dict[str, str]) -> None:
         shown = 3
@@ -162,8 +173,10 @@ class Embedder:
         if len(cuts) > shown:
             logger.warning("The ends of %d more texts are cut in the same way.", len(cuts) - shown)
 
-    def images(self, sources: Iterable[ImageSource]) -> Iterator[list[ImageEmbedding]]:
+    def images(self, sources: Iterable[ImageSource | None]) -> Iterator[list[ImageEmbedding]]:
         """Embeddings of image files or Pillow images, in order, some at a time; one that cannot be read has an error.
+
+        A None among the sources says that the next is not known yet: what is known so far is worked on meanwhile.
 
         Files that the store knows come from there. The others are read, decoded and resized on threads while the model
         runs, and kept batch by batch; one whose bytes the store knows under another name is not computed again.
@@ -171,17 +184,18 @@ class Embedder:
         identity = self.identity
         queue: deque[_Pending] = deque()  # in order: known, computed or to be computed
         ahead: deque[_Pending] = deque()  # those of them that are to be computed
-        todo = enumerate(sources)
+        todo, more = iter(sources), True
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
         size = _FIRST_BATCH
         try:
             while True:
-                while (room := size * _BATCHES_AHEAD - len(ahead)) > 0 and len(queue) < _LOOKED_UP_AHEAD:
-                    chunk = self._look_up(list(islice(todo, room)))
-                    if not chunk:
-                        break
+                while more and (room := size * _BATCHES_AHEAD - len(ahead)) > 0 and len(queue) < _LOOKED_UP_AHEAD:
+                    taken, more = _take(todo, room)
+                    chunk = self._look_up(taken)
                     queue += chunk
                     ahead += (one for one in chunk if one.result is None)
+                    if len(taken) < room:
+                        break
                 for one in ahead:
                     if one.future is None:
                         one.future = pool.submit(self._prepare, one.source, identity)
@@ -191,24 +205,39 @@ class Embedder:
                     # Decoding has begun; now the model may be loaded.
                     size = self.engine.batch_size
                     self._compute_batch([ahead.popleft() for _ in range(min(size, len(ahead)))])
-                else:
+                elif not more:
                     return
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _look_up(self, sources: list[tuple[int, ImageSource]]) -> list[_Pending]:
+    def _look_up(self, sources: list[ImageSource]) -> list[_Pending]:
         """Ask the store for files that are as they were."""
-        pending = [_Pending(_path(source, number), source) for number, source in sources]
+        pending = [self._pending(source) for source in sources]
         if self._rehash or not self._store.usable:
             return pending
         stamps = [_stamp(one.source) for one in pending]
         with self.timings.measure("store"):
-            known = self._store.get_files(self.identity, [stamp for stamp in stamps if stamp], exact=self._exact)
+            known = self._store.get_files(
+                self.identity, [stamp for stamp in stamps if stamp], self._dimension, exact=self._exact
+            )
         for one, stamp in zip(pending, stamps, strict=True):
             if stamp is not None and (embedding := known.get(stamp)):
                 one.result = ImageEmbedding(one.path, embedding)
                 self.found += 1
         return pending
+
+    def _pending(self, source: ImageSource) -> _Pending:
+        number, self._taken = self._taken, self._taken + 1
+        if isinstance(source, (str, os.PathLike)):
+            return _Pending(os.fspath(source), source)
+        if not hasattr(source, "convert"):
+            raise InputError(f"Image {number} must be a path or a Pillow image, not {type(source).__name__}.")
+        path = str(getattr(source, "filename", "") or f"image {number}")
+        try:
+            source.load()  # here, for Pillow loads an image that is listed twice on one thread only
+        except Exception as error:
+            return _Pending(path, source, result=ImageEmbedding(path, error=f"damaged or closed image: {error}"))
+        return _Pending(path, source)
 
     def _prepare(self, source: ImageSource, identity: str) -> _Prepared:
         """On a thread: what the store does not know by name, as pixels; or its embedding, if it knows the bytes."""
@@ -225,9 +254,9 @@ class Embedder:
             with measure("digest"):
                 prepared.digest = hashlib.sha256(data).digest()
             with measure("store"):
-                prepared.embedding = self._store.get(identity, [prepared.digest], exact=self._exact).get(
-                    prepared.digest
-                )
+                prepared.embedding = self._store.get(
+                    identity, [prepared.digest], self._dimension, exact=self._exact
+                ).get(prepared.digest)
             prepared.stamp = FileStamp.of(source, status)
         if prepared.embedding is None:
             with measure("decode"):
@@ -254,9 +283,9 @@ class Embedder:
         new = {key: this for key, (_, this) in zip(keys, prepared, strict=True) if this.pixels is not None}
         if new:
             with self.timings.measure("model"):
-                vectors = self.engine.encode_images(
-                    np.stack([this.pixels for this in new.values() if this.pixels is not None])
-                )
+                pixels = np.stack([this.pixels for this in new.values() if this.pixels is not None])
+                vectors = self.engine.encode_images(pixels)
+            self._require_finite(vectors)
             for (key, this), vector in zip(new.items(), vectors, strict=True):
                 made[key] = Embedding(vector, self.engine.exact and not this.reduced).as_stored()
         with self.timings.measure("store"):
@@ -312,7 +341,13 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _path(source: ImageSource, number: int) -> str:
-    if isinstance(source, (str, os.PathLike)):
-        return os.fspath(source)
-    return str(getattr(source, "filename", "") or f"image {number}")
+def _take(sources: Iterator[ImageSource | None], room: int) -> tuple[list[ImageSource], bool]:
+    """Up to `room` sources, fewer where the next is not known yet; and whether there may be more."""
+    taken: list[ImageSource] = []
+    for source in sources:
+        if source is None:
+            return taken, True
+        taken.append(source)
+        if len(taken) == room:
+            return taken, True
+    return taken, False

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from io import BytesIO
@@ -15,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from PIL.Image import Resampling
 
 from zsclip.errors import ImageError, InputError
@@ -25,6 +26,12 @@ Interpolation = Literal["bicubic", "bilinear"]
 
 # Counted into a model's identity: raise it when pixels change for the same file.
 PREPROCESSING_VERSION = 1
+
+MAX_FILE_BYTES = 4 << 30
+# Pillow refuses images of more than twice this as bombs; phones make 200 megapixels.
+Image.MAX_IMAGE_PIXELS = 150_000_000
+# and PNGs with long texts in them (1 MiB by default)
+PngImagePlugin.MAX_TEXT_CHUNK = 64 << 20
 
 HEIF = frozenset({".heic", ".heif", ".hif"})
 EXTENSIONS = frozenset({
@@ -51,50 +58,59 @@ class Walk:
     """Paths of images, found lazily: folders (recursive, sorted) and files as given.
 
     A file inside a folder counts if its extension is an image's; a file that was named always counts, even if it is not
-    there (its row will say so). Iterating it again walks again. `passed_over` counts the other
-    files by extension (none of the folder `exclude`), `unreadable` says which folders could not be looked into, and why.
+    there (its row will say so), and so does a folder that cannot be looked into. None among the paths stands for one that is
+    not known yet, and is handed on. Iterating again walks again. `passed_over` counts the other files by extension, but
+    for those in the folder `exclude`.
     """
 
-    paths: Iterable[str]
+    paths: Iterable[str | None]
     recursive: bool = True
     exclude: str | os.PathLike[str] | None = None
     passed_over: Counter[str] = field(default_factory=Counter)
-    unreadable: dict[str, str] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[str | None]:
         self.passed_over.clear()
-        self.unreadable.clear()
-        self._excluded = os.path.realpath(self.exclude) if self.exclude is not None else None
         extensions = EXTENSIONS | HEIF if heif_supported() else EXTENSIONS
+        excluded = os.path.realpath(self.exclude) if self.exclude is not None else None
         for path in self.paths:
-            if _is_folder(path):
-                yield from self._folder(path, extensions)
+            if path is not None and _is_folder(path):
+                yield from self._folder(path, extensions, excluded)
             else:
                 yield path
 
-    def _folder(self, folder: str, extensions: frozenset[str]) -> Iterator[str]:
-        if self._excluded and os.path.realpath(folder) == self._excluded:
-            return
-        try:
-            with os.scandir(folder) as entries:
-                # Links to folders are not followed (they may lead in circles), nor taken for files.
-                found = [
-                    (os.fsencode(entry.name), entry.is_dir(follow_symlinks=False))
-                    for entry in entries
-                    if not (entry.is_symlink() and entry.is_dir())
-                ]
-        except OSError as error:
-            self.unreadable[folder] = error.strerror or str(error)
-            return
-        for name, is_folder in sorted(found):
-            path = os.path.join(folder, os.fsdecode(name))
-            if is_folder:
-                if self.recursive:
-                    yield from self._folder(path, extensions)
-            elif (extension := os.path.splitext(path)[1].lower()) in extensions:
-                yield path
-            else:
-                self.passed_over[extension] += 1
+    def _folder(self, top: str, extensions: frozenset[str], excluded: str | None) -> Iterator[str]:
+        waiting = [(top, True)]  # the next is last; not a recursion, for folders may be nested a thousand deep
+        while waiting:
+            path, is_folder = waiting.pop()
+            if not is_folder:
+                extension = os.path.splitext(path)[1].lower()
+                if extension in extensions:
+                    yield path
+                else:
+                    self.passed_over[extension] += 1
+            elif excluded is None or os.path.realpath(path) != excluded:
+                try:
+                    waiting += reversed(_entries(path, self.recursive))
+                except OSError:
+                    yield path  # a folder that cannot be looked into gets a row that says so
+
+
+def _entries(folder: str, recursive: bool) -> list[tuple[str, bool]]:
+    """What is in a folder, sorted by the bytes of its names, and whether it is a folder.
+
+    Links to folders are not followed (they may lead in circles), nor taken for files.
+    """
+    with os.scandir(folder) as entries:
+        found = [
+            (os.fsencode(entry.name), entry.is_dir(follow_symlinks=False))
+            for entry in entries
+            if not (entry.is_symlink() and entry.is_dir())
+        ]
+    return [
+        (os.path.join(folder, os.fsdecode(name)), is_folder)
+        for name, is_folder in sorted(found)
+        if recursive or not is_folder
+    ]
 
 
 def require_paths(paths: Iterable[str]) -> None:
@@ -120,15 +136,23 @@ def read(path: str) -> tuple[bytes, os.stat_result]:
     """The bytes of a regular file, and its status before they were read; raises `ImageError` otherwise."""
     try:
         mode = os.stat(path).st_mode  # before it is opened: a pipe would wait for its other end
+        if stat.S_ISDIR(mode):
+            raise ImageError(
+                "a folder, not an image" if os.access(path, os.R_OK | os.X_OK) else "a folder that cannot be read"
+            )
         if not stat.S_ISREG(mode):
-            raise ImageError("a folder, not an image" if stat.S_ISDIR(mode) else "not a regular file")
+            raise ImageError("not a regular file")
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
+            if status.st_size > MAX_FILE_BYTES:
+                raise ImageError(f"larger than {MAX_FILE_BYTES >> 30} GiB, which no image is")
             return file.read(), status
     except OSError as error:
         raise ImageError(error.strerror or str(error)) from None
     except ValueError:
         raise ImageError("not a path (it holds a NUL byte)") from None
+    except MemoryError:
+        raise ImageError("too large to read") from None
 
 
 def decode(data: bytes, wanted: Preprocessing, *, full: bool = False) -> tuple[Image.Image, bool]:
@@ -143,44 +167,83 @@ def decode(data: bytes, wanted: Preprocessing, *, full: bool = False) -> tuple[I
         register_heif_opener()
     if not data:
         raise ImageError("the file is empty")
-    try:
+    if data[4:12] in _HEIF_BRANDS and not heif_supported():
+        raise ImageError("HEIC, which is read with: pip install pillow-heif")
+    with _told_as_image_errors():
         image = Image.open(BytesIO(data))
         stored = image.size
         if not full and image.format == "JPEG":
             image.draft(None, (2 * max(wanted.size), 2 * max(wanted.size)))
         reduced = image.size != stored
-        return upright_rgb(image), reduced
-    except UnidentifiedImageError:
-        raise ImageError("not an image in a format that is known here") from None
-    except _DAMAGED as error:
-        raise ImageError(f"damaged or unsupported image: {error}") from None
-    except (MemoryError, Image.DecompressionBombError) as error:
-        raise ImageError(f"too large to decode: {error or type(error).__name__}") from None
-
-
-# Pillow's decoders raise all of these for damaged, hostile or unsupported files.
-_DAMAGED = (
-    OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, OverflowError, RuntimeError, struct.error, zlib.error,
-)  # fmt: skip
+        return _upright_rgb(image), reduced
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF orientation says, in mode RGB or L.
+    """A Pillow image of the caller's, turned as its EXIF orientation says, in mode RGB or L; raises `ImageError`.
 
     Transparency is laid over white; palettes and 1-bit images become RGB (resized later, not as indices); 16-bit and
     other deep grey is scaled to 8 bits, not clipped.
     """
+    with _told_as_image_errors():
+        return _upright_rgb(image)
+
+
+@contextmanager
+def _told_as_image_errors() -> Iterator[None]:
+    try:
+        yield
+    except UnidentifiedImageError:
+        raise ImageError("not an image in a format that is known here") from None
+    except (MemoryError, Image.DecompressionBombError) as error:
+        raise ImageError(f"too large to decode: {error or type(error).__name__}") from None
+    except _DAMAGED as error:
+        raise ImageError(f"damaged or unsupported image: {error}") from None
+
+
+# Pillow's decoders raise all of these for damaged, hostile or unsupported files.
+_DAMAGED = (
+    OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, AttributeError, RuntimeError,
+    struct.error, zlib.error,
+)  # fmt: skip
+_HEIF_BRANDS = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc", b"ftypmsf1")
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
     image.load()
-    ImageOps.exif_transpose(image, in_place=True)
-    if image.mode in ("RGB", "L") and not image.has_transparency_data:
-        return image
-    if image.mode.startswith("I") or image.mode == "F":
-        return _deep_grey(image)
-    if image.has_transparency_data:
+    if not image.width or not image.height:
+        raise ImageError("an image without pixels")
+    has_transparency = image.has_transparency_data
+    if has_transparency and not _is_deep(image):
         layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+        flat = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    elif image.mode in ("RGB", "L"):
+        flat = image
+    else:
+        flat = _deep_grey(image) if _is_deep(image) else image.convert("RGB")
+    turn = _TURNS.get(_orientation(image))
+    return flat if turn is None else flat.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 1 (upright) where the EXIF data is broken, which is no reason to refuse a picture."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except _DAMAGED:
+        return 1
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith("I") or image.mode == "F"
 
 
 def _deep_grey(image: Image.Image) -> Image.Image:

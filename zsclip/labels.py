@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from zsclip import open_clip_data
 from zsclip.errors import LabelError
-from zsclip.yamlfile import YamlFile
+from zsclip.yamlfile import Text, YamlFile
 
 BUILTIN = {"builtin:imagenet": "the 1,000 ImageNet classes, as named by open_clip"}
 
@@ -38,6 +38,8 @@ class LabelSet:
         if not self.labels:
             raise LabelError("No labels. Give some with --labels cat,dog or --labels-file FILE.")
         for number, label in enumerate(self.labels, 1):
+            if isinstance(label.members, str):
+                raise LabelError(f"Label {label.name!r}: its names must be a list, not one text: ({label.members!r},).")
             if not label.name or not all(label.members) or not label.members:
                 raise LabelError(f"Label {number} is empty. Remove the stray comma or line, or name it.")
         for name, count in Counter(self.names).items():
@@ -55,6 +57,8 @@ class LabelSet:
     @classmethod
     def of(cls, names: Iterable[str]) -> LabelSet:
         """Labels from plain names, stripped of white space around them."""
+        if isinstance(names, str):
+            raise LabelError(f"Labels must be a list of names, not one text. Use LabelSet.parse({names!r}).")
         return cls(tuple(Label.of(name.strip()) for name in names))
 
     @classmethod
@@ -88,8 +92,6 @@ def as_label_set(labels: LabelsLike) -> LabelSet:
     """A `LabelSet` as it is; a sequence of names (not one text) as a `LabelSet`."""
     if isinstance(labels, LabelSet):
         return labels
-    if isinstance(labels, str):
-        raise LabelError(f"Labels must be a list of names, not one text. Use LabelSet.parse({labels!r}).")
     return LabelSet.of(labels)
 
 
@@ -111,16 +113,14 @@ def _read_text(path: Path) -> list[Label]:
         raise file.fail(None, f"{error.strerror}.") from None
     except UnicodeDecodeError as error:
         raise file.fail(error.object[: error.start].count(b"\n") + 1, "not UTF-8 text.") from None
-    labels: dict[str, int] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        # " #" begins a comment as in YAML, so that "C#" stays a label.
-        name = "" if line.lstrip().startswith("#") else line.split(" #")[0].strip()
-        if not name:
-            continue
-        if name in labels:
-            raise file.fail(number, f"label {name!r} is here again; it was on line {labels[name]} already.")
-        labels[name] = number
-    return [Label.of(name) for name in labels]
+    # " #" begins a comment as in YAML, so that "C#" stays a label.
+    lines = [
+        Text("" if line.lstrip().startswith("#") else line.split(" #")[0].strip(), number)
+        for number, line in enumerate(text.split("\n"), 1)
+    ]
+    labels = [line for line in lines if line.value]
+    file.require_distinct(labels, "a label")
+    return [Label.of(label.value) for label in labels]
 
 
 def _read_yaml(path: Path) -> list[Label]:
@@ -132,27 +132,11 @@ def _read_yaml(path: Path) -> list[Label]:
         return []
     if isinstance(root, yaml.SequenceNode):
         names = file.texts(root, "a label")
-        first: dict[str, int] = {}
-        for name in names:
-            if not name.value:
-                raise file.fail(name.line, "a label is empty.")
-            if name.value in first:
-                raise file.fail(
-                    name.line, f"label {name.value!r} is here again; it was on line {first[name.value]} already."
-                )
-            first[name.value] = name.line
+        file.require_distinct(names, "a label")
         return [Label.of(name.value) for name in names]
     labels = []
     for key, value in file.items(root, "a list of labels, or labels with their synonyms or subclasses"):
-        if not key.value:
-            raise file.fail(key.line, "a label is empty.")
         members = file.texts(value, "a synonym or subclass")
-        seen: set[str] = set()
-        for member in members:
-            if not member.value:
-                raise file.fail(member.line, f"label {key.value!r}: a name is empty.")
-            if member.value in seen:
-                raise file.fail(member.line, f"label {key.value!r}: {member.value!r} is listed twice.")
-            seen.add(member.value)
-        labels.append(Label(key.value, tuple(m.value for m in members) or (key.value,)))
+        file.require_distinct(members, f"label {key.value!r}: a name")
+        labels.append(Label(key.value, tuple(member.value for member in members) or (key.value,)))
     return labels

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -158,7 +159,7 @@ def _from_architecture(architecture: str, config: Mapping[str, Any], pretrained:
         config = {**config, "quick_gelu": quick_gelu}
         return ModelSpec(architecture, tag, config, _preprocessing(config, details), remote=details)
     checkpoint = Path(pretrained).expanduser()
-    if not checkpoint.is_file():
+    if not _is_file(checkpoint):
         known = f"Its tags are: {', '.join(tags)}." if tags else "It has no tags."
         raise ModelError(f"{pretrained!r} is neither a file nor a tag of {architecture}. {known}")
     if not config.get("quick_gelu") and f"{architecture}-quickgelu" in open_clip_data.architectures():
@@ -182,7 +183,7 @@ def _common(tags: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
 def _from_folder(name: str, folder: Path) -> ModelSpec:
     if not folder.is_dir():
         raise ModelError(f"{name}: there is no folder {folder}.")
-    checkpoint = next((folder / weights for weights in _WEIGHT_NAMES if (folder / weights).is_file()), None)
+    checkpoint = next((folder / weights for weights in _WEIGHT_NAMES if _is_file(folder / weights)), None)
     if checkpoint is None:
         others = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".pth"))
         if not others:
@@ -204,12 +205,61 @@ def _from_config(name: str, path: Path, checkpoint: Path | None, remote: Mapping
         for key in ("vision_cfg", "text_cfg", "embed_dim"):
             if key not in config:
                 raise ModelError(f"{path}: `model_cfg` has no `{key}`, so this is no open_clip model.")
+        _check_types(path, config, details)
     except FileNotFoundError:
         raise ModelError(f"{name}: there is no {path}. open_clip's format needs it beside the weights.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not a configuration of open_clip ({type(error).__name__}: {error}).") from None
     _require_clip_tokenizer(name, "", config)
     return ModelSpec(name, None, config, _preprocessing(config, details), checkpoint, remote or {})
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _check_types(path: Path, config: Mapping[str, Any], details: Mapping[str, Any]) -> None:
+    """Raise `ModelError` for values of a configuration file that could only fail later, or be taken for others."""
+
+    def is_size(value: Any) -> bool:
+        sides = value if isinstance(value, list) else [value]
+        return len(sides) in (1, 2) and all(isinstance(side, int) and side > 0 for side in sides)
+
+    def is_colour(value: Any) -> bool:
+        parts = value if isinstance(value, list) else [value]
+        return len(parts) in (1, 3) and all(isinstance(part, (int, float)) for part in parts)
+
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    for key, value, sound, wanted in (
+        ("vision_cfg", vision, isinstance(vision, dict), "a mapping"),
+        ("text_cfg", text, isinstance(text, dict), "a mapping"),
+        ("embed_dim", config["embed_dim"], is_size(config["embed_dim"]), "a number"),
+        (
+            "image_size",
+            vision,
+            isinstance(vision, dict) and is_size(vision.get("image_size", 224)),
+            "one or two numbers",
+        ),
+        ("context_length", text, isinstance(text, dict) and is_size(text.get("context_length", 77)), "a number"),
+        *(
+            (key, details[key], is_colour(details[key]), "one or three numbers")
+            for key in ("mean", "std")
+            if details.get(key)
+        ),
+        *(
+            (key, details[key], details[key] in known, f"one of {', '.join(known)}")
+            for key, known in (
+                ("resize_mode", ("shortest", "longest", "squash")),
+                ("interpolation", ("bicubic", "bilinear", "random")),
+            )
+            if details.get(key)
+        ),
+    ):
+        if not sound:
+            raise ModelError(f"{path}: `{key}` must be {wanted}, not {value!r:.80}.")
 
 
 def _require_clip_tokenizer(name: str, architecture: str, config: Mapping[str, Any]) -> None:
@@ -232,7 +282,7 @@ def _preprocessing(config: Mapping[str, Any], details: Mapping[str, Any]) -> Pre
 
     def triple(key: str, fallback: tuple[float, float, float]) -> tuple[float, float, float]:
         value = details.get(key) or fallback
-        values = tuple(value) if isinstance(value, (list, tuple)) else (value,) * 3
+        values = tuple(value) if isinstance(value, (list, tuple)) and len(value) == 3 else (_only(value),) * 3
         return cast("tuple[float, float, float]", tuple(float(v) for v in values))
 
     return Preprocessing(
@@ -244,6 +294,10 @@ def _preprocessing(config: Mapping[str, Any], details: Mapping[str, Any]) -> Pre
         interpolation="bilinear" if details.get("interpolation") == "bilinear" else "bicubic",
         fill_color=int(details.get("fill_color") or 0),
     )
+
+
+def _only(value: Any) -> Any:
+    return value[0] if isinstance(value, (list, tuple)) else value
 
 
 def fetch(spec: ModelSpec) -> Path:
@@ -295,6 +349,8 @@ def fetch_from_hub(title: str, repository: str, filenames: tuple[str, ...]) -> P
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise ModelError(f"{title}: {repository!r} is no repository of the hub, which is written ORG/REPO.")
     if cached := _cached(repository, filenames):
         return cached
     if not huggingface_hub.constants.HF_HUB_OFFLINE:
@@ -325,8 +381,9 @@ def _require_network(title: str, endpoint: str) -> None:
         return  # a direct connection says nothing then
     url = urlsplit(endpoint)
     try:
-        socket.create_connection((url.hostname, url.port or 443), timeout=_NETWORK_SECONDS).close()
-    except OSError as error:
+        port = url.port or (80 if url.scheme == "http" else 443)
+        socket.create_connection((url.hostname or endpoint, port), timeout=_NETWORK_SECONDS).close()
+    except (OSError, ValueError) as error:
         raise ModelError(
-            f"{title}: its weights are not on this machine, and {url.hostname} cannot be reached ({error}). {_REMEDY}"
+            f"{title}: its weights are not on this machine, and {endpoint} cannot be reached ({error}). {_REMEDY}"
         ) from None

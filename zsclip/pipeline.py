@@ -41,7 +41,7 @@ class Classifier:
     def load(
         cls,
         model: str | None = None,
-        pretrained: str | None = None,
+        pretrained: str | os.PathLike[str] | None = None,
         *,
         device: str = "auto",
         engine: str = "auto",
@@ -61,7 +61,7 @@ class Classifier:
         folder of the store (default: the user's cache folder); `use_cache=False` neither reads nor keeps vectors.
         Raises `ModelError`.
         """
-        spec = models.resolve(model, pretrained)
+        spec = models.resolve(model, None if pretrained is None else os.fspath(pretrained))
         folder = Path(cache_dir) if cache_dir is not None else default_folder()
         store = Store(folder if use_cache else None)
         compute = Compute(device, engine, precision, batch_size)
@@ -114,7 +114,7 @@ class Classifier:
 
     def classify(
         self,
-        images: ImageSource | Iterable[ImageSource],
+        images: ImageSource | Iterable[ImageSource | None],
         labels: LabelsLike,
         prompts: PromptsLike = prompt_sets.DEFAULT,
         *,
@@ -135,13 +135,15 @@ class Classifier:
             background = curated_background()
         require_choice(label_set, rules, background)
         classes = self.class_vectors(label_set, prompts, combine=rules.combine, background=background)
+        if top_k is not None and top_k < 1:
+            raise InputError(f"top_k must be at least 1, or None for all labels, not {top_k}.")
         kept = len(label_set) if top_k is None else min(top_k, len(label_set))
         # A Pillow image is no iterable; a path is one, of its letters.
         many = images if isinstance(images, Iterable) and not isinstance(images, str) else [images]
         return self._results(many, classes, kept, rules)
 
     def embed(
-        self, images: Iterable[ImageSource]
+        self, images: Iterable[ImageSource | None]
     ) -> Generator[tuple[list[str], Floats, list[tuple[str, str]]], None, None]:
         """Yield, some images at a time and in order: paths, unit vectors float32 (n, d), and (path, error) of those that
         could not be read.
@@ -178,7 +180,7 @@ class Classifier:
 
     def search(
         self,
-        images: Iterable[ImageSource],
+        images: Iterable[ImageSource | None],
         query: Query | str,
         prompts: PromptsLike = (),
         *,
@@ -213,7 +215,7 @@ class Classifier:
         )
 
     def _results(
-        self, images: Iterable[ImageSource], classes: ClassVectors, top_k: int, rules: Rules
+        self, images: Iterable[ImageSource | None], classes: ClassVectors, top_k: int, rules: Rules
     ) -> Generator[ImageResult, None, None]:
         for batch in self.embedder.images(images):
             read = [image.embedding.vector for image in batch if image.embedding]

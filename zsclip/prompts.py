@@ -37,6 +37,20 @@ class PromptSet:
     description: str = ""
     source: str = ""
 
+    def __post_init__(self) -> None:
+        """Read other tools' placeholders; raise `PromptSetError` for a template without any, and for an empty set."""
+        if isinstance(self.templates, str):
+            raise PromptSetError(f"Templates must be a list, not one text: [{self.templates!r}].")
+        object.__setattr__(self, "templates", tuple(normalise(template) for template in self.templates))
+        for template in self.templates:
+            if "<label>" not in template:
+                raise PromptSetError(
+                    f"The template {template!r} has no <label>. Write <label> where the class name goes: "
+                    f"--template 'a photo of a <label>.'"
+                )
+        if not self.templates and not self.label_prompts:
+            raise PromptSetError(f"The prompt set {self.name!r} is empty. Give at least one template.")
+
     def expand(self, label: str) -> tuple[str, ...]:
         """The texts for one label; raises `PromptSetError` where the set has none for it."""
         if label in self.label_prompts:
@@ -52,18 +66,9 @@ class PromptSet:
     @classmethod
     def of(cls, templates: Iterable[str], name: str = "templates given inline") -> PromptSet:
         """A set of templates given in code or on the command line; raises `PromptSetError` for one without `<label>`."""
-        read = []
-        for template in templates:
-            text = normalise(template.strip())
-            if "<label>" not in text:
-                raise PromptSetError(
-                    f"The template {template!r} has no <label>. Write <label> where the class name goes: "
-                    f"--template 'a photo of a <label>.'"
-                )
-            read.append(text)
-        if not read:
-            raise PromptSetError("No templates given.")
-        return cls(name, tuple(dict.fromkeys(read)), source="given inline")
+        if isinstance(templates, str):
+            templates = [templates]
+        return cls(name, tuple(dict.fromkeys(template.strip() for template in templates)), source="given inline")
 
     @classmethod
     def load(cls, name: str | Path) -> PromptSet:
@@ -75,8 +80,9 @@ class PromptSet:
         if isinstance(name, Path) or "/" in text or "\\" in text or text.lower().endswith((".yaml", ".yml")):
             return read_file(Path(name))
         for folder in folders():
-            if (path := folder / f"{text}.yaml").is_file():
-                return read_file(path)
+            for path in (folder / f"{text}.yaml", folder / f"{text}.yml"):
+                if path.is_file():
+                    return read_file(path)
         if text in OPEN_CLIP:
             return cls(text, open_clip_data.templates(text), description=OPEN_CLIP[text], source="open_clip")
         names = available()
@@ -132,7 +138,7 @@ def available() -> dict[str, Path | None]:
     """The names of all sets that can be had, sorted, with their file (None for open_clip's)."""
     found: dict[str, Path | None] = dict.fromkeys(OPEN_CLIP)
     for folder in reversed(folders()):
-        found.update({path.stem: path for path in folder.glob("*.yaml") if path.stem != BACKGROUND})
+        found.update({path.stem: path for path in folder.glob("*.y*ml") if path.stem != BACKGROUND})
     return dict(sorted(found.items()))
 
 
@@ -163,17 +169,13 @@ def read_file(path: Path) -> PromptSet:
 def _check_templates(file: YamlFile, templates: list[Text], line: int) -> None:
     if not templates:
         raise file.fail(line, "`templates:` is empty. List some, such as `- a photo of a <label>.`")
-    seen: dict[str, int] = {}
     for number, template in enumerate(templates, 1):
-        text = normalise(template.value)
-        if "<label>" not in text:
+        if "<label>" not in normalise(template.value):
             raise file.fail(
                 template.line,
                 f"template {number} has no <label>: {template.value!r}. Write <label> where the class name goes.",
             )
-        if text in seen:
-            raise file.fail(template.line, f"template {number} repeats the one on line {seen[text]}: {text!r}.")
-        seen[text] = template.line
+    file.require_distinct([Text(normalise(template.value), template.line) for template in templates], "a template")
 
 
 def _prompts_of(file: YamlFile, label: Text, prompts: list[Text]) -> tuple[str, ...]:
@@ -181,14 +183,6 @@ def _prompts_of(file: YamlFile, label: Text, prompts: list[Text]) -> tuple[str, 
         raise file.fail(label.line, "a label is empty.")
     if not prompts:
         raise file.fail(label.line, f"label {label.value!r} has no prompts. List some, or remove it.")
-    seen: dict[str, int] = {}
-    for prompt in prompts:
-        if not prompt.value:
-            raise file.fail(prompt.line, f"label {label.value!r}: a prompt is empty.")
-        if prompt.value in seen:
-            raise file.fail(
-                prompt.line, f"label {label.value!r}: the prompt repeats the one on line {seen[prompt.value]}."
-            )
-        seen[prompt.value] = prompt.line
+    file.require_distinct(prompts, f"label {label.value!r}: a prompt")
     # A prompt of a label's own may name it by <label> too.
     return tuple(dict.fromkeys(normalise(prompt.value).replace("<label>", label.value) for prompt in prompts))

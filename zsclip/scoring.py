@@ -97,8 +97,9 @@ def probabilities(
     similarity: NDArray[np.floating], logit_scale: float, logit_bias: float = 0.0, temperature: float = 1.0
 ) -> Doubles:
     """Softmax over the labels of `(logit_scale * similarity + logit_bias) / temperature`: float64 (n, labels)."""
-    logits = (logit_scale * similarity.astype(np.float64) + logit_bias) / temperature
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    logits = logit_scale * similarity.astype(np.float64) + logit_bias
+    with np.errstate(over="ignore"):  # a temperature next to 0 makes the losers -inf, which is right
+        weights = np.exp((logits - logits.max(axis=-1, keepdims=True)) / temperature)
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 

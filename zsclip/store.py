@@ -11,6 +11,7 @@ Many processes may share it (WAL). It is a cache: whatever goes wrong with it is
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -25,6 +26,7 @@ from types import TracebackType
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from zsclip.scoring import Floats, normalise
 
@@ -46,6 +48,8 @@ CREATE TABLE vectors (
 );
 CREATE INDEX files_by_content ON files (content);
 """
+# Of a model, made as wanted, and as long as float32 or float16 numbers of its dimension.
+_SOUND = "model = (SELECT id FROM models WHERE identity = ?) AND how >= ? AND length(vector) = ? * (2 + 2 * how)"
 _BUSY_SECONDS = 60.0
 _CHUNK = 1000  # well under SQLite's limit of variables in one statement
 
@@ -142,6 +146,7 @@ class Store:
     def __init__(self, folder: Path | None) -> None:
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.RLock()
+        self._inode = 0
         self.path = folder / FILENAME if folder else None
         if folder is None or self.path is None:
             return
@@ -152,9 +157,9 @@ class Store:
             except sqlite3.DatabaseError as error:
                 if not _damaged(error):
                     raise
-                self._put_aside(error)
-                self._connection = _open(self.path)
-        except (OSError, sqlite3.Error) as error:
+                self._connection = self._replace_damaged()
+            self._inode = self.path.stat().st_ino
+        except (OSError, Timeout, sqlite3.Error) as error:
             logger.warning("The store %s cannot be used (%s); going on without it.", self.path, error)
 
     def __enter__(self) -> Store:
@@ -205,7 +210,10 @@ class Store:
                 connection and connection.execute("SELECT facts FROM models WHERE identity = ?", (identity,)).fetchone()
             )
             if row and row[0]:
-                return ModelFacts(**json.loads(row[0]))
+                try:
+                    return ModelFacts(**json.loads(row[0]))
+                except (ValueError, TypeError):
+                    logger.warning("What the store %s says of a model cannot be read; it is made again.", self.path)
         return None
 
     def put_facts(self, identity: str, facts: ModelFacts) -> None:
@@ -219,8 +227,8 @@ class Store:
                         (identity, json.dumps(vars(facts))),
                     )
 
-    def get(self, identity: str, digests: Sequence[bytes], *, exact: bool) -> dict[bytes, Embedding]:
-        """The vectors that are known, by digest; with `exact` only exact ones."""
+    def get(self, identity: str, digests: Sequence[bytes], dimension: int, *, exact: bool) -> dict[bytes, Embedding]:
+        """The vectors of that dimension that are known, by digest; with `exact` only exact ones."""
         found: dict[bytes, Embedding] = {}
         with self._guard() as connection:
             if connection is None:
@@ -228,17 +236,19 @@ class Store:
             for chunk in _chunks(digests):
                 rows = connection.execute(
                     "SELECT digest, how, vector, cut FROM contents CROSS JOIN vectors ON content = contents.id "
-                    "WHERE model = (SELECT id FROM models WHERE identity = ?) AND how >= ? "
-                    f"AND digest IN ({','.join('?' * len(chunk))})",
-                    (identity, EXACT if exact else FAST, *chunk),
+                    f"WHERE {_SOUND} AND digest IN ({','.join('?' * len(chunk))})",
+                    (identity, EXACT if exact else FAST, dimension, *chunk),
                 ).fetchall()
                 vectors = _decode([row[2] for row in rows], [row[1] for row in rows])
                 for (digest, how, _, cut), vector in zip(rows, vectors, strict=True):
-                    found[digest] = Embedding(vector, how == EXACT, cut)
+                    if _is_unit(vector):
+                        found[digest] = Embedding(vector, how == EXACT, cut)
         return found
 
-    def get_files(self, identity: str, stamps: Sequence[FileStamp], *, exact: bool) -> dict[FileStamp, Embedding]:
-        """The vectors of files that are as they were when last read; with `exact` only exact ones."""
+    def get_files(
+        self, identity: str, stamps: Sequence[FileStamp], dimension: int, *, exact: bool
+    ) -> dict[FileStamp, Embedding]:
+        """The vectors of that dimension of files that are as they were when last read; with `exact` only exact ones."""
         found: dict[FileStamp, Embedding] = {}
         with self._guard() as connection:
             if connection is None:
@@ -247,13 +257,13 @@ class Store:
                 # CROSS JOIN keeps SQLite from starting with all vectors of the model.
                 rows = connection.execute(
                     "SELECT path, size, mtime_ns, how, vector FROM files CROSS JOIN vectors ON vectors.content = files.content "
-                    "WHERE model = (SELECT id FROM models WHERE identity = ?) AND how >= ? "
-                    f"AND path IN ({','.join('?' * len(chunk))})",
-                    (identity, EXACT if exact else FAST, *(stamp.path for stamp in chunk)),
+                    f"WHERE {_SOUND} AND path IN ({','.join('?' * len(chunk))})",
+                    (identity, EXACT if exact else FAST, dimension, *(stamp.path for stamp in chunk)),
                 ).fetchall()
                 vectors = _decode([row[4] for row in rows], [row[3] for row in rows])
                 for (path, size, mtime_ns, how, _), vector in zip(rows, vectors, strict=True):
-                    found[FileStamp(path, size, mtime_ns)] = Embedding(vector, how == EXACT)
+                    if _is_unit(vector):
+                        found[FileStamp(path, size, mtime_ns)] = Embedding(vector, how == EXACT)
         return found
 
     def put(
@@ -293,7 +303,8 @@ class Store:
                     "SELECT identity, facts, count(vector) - count(cut), count(cut) FROM models "
                     "LEFT JOIN vectors ON model = models.id GROUP BY models.id ORDER BY models.id"
                 ):
-                    title = json.loads(facts).get("title", "") if facts else ""
+                    known = self.facts(identity) if facts else None
+                    title = known.title if known else ""
                     models.append(ModelContent(identity, title, images, texts))
         return StoreInfo(self.path, self._size(), files, tuple(models))
 
@@ -361,14 +372,38 @@ class Store:
                 yield self._connection
             except sqlite3.Error as error:
                 self.close()
-                if _damaged(error):
-                    self._put_aside(error)
                 logger.warning("The store %s failed (%s); going on without it.", self.path, error)
+                if _damaged(error):
+                    self._put_aside_as_opened(error)
+
+    def _replace_damaged(self) -> sqlite3.Connection:
+        """A fresh database in the place of one that is none, unless another process was faster."""
+        assert self.path is not None
+        with FileLock(f"{self.path}.lock", timeout=_BUSY_SECONDS):
+            try:
+                return _open(self.path)
+            except sqlite3.DatabaseError as error:
+                if not _damaged(error):
+                    raise
+                self._put_aside(error)
+            return _open(self.path)
+
+    def _put_aside_as_opened(self, error: Exception) -> None:
+        """Put the database aside, unless another process did, so that the one that lies there is another."""
+        assert self.path is not None
+        try:
+            with FileLock(f"{self.path}.lock", timeout=_BUSY_SECONDS):
+                if self.path.stat().st_ino == self._inode:
+                    self._put_aside(error)
+        except (OSError, Timeout) as trouble:
+            logger.warning("The damaged store %s could not be put aside (%s).", self.path, trouble)
 
     def _put_aside(self, error: Exception) -> None:
         assert self.path is not None
-        aside = self.path.with_name(f"{FILENAME}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
-        logger.warning("The store %s is damaged (%s); it was put aside as %s.", self.path, error, aside.name)
+        stem = f"{FILENAME}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+        names = (self.path.with_name(f"{stem}-{number}") for number in itertools.count(1))
+        aside = next(name for name in names if not name.exists())
+        logger.warning("The store %s is damaged (%s); it is put aside as %s.", self.path, error, aside.name)
         for suffix in ("", "-wal", "-shm"):
             part = Path(f"{self.path}{suffix}")
             if part.exists():
@@ -462,6 +497,11 @@ def _damaged(error: Exception) -> bool:
 
 def _encode(embedding: Embedding) -> bytes:
     return embedding.vector.astype("<f4" if embedding.exact else "<f2").tobytes()
+
+
+def _is_unit(vector: Floats) -> bool:
+    """Whether it can be what was stored: damage that SQLite cannot see makes other numbers."""
+    return abs(float(vector @ vector) - 1) < 1e-3
 
 
 def _decode(blobs: Sequence[bytes], how: Sequence[int]) -> list[Floats]:

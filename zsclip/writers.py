@@ -278,17 +278,13 @@ def open_output(output: Path | None) -> Iterator[TextIO]:
 
     Text is UTF-8; bytes of paths that are not come out as they were. Raises `InputError`.
     """
-    if output is not None:
+    if output is not None and str(output) != "-":
         with open_binary_output(output) as binary:
             stream = TextIOWrapper(binary, encoding="utf-8", errors="surrogateescape", newline="")
             yield stream
             stream.flush()
             stream.detach()
         return
-    if hasattr(sys.stdout, "reconfigure"):
-        # A reader of a pipe gets each row as it comes.
-        regular = stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n", line_buffering=not regular)
     yield cast("TextIO", _Terminal(sys.stdout)) if sys.stdout.isatty() else sys.stdout
     sys.stdout.flush()
 

@@ -5,6 +5,7 @@ Scalars stay as they were written (`no` is the text "no", `1` is "1"); tags and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,15 +59,21 @@ class YamlFile:
         """Keys and values of a mapping; raises `error` for anything else and for repeated keys."""
         if not isinstance(node, yaml.MappingNode):
             raise self.fail(_line(node), f"expected {expected}.")
-        items: list[tuple[Text, yaml.Node]] = []
-        seen: dict[str, int] = {}
-        for key_node, value in node.value:
-            key = self.text(key_node, "a text as key")
-            if key.value in seen:
-                raise self.fail(key.line, f"{key.value!r} stands here again; it was on line {seen[key.value]} already.")
-            seen[key.value] = key.line
-            items.append((key, value))
+        items = [(self.text(key, "a text as key"), value) for key, value in node.value]
+        self.require_distinct([key for key, _ in items], "a key")
         return items
+
+    def require_distinct(self, texts: Iterable[Text], what: str) -> None:
+        """Raise `error` for an empty text and for one that stands twice, with both lines."""
+        seen: dict[str, int] = {}
+        for text in texts:
+            if not text.value:
+                raise self.fail(text.line, f"{what} is empty.")
+            if text.value in seen:
+                raise self.fail(
+                    text.line, f"{text.value!r} stands here again; it was on line {seen[text.value]} already."
+                )
+            seen[text.value] = text.line
 
     def text(self, node: yaml.Node, expected: str) -> Text:
         """A scalar as it was written, stripped; empty for null."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from zsclip.cli import cache, classify, demo, embed, models, prompts, search, sort
-from zsclip.cli.messages import fail
+from zsclip.cli.messages import fail, prepare_streams
 from zsclip.errors import ZsclipError
 
 
@@ -25,10 +26,21 @@ class _Group(typer.core.TyperGroup):
         except ZsclipError as error:
             fail(str(error))
             raise typer.Exit(1) from None
-        except BrokenPipeError:
-            # The reader has had enough (`| head`). Nothing may be written to the pipe at exit either.
+        except OSError as error:
+            if error.filename is not None or error.errno not in (
+                errno.EPIPE,
+                errno.EINVAL,
+                errno.ENOSPC,
+                errno.EIO,
+                None,
+            ):
+                raise
+            # Nothing may be written to standard output at exit either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
+            if isinstance(error, BrokenPipeError):
+                raise typer.Exit(0) from None  # the reader has had enough (`| head`)
+            fail(f"Standard output cannot be written: {error.strerror}.")
+            raise typer.Exit(1) from None
 
 
 app = typer.Typer(
@@ -70,6 +82,7 @@ app.add_typer(cache.app, name="cache")
 def main() -> None:
     """The console script. Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 3 done but some inputs
     could not be read, 130 and 143 interrupted."""
+    prepare_streams()
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     app()

@@ -52,13 +52,14 @@ def clear(
     yes: Yes = False,
 ) -> None:
     """Forget all vectors, or with --model those of one model."""
+    from zsclip.cli.inputs import read_model
     from zsclip.embedding import Embedder
     from zsclip.models import resolve
     from zsclip.store import Store, default_folder
 
     listen(quiet=False, verbose=False)
     with Store(cache_dir or default_folder()) as store:
-        identity = Embedder(resolve(model, pretrained), store).identity if model else None
+        identity = Embedder(resolve(*read_model(model, pretrained)), store).identity if model else None
         if sys.stdin.isatty() and not yes:
             typer.confirm(f"Forget all vectors of {model}?" if model else "Forget all vectors?", abort=True, err=True)
         say(f"Forgot {store.clear(identity):,} vectors.")

@@ -70,7 +70,15 @@ def classify(
     A single image gives a ranked table, more give a row each. Probabilities are a softmax
     over your labels: they say which of them fits best, not whether any does.
     """
-    from zsclip.cli.inputs import open_images, read_background, read_labels, read_prompts, read_top_k
+    from zsclip.cli.inputs import (
+        open_images,
+        read_background,
+        read_labels,
+        read_model,
+        read_prompts,
+        read_top_k,
+        refuse_overwriting,
+    )
     from zsclip.pipeline import Classifier, require_choice
     from zsclip.scoring import Rules
     from zsclip.writers import Layout
@@ -86,10 +94,11 @@ def classify(
     if only is not None and only not in label_set.names and not (abstains and only == unknown_label):
         raise typer.BadParameter(f"{only!r} is not among the labels.", param_hint="--only")
     prompt_sets = read_prompts(prompts, template)
+    refuse_overwriting(output, paths)
     images = open_images(paths, null=null, recursive=not no_recursive)
 
     with Classifier.load(
-        model, pretrained, device=device, engine=engine, precision=precision, exact=exact, batch_size=batch_size,
+        *read_model(model, pretrained), device=device, engine=engine, precision=precision, exact=exact, batch_size=batch_size,
         workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash,
     ) as classifier:  # fmt: skip
 
@@ -105,7 +114,7 @@ def classify(
         images.report(classifier.embedder)
         if timings:
             report_timings(classifier.embedder.timings)
-    if unreadable or images.walk.unreadable:
+    if unreadable:
         raise typer.Exit(3)
 
 
@@ -129,15 +138,18 @@ def _print(
     from zsclip.cli.progress import progress
     from zsclip.writers import choose_format, open_output
 
-    out, err = console(), console(stderr=True)
+    out = console()
+    on_terminal = sys.stdout.isatty() and (how.output is None or str(how.output) == "-")
+    name = choose_format(how.format, how.output, sys.stdout.isatty())
+    # Rows other than a table's go to the terminal past any console: no bar beside them.
+    hidden = how.quiet or (on_terminal and name != "table")
     done = unreadable = 0
     started = time.perf_counter()
     with (
         open_output(how.output) as stream,
-        progress(out, err, count, hidden=how.quiet) as advance,
+        progress(out if on_terminal else None, count, hidden=hidden) as advance,
         closing(start()) as results,
     ):
-        name = choose_format(how.format, how.output, sys.stdout.isatty())
         writer = _writer(name, stream, out if how.output is None else console(stream), how)
         for result in results:
             done += 1

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from zsclip.cli import options
-from zsclip.cli.messages import console, listen, report_timings
+from zsclip.cli.messages import listen, report_timings
 
 logger = logging.getLogger("zsclip")
 
@@ -52,7 +52,7 @@ def embed(
 
     zsclip embed --texts captions.txt -o captions.parquet
     """
-    from zsclip.cli.inputs import open_images
+    from zsclip.cli.inputs import open_images, read_model, refuse_overwriting
     from zsclip.cli.progress import progress
     from zsclip.exchange import vector_writer
     from zsclip.pipeline import Classifier
@@ -62,12 +62,13 @@ def embed(
     if bool(paths) == bool(texts):
         raise typer.BadParameter("give either paths or --texts FILE.", param_hint="PATHS")
     writer_for = vector_writer(output)
+    refuse_overwriting(output, paths or [])
     images = open_images(paths, null=null, recursive=not no_recursive) if paths else None
     lines = _read_lines(texts) if texts else []
     unreadable = 0
     with (
         Classifier.load(
-            model, pretrained, device=device, engine=engine, precision=precision, exact=exact, batch_size=batch_size,
+            *read_model(model, pretrained), device=device, engine=engine, precision=precision, exact=exact, batch_size=batch_size,
             workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash,
         ) as classifier,
         open_binary_output(output) as stream,
@@ -78,7 +79,7 @@ def embed(
         if images is None:
             writer.write(lines, embedder.texts(lines))
         else:
-            with progress(console(), console(stderr=True), images.count, hidden=quiet) as advance:
+            with progress(None, images.count, hidden=quiet) as advance:
                 for names, vectors, errors in classifier.embed(images.found):
                     writer.write(names, vectors)
                     for path, error in errors:
@@ -90,7 +91,7 @@ def embed(
         writer.close()
         if timings:
             report_timings(embedder.timings)
-    if unreadable or (images and images.walk.unreadable):
+    if unreadable:
         raise typer.Exit(3)
 
 

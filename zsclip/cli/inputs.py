@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -83,20 +84,36 @@ class PathList:
         """Whether there is one path, and it is no folder."""
         return len(self._arguments) == 1 and not self.from_stdin and not os.path.isdir(self._arguments[0])
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[str | None]:
+        """The paths; None where the next is not known yet, so that what is known can be worked on."""
         for argument in self._arguments:
             if argument == "-":
                 yield from self._read_stdin()
             else:
                 yield argument
 
-    def _read_stdin(self) -> Iterator[str]:
+    def _read_stdin(self) -> Iterator[str | None]:
+        try:
+            descriptor = sys.stdin.fileno()
+        except (OSError, ValueError):
+            raise InputError("- stands for a list of paths on standard input, which is closed.") from None
         rest = b""
-        while block := os.read(sys.stdin.fileno(), 1 << 16):
+        while True:
+            while not _is_ready(descriptor):
+                yield None
+            block = os.read(descriptor, 1 << 16)
             *whole, rest = (rest + block).split(self._separator)
-            yield from (os.fsdecode(path) for path in whole if path)
-        if rest:
-            yield os.fsdecode(rest)
+            if not block and rest:
+                whole = [rest]
+            yield from (self._decoded(path) for path in whole if path)
+            if not block:
+                return
+
+    def _decoded(self, path: bytes) -> str:
+        # A list made on Windows ends its lines in CR LF.
+        if self._separator == b"\n" and path.endswith(b"\r") and not os.path.lexists(path):
+            path = path[:-1]
+        return os.fsdecode(path)
 
 
 @dataclass
@@ -104,7 +121,7 @@ class Images:
     """The images that the paths lead to, found as they are consumed."""
 
     walk: Walk
-    found: Iterator[str]
+    found: Iterator[str | None]
     is_one_file: bool
     _again: Walk | None
 
@@ -113,9 +130,7 @@ class Images:
         return None if self._again is None else sum(1 for _ in self._again)
 
     def report(self, embedder: Embedder) -> None:
-        """Say what was passed over, what could not be looked into, and how much was known."""
-        for folder, reason in self.walk.unreadable.items():
-            logger.warning("The folder %s could not be read: %s.", folder, reason)
+        """Say what was passed over and how much was known."""
         if others := _passed_over(self.walk):
             logger.info("%s%s.", others[0].upper(), others[1:])
         if known := embedder.found:
@@ -130,13 +145,38 @@ def open_images(
     require_paths(listed.named)
     walk = Walk(listed, recursive=recursive, exclude=exclude)
     found = iter(walk)
-    first = next(found, None)
+    first = next((path for path in found if path is not None), None)
     if first is None:
-        reasons = [_passed_over(walk), *(f"{folder}: {reason}" for folder, reason in walk.unreadable.items())]
-        said = "; ".join(["No images found", *filter(None, reasons)])
+        said = "; ".join(["No images found", *filter(None, [_passed_over(walk)])])
+        if not recursive:
+            said += " (folders inside folders are left out: --no-recursive)"
         raise InputError(f"{said}. Name a folder with images in it, or image files.")
     again = None if listed.from_stdin else Walk(listed, recursive=recursive, exclude=exclude)
     return Images(walk, chain([first], found), listed.is_one_file, again)
+
+
+def refuse_overwriting(output: Path | None, paths: Sequence[str]) -> None:
+    """Raise `InputError` for an output that is one of the inputs, or whose name promises another format."""
+    if output is None:
+        return
+    if output.suffix.lower() == ".json":
+        raise InputError(f"--output {output}: JSON comes as one object a line; call the file {output.stem}.jsonl.")
+    for path in paths:
+        if os.path.isfile(path) and output.exists() and os.path.samefile(path, output):
+            raise InputError(f"--output {output} is also an input, and would be replaced. Name another file.")
+
+
+def _is_ready(descriptor: int) -> bool:
+    """Whether a read would not wait; waits a moment itself."""
+    if sys.platform == "win32":  # select is for sockets there
+        return True
+    return bool(select.select([descriptor], [], [], 0.02)[0])
+
+
+def read_model(model: str | None, pretrained: str | None) -> tuple[str | None, str | None]:
+    """The model's options. `ZSCLIP_PRETRAINED` is for architectures: a model that brings its weights goes without."""
+    brings_its_own = model is not None and (model == "demo" or model.startswith(("local-dir:", "hf-hub:")))
+    return model, None if brings_its_own and pretrained == os.environ.get("ZSCLIP_PRETRAINED") else pretrained
 
 
 def _passed_over(walk: Walk) -> str:
@@ -148,5 +188,5 @@ def _passed_over(walk: Walk) -> str:
     more = ", …" if len(walk.passed_over) > 4 else ""
     text = f"passed over {total} other file{'s' if total > 1 else ''} ({', '.join(kinds)}{more})"
     if any(extension in HEIF for extension in walk.passed_over):
-        text += "; HEIC is read with: pip install 'zsclip[heic]'"
+        text += "; HEIC is read with: pip install pillow-heif"
     return text

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shutil
+import stat
 import sys
 import textwrap
 import warnings
@@ -22,7 +24,11 @@ def console(file: TextIO | None = None, *, stderr: bool = False) -> Console:
     """A console that prints what it is given, with nothing guessed from it (markup, emoji codes, highlighting)."""
     from rich.console import Console
 
-    return Console(file=file, stderr=stderr, highlight=False, markup=False, emoji=False)
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # Rich would end the process with 1; `| head` is no error
+
+    return Plain(file=file, stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def fail(message: str) -> None:
@@ -49,6 +55,19 @@ def listen(*, quiet: bool, verbose: bool) -> None:
         for name in ("huggingface_hub", "httpx", "open_clip", "timm"):
             logging.getLogger(name).setLevel(logging.ERROR)
         warnings.simplefilter("ignore")
+
+
+def prepare_streams() -> None:
+    """Make standard streams that can take any text, and exist."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the shell: `>&-`
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A reader of a pipe gets each row as it comes; a regular file need not be told of each.
+        regular = stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n", line_buffering=not regular)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
 
 
 def say(message: str) -> None:

@@ -37,11 +37,12 @@ def show(
 
     zsclip models show --model ViT-B-32 --pretrained weights.pt
     """
+    from zsclip.cli.inputs import read_model
     from zsclip.pipeline import Classifier
 
     listen(quiet=quiet, verbose=verbose)
     with Classifier.load(
-        model, pretrained, device=device, engine=engine, precision=precision, cache_dir=cache_dir
+        *read_model(model, pretrained), device=device, engine=engine, precision=precision, cache_dir=cache_dir
     ) as classifier:
         rows = _describe(classifier.embedder)
     out = console()

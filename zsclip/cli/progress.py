@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task
 from rich.text import Text
 
+from zsclip.cli.messages import console
+
 
 class Advance(Protocol):
     """Called once per image that is done."""
@@ -30,18 +32,19 @@ class _Pace(ProgressColumn):
 
 
 @contextmanager
-def progress(out: Console, err: Console, count: Callable[[], int | None], *, hidden: bool) -> Iterator[Advance]:
+def progress(rows: Console | None, count: Callable[[], int | None], *, hidden: bool) -> Iterator[Advance]:
     """Show progress while the block runs, unless `hidden` or stderr is no terminal. `count` gives the total, if known.
 
-    Where rows are printed on a terminal too, the bar lives on their console, so that they do not garble each other.
+    `rows` is the console that prints rows on the same terminal, if one does: the bar must live there then, so that the two
+    do not garble each other. Else it is on stderr.
     """
-    # Not the consoles' `is_terminal`, which FORCE_COLOR makes true.
+    # Not a console's `is_terminal`, which FORCE_COLOR makes true.
     if hidden or not sys.stderr.isatty():
         yield lambda: None
         return
     bar = Progress(
         SpinnerColumn(), BarColumn(bar_width=20), MofNCompleteColumn(), _Pace(),
-        console=out if sys.stdout.isatty() else err, transient=True, redirect_stdout=False,
+        console=rows or console(stderr=True), transient=True, redirect_stdout=False,
     )  # fmt: skip
     task = bar.add_task("", total=count())
     with bar:

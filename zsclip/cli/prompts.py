@@ -22,13 +22,18 @@ def list_() -> None:
     from rich.table import Table
 
     from zsclip import prompts
+    from zsclip.errors import PromptSetError
     from zsclip.writers import printable
 
     out = console()
     own = prompts.user_folder()
     table = Table.grid(padding=(0, 2))
     for name, path in prompts.available().items():
-        one = prompts.PromptSet.load(name)
+        try:
+            one = prompts.PromptSet.load(name)
+        except PromptSetError as error:
+            table.add_row(printable(name), "unusable", printable(str(error)))
+            continue
         marks = [
             mark
             for mark, holds in (("default", name == prompts.DEFAULT), ("your own", path and path.parent == own))

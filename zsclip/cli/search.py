@@ -76,7 +76,7 @@ def search(
 
     Texts are taken as they are; with --prompts or --template they are put into templates.
     """
-    from zsclip.cli.inputs import open_images, read_prompts, read_top_k
+    from zsclip.cli.inputs import open_images, read_model, read_prompts, read_top_k, refuse_overwriting
     from zsclip.cli.progress import progress
     from zsclip.pipeline import Classifier, Query
     from zsclip.writers import MATCH_WRITERS, MatchTableWriter, choose_format, open_output
@@ -85,19 +85,21 @@ def search(
     query = Query.parse(text or (), image or (), minus or ())
     sets = read_prompts(prompts, template) if prompts or template else ()
     kept = read_top_k(top_k)
+    refuse_overwriting(output, paths)
     images = open_images(paths, null=null, recursive=not no_recursive)
-    out, err = console(), console(stderr=True)
+    out = console()
     with Classifier.load(
-        model, pretrained, device=device, engine=engine, precision=precision, exact=exact, batch_size=batch_size,
+        *read_model(model, pretrained), device=device, engine=engine, precision=precision, exact=exact, batch_size=batch_size,
         workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash,
     ) as classifier:  # fmt: skip
         classifier.embedder.fetch_if_new()
-        with progress(out, err, images.count, hidden=quiet) as advance:
+        with progress(None, images.count, hidden=quiet) as advance:
 
-            def counted() -> Iterator[str]:
+            def counted() -> Iterator[str | None]:
                 for path in images.found:
                     yield path
-                    advance()
+                    if path is not None:
+                        advance()
 
             found = classifier.search(counted(), query, sets, top_k=kept, min_similarity=min_similarity)
         images.report(classifier.embedder)
@@ -116,5 +118,5 @@ def search(
             writer.write(unread)
     if found.unreadable:
         logger.warning("%d images could not be read; their rows say why.", len(found.unreadable))
-    if found.unreadable or images.walk.unreadable:
+    if found.unreadable:
         raise typer.Exit(3)

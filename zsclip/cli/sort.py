@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zsclip.cli import options
-from zsclip.cli.messages import console, listen, report_timings, say
+from zsclip.cli.messages import listen, report_timings, say
 
 if TYPE_CHECKING:
     from zsclip.filing import Filing
@@ -70,7 +70,7 @@ def sort(
     clash are kept apart. Images without a decision go to unknown/.
     """
     from zsclip import filing
-    from zsclip.cli.inputs import open_images, read_background, read_labels, read_prompts
+    from zsclip.cli.inputs import open_images, read_background, read_labels, read_model, read_prompts
     from zsclip.cli.progress import progress
     from zsclip.pipeline import Classifier, require_choice
     from zsclip.scoring import Rules
@@ -83,15 +83,14 @@ def sort(
     require_choice(label_set, rules, beside)
     prompt_sets = read_prompts(prompts, template)
     images = open_images(paths, null=null, recursive=not no_recursive, exclude=into)
-    out, err = console(), console(stderr=True)
     with Classifier.load(
-        model, pretrained, device=device, engine=engine, precision=precision, exact=exact, batch_size=batch_size,
+        *read_model(model, pretrained), device=device, engine=engine, precision=precision, exact=exact, batch_size=batch_size,
         workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash,
     ) as classifier:  # fmt: skip
         classifier.embedder.fetch_if_new()
         results = []
         with (
-            progress(out, err, images.count, hidden=quiet) as advance,
+            progress(None, images.count, hidden=quiet) as advance,
             closing(
                 classifier.classify(images.found, label_set, prompt_sets, top_k=1, rules=rules, background=beside)
             ) as found,
@@ -107,7 +106,7 @@ def sort(
         logger.warning("%s stays where it is: %s.", result.path, result.error)
     plan = list(filing.plan(results, into, label_set.names, unknown_label))
     failed = _print_plan(plan) if dry_run else _carry_out(plan, into, "copy" if copy else "move" if move else "link")
-    if unreadable or failed or images.walk.unreadable:
+    if unreadable or failed:
         raise typer.Exit(3)
 
 

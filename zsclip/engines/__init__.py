@@ -38,6 +38,8 @@ class Compute:
             raise ModelError(f"There is no engine {self.engine!r}. There are: {', '.join(ENGINES)}.")
         if self.precision not in PRECISIONS:
             raise ModelError(f"There is no precision {self.precision!r}. There are: {', '.join(PRECISIONS)}.")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ModelError(f"A batch must have at least one image, not {self.batch_size}.")
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
             raise ModelError(f"There is no device {self.device!r}. There are: auto, cpu, cuda, cuda:N, mps.")
 

@@ -180,6 +180,13 @@ def _build(spec: ModelSpec, checkpoint: Path, precision: str) -> Any:
             if precision != "fp32":
                 _to_half(model, _DTYPES[precision], is_timm="timm_model_name" in config["vision_cfg"])
             open_clip.load_checkpoint(model, str(checkpoint), strict=True, weights_only=True)
+    except RuntimeError as error:
+        if "TorchScript" not in str(error):
+            raise _does_not_fit(spec, checkpoint, error) from None
+        raise ModelError(
+            f"{spec.title}: {checkpoint} is a TorchScript archive, as OpenAI publishes its models; it holds code, which "
+            f"zsclip does not run. Use the tag instead (--pretrained openai), or save its state_dict()."
+        ) from None
     except FileNotFoundError:
         raise ModelError(f"{spec.title}: there is no file {checkpoint}.") from None
     except (pickle.UnpicklingError, EOFError, SafetensorError, OSError) as error:
@@ -187,14 +194,18 @@ def _build(spec: ModelSpec, checkpoint: Path, precision: str) -> Any:
             f"{spec.title}: {checkpoint} holds no weights that can be read safely: {_first_line(error)} It must be a "
             f"whole state dict, saved by torch.save or as safetensors."
         ) from None
-    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
-        raise ModelError(
-            f"{spec.title}: the weights in {checkpoint} do not fit this architecture: {_first_line(error)} "
-            f"Check --model, or the file (is it whole?)."
-        ) from None
+    except (KeyError, TypeError, ValueError, AttributeError, AssertionError, StopIteration) as error:
+        raise _does_not_fit(spec, checkpoint, error) from None
     if not torch.isfinite(model.logit_scale.detach()).all():
         raise ModelError(f"{spec.title}: the weights in {checkpoint} hold no finite logit_scale; the file is broken.")
     return model
+
+
+def _does_not_fit(spec: ModelSpec, checkpoint: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"{spec.title}: the weights in {checkpoint} do not fit this architecture: {_first_line(error)} "
+        f"Check --model, or the file (is it whole?)."
+    )
 
 
 def _to_half(model: torch.nn.Module, dtype: torch.dtype, *, is_timm: bool) -> None:
