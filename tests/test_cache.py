@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zsclip import Classifier, scoring
-from zsclip.store import Embedding, FileStamp, Store, default_folder, text_digest
+from zsclip import Classifier, scoring, upkeep
+from zsclip.store import Store, default_folder
+from zsclip.vectors import Embedding, FileStamp, text_digest
 
 
 @pytest.fixture(autouse=True)
@@ -73,9 +74,9 @@ def test_prune_to_a_size_forgets_the_oldest_images(cli, tmp_path: Path) -> None:
     with Store(default_folder()) as store:
         store.put("model", kept, files)
         store.put("model", {text_digest("a text"): Embedding(vectors[0], cut="")})
-        before = store.info().size
-        assert store.prune(before // 2) > 1000
-        after = store.info()
+        before = upkeep.info(store).size
+        assert upkeep.prune(store, before // 2) > 1000
+        after = upkeep.info(store)
         assert before // 4 < after.size <= before // 2
         assert after.models[0].texts == 1
         found = store.get_files("model", [stamp for stamp, _ in files], 512, exact=False)
@@ -89,7 +90,7 @@ def test_the_digest_of_a_checkpoint_survives(cli, scenes: Path) -> None:  # type
     cli("cache", "prune")
     with Store(default_folder()) as store, Classifier.load("demo") as classifier:
         assert store.facts(classifier.embedder.identity) is not None
-        assert store.info().files == 65
+        assert upkeep.info(store).files == 65
 
 
 def test_without_a_store_there_is_nothing_to_tell(cli, isolated: Path) -> None:  # type: ignore[no-untyped-def]

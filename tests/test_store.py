@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zsclip.store import FILENAME, Embedding, ModelFacts, Store, text_digest
+from zsclip import upkeep
+from zsclip.store import FILENAME, Store
+from zsclip.vectors import Embedding, ModelFacts, text_digest
 
 
 def vector(seed: int = 0) -> np.ndarray:
@@ -229,4 +231,4 @@ def test_processes_that_find_it_damaged_at_once_lose_neither_the_old_nor_the_new
     ]
     assert [path.read_bytes() for path in aside] == [damaged]
     with Store(tmp_path) as store:
-        assert {model.identity for model in store.info().models} == {f"model {n}" for n in range(4)}
+        assert {model.identity for model in upkeep.info(store).models} == {f"model {n}" for n in range(4)}

@@ -15,9 +15,9 @@ PACKAGE = Path(__file__).parents[1] / "zsclip"
 LAYERS = (
     ("errors", "results"),
     ("yamlfile", "open_clip_data"),
-    ("images", "labels", "prompts", "models", "scoring", "store", "engines", "demo"),
+    ("images", "labels", "prompts", "models", "scoring", "vectors", "store", "engines", "demo"),
     ("embedding",),
-    ("pipeline", "writers", "filing", "exchange"),
+    ("pipeline", "writers", "filing", "exchange", "upkeep"),
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

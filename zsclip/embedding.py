@@ -25,7 +25,8 @@ from zsclip.engines import Compute, Engine
 from zsclip.engines import load as load_engine
 from zsclip.errors import ImageError, InputError, ModelError
 from zsclip.models import ModelSpec
-from zsclip.store import Embedding, FileStamp, ModelFacts, Store, text_digest
+from zsclip.store import Store
+from zsclip.vectors import Embedding, FileStamp, ModelFacts, text_digest
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,7 +10,6 @@ Many processes may share it (WAL). It is a cache: whatever goes wrong with it is
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import logging
@@ -20,15 +19,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-import numpy as np
 from filelock import FileLock, Timeout
 
-from zsclip.scoring import Floats, normalise
+from zsclip.vectors import EXACT, FAST, Embedding, FileStamp, ModelFacts, decode, encode, file_digest, is_unit
 
 logger = logging.getLogger("zsclip")
 
@@ -36,8 +33,6 @@ T = TypeVar("T")
 
 FILENAME = "vectors.sqlite3"
 SCHEMA_VERSION = 1
-FAST, EXACT = 0, 1
-
 _SCHEMA = """
 CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, content INTEGER NOT NULL);
 CREATE TABLE contents (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);
@@ -52,80 +47,6 @@ CREATE INDEX files_by_content ON files (content);
 _SOUND = "model = (SELECT id FROM models WHERE identity = ?) AND how >= ? AND length(vector) = ? * (2 + 2 * how)"
 _BUSY_SECONDS = 60.0
 _CHUNK = 1000  # well under SQLite's limit of variables in one statement
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """One unit vector, float32 (d,), as it was made: `exact`, or fast (half precision or reduced decoding).
-
-    `cut` is, of a text, the end that the model's context did not hold ("" for a whole text); None for an image.
-    """
-
-    vector: Floats
-    exact: bool = True
-    cut: str | None = None
-
-    def as_stored(self) -> Embedding:
-        """What the store gives back for it. Results come from that also where nothing is stored, so that a first and a
-        second run print the same."""
-        return self if self.exact else Embedding(_decode([_encode(self)], [FAST])[0], False, self.cut)
-
-
-class FileStamp(NamedTuple):
-    """What tells, without reading it, that a file is the one it was: absolute path, size, time of change."""
-
-    path: bytes
-    size: int
-    mtime_ns: int
-
-    @classmethod
-    def of(cls, path: str | os.PathLike[str], status: os.stat_result) -> FileStamp:
-        """The stamp of a file with that status."""
-        return cls(os.fsencode(os.path.abspath(path)), status.st_size, status.st_mtime_ns)
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What scoring needs to know of a model when nothing has to be computed."""
-
-    logit_scale: float
-    logit_bias: float
-    dimension: int
-    title: str = ""
-
-
-@dataclass(frozen=True)
-class ModelContent:
-    """What the store holds of one model."""
-
-    identity: str
-    title: str
-    images: int
-    texts: int
-
-
-@dataclass(frozen=True)
-class StoreInfo:
-    """What the store holds. `size` in bytes on the disk, `files` how many paths are remembered."""
-
-    path: Path | None
-    size: int
-    files: int
-    models: tuple[ModelContent, ...]
-
-
-def text_digest(text: str) -> bytes:
-    """The key of a text."""
-    return hashlib.sha256(b"text\0" + text.encode("utf-8", "surrogatepass")).digest()
-
-
-def file_digest(path: Path) -> bytes:
-    """The SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.digest()
 
 
 def default_folder() -> Path:
@@ -188,7 +109,7 @@ class Store:
         """
         stamp = FileStamp.of(path, path.stat())
         if not rehash:
-            with self._guard() as connection:
+            with self.guard() as connection:
                 if connection:
                     row = connection.execute(
                         "SELECT digest FROM files JOIN contents ON id = content WHERE path = ? AND size = ? AND mtime_ns = ?",
@@ -197,15 +118,15 @@ class Store:
                     if row:
                         return bytes(row[0])
         digest = file_digest(path)
-        with self._guard() as connection:
+        with self.guard() as connection:
             if connection:
-                with _transaction(connection):
+                with transaction(connection):
                     _put_files(connection, [(stamp, digest)])
         return digest
 
     def facts(self, identity: str) -> ModelFacts | None:
         """What is known of a model."""
-        with self._guard() as connection:
+        with self.guard() as connection:
             row = (
                 connection and connection.execute("SELECT facts FROM models WHERE identity = ?", (identity,)).fetchone()
             )
@@ -218,9 +139,9 @@ class Store:
 
     def put_facts(self, identity: str, facts: ModelFacts) -> None:
         """Keep what is known of a model."""
-        with self._guard() as connection:
+        with self.guard() as connection:
             if connection:
-                with _transaction(connection):
+                with transaction(connection):
                     connection.execute(
                         "INSERT INTO models (identity, facts) VALUES (?, ?) "
                         "ON CONFLICT (identity) DO UPDATE SET facts = excluded.facts",
@@ -230,7 +151,7 @@ class Store:
     def get(self, identity: str, digests: Sequence[bytes], dimension: int, *, exact: bool) -> dict[bytes, Embedding]:
         """The vectors of that dimension that are known, by digest; with `exact` only exact ones."""
         found: dict[bytes, Embedding] = {}
-        with self._guard() as connection:
+        with self.guard() as connection:
             if connection is None:
                 return found
             for chunk in _chunks(digests):
@@ -239,9 +160,9 @@ class Store:
                     f"WHERE {_SOUND} AND digest IN ({','.join('?' * len(chunk))})",
                     (identity, EXACT if exact else FAST, dimension, *chunk),
                 ).fetchall()
-                vectors = _decode([row[2] for row in rows], [row[1] for row in rows])
+                vectors = decode([row[2] for row in rows], [row[1] for row in rows])
                 for (digest, how, _, cut), vector in zip(rows, vectors, strict=True):
-                    if _is_unit(vector):
+                    if is_unit(vector):
                         found[digest] = Embedding(vector, how == EXACT, cut)
         return found
 
@@ -250,7 +171,7 @@ class Store:
     ) -> dict[FileStamp, Embedding]:
         """The vectors of that dimension of files that are as they were when last read; with `exact` only exact ones."""
         found: dict[FileStamp, Embedding] = {}
-        with self._guard() as connection:
+        with self.guard() as connection:
             if connection is None:
                 return found
             for chunk in _chunks(stamps):
@@ -260,9 +181,9 @@ class Store:
                     f"WHERE {_SOUND} AND path IN ({','.join('?' * len(chunk))})",
                     (identity, EXACT if exact else FAST, dimension, *(stamp.path for stamp in chunk)),
                 ).fetchall()
-                vectors = _decode([row[4] for row in rows], [row[3] for row in rows])
+                vectors = decode([row[4] for row in rows], [row[3] for row in rows])
                 for (path, size, mtime_ns, how, _), vector in zip(rows, vectors, strict=True):
-                    if _is_unit(vector):
+                    if is_unit(vector):
                         found[FileStamp(path, size, mtime_ns)] = Embedding(vector, how == EXACT)
         return found
 
@@ -273,10 +194,10 @@ class Store:
 
         A fast vector never takes the place of an exact one.
         """
-        with self._guard() as connection:
+        with self.guard() as connection:
             if connection is None:
                 return
-            with _transaction(connection):
+            with transaction(connection):
                 connection.execute("INSERT OR IGNORE INTO models (identity) VALUES (?)", (identity,))
                 connection.executemany(
                     "INSERT OR IGNORE INTO contents (digest) VALUES (?)", ((digest,) for digest in embeddings)
@@ -287,85 +208,19 @@ class Store:
                     "ON CONFLICT (model, content) DO UPDATE SET how = excluded.how, vector = excluded.vector, "
                     "cut = excluded.cut WHERE excluded.how >= vectors.how",
                     (
-                        (EXACT if one.exact else FAST, _encode(one), one.cut, identity, digest)
+                        (EXACT if one.exact else FAST, encode(one), one.cut, identity, digest)
                         for digest, one in embeddings.items()
                     ),
                 )
                 _put_files(connection, files)
 
-    def info(self) -> StoreInfo:
-        """Count what is kept."""
-        files, models = 0, []
-        with self._guard() as connection:
-            if connection:
-                files = connection.execute("SELECT count(*) FROM files").fetchone()[0]
-                for identity, facts, images, texts in connection.execute(
-                    "SELECT identity, facts, count(vector) - count(cut), count(cut) FROM models "
-                    "LEFT JOIN vectors ON model = models.id GROUP BY models.id ORDER BY models.id"
-                ):
-                    known = self.facts(identity) if facts else None
-                    title = known.title if known else ""
-                    models.append(ModelContent(identity, title, images, texts))
-        return StoreInfo(self.path, self._size(), files, tuple(models))
-
-    def clear(self, identity: str | None = None) -> int:
-        """Forget all vectors, or one model's; the number of them."""
-        with self._guard() as connection:
-            if connection is None:
-                return 0
-            with _transaction(connection):
-                chosen = "" if identity is None else "WHERE model = (SELECT id FROM models WHERE identity = ?)"
-                arguments = () if identity is None else (identity,)
-                count = connection.execute(f"DELETE FROM vectors {chosen}", arguments).rowcount
-                if identity is None:
-                    connection.execute("DELETE FROM models")
-                else:
-                    connection.execute("DELETE FROM models WHERE identity = ?", arguments)
-                _forget_unused(connection)
-            _shrink(connection)
-            return int(count)
-        return 0
-
-    def prune(self, max_size: int | None = None) -> int:
-        """Forget files that are gone and the images that only they held; then, while the database is larger than
-        `max_size` bytes, the images that were computed first. The number of vectors forgotten.
-        """
-        with self._guard() as connection:
-            if connection is None:
-                return 0
-            before = _count(connection)
-            paths = [path for (path,) in connection.execute("SELECT path FROM files")]
-            gone = [(path,) for path in paths if not os.path.lexists(os.fsdecode(path))]
-            with _transaction(connection):
-                connection.executemany("DELETE FROM files WHERE path = ?", gone)
-                connection.execute(
-                    "DELETE FROM vectors WHERE cut IS NULL AND content NOT IN (SELECT content FROM files)"
-                )
-                _forget_unused(connection)
-            _shrink(connection)
-            while (
-                max_size is not None
-                and (size := self._size()) > max_size
-                and (images := _count(connection, images=True))
-            ):
-                surplus = max(1, min(images, round(images * (1 - max_size / size))))
-                with _transaction(connection):
-                    connection.execute(
-                        "DELETE FROM vectors WHERE rowid IN "
-                        "(SELECT rowid FROM vectors WHERE cut IS NULL ORDER BY rowid LIMIT ?)",
-                        (surplus,),
-                    )
-                    _forget_unused(connection)
-                _shrink(connection)
-            return before - _count(connection)
-        return 0
-
-    def _size(self) -> int:
+    def size(self) -> int:
+        """Bytes that the database takes on the disk."""
         parts = [Path(f"{self.path}{suffix}") for suffix in ("", "-wal")] if self.path else []
         return sum(part.stat().st_size for part in parts if part.exists())
 
     @contextmanager
-    def _guard(self) -> Iterator[sqlite3.Connection | None]:
+    def guard(self) -> Iterator[sqlite3.Connection | None]:
         """The connection, or None; trouble with it is reported once, and it is given up."""
         with self._lock:
             try:
@@ -418,27 +273,6 @@ def _put_files(connection: sqlite3.Connection, files: Sequence[tuple[FileStamp, 
     )
 
 
-def _count(connection: sqlite3.Connection, *, images: bool = False) -> int:
-    where = "WHERE cut IS NULL" if images else ""
-    return int(connection.execute(f"SELECT count(*) FROM vectors {where}").fetchone()[0])
-
-
-def _forget_unused(connection: sqlite3.Connection) -> None:
-    """Drop what nothing refers to any more, but for the digests of checkpoint files, which hold no vectors."""
-    connection.execute(
-        "DELETE FROM files WHERE content NOT IN (SELECT content FROM vectors) AND content NOT IN ("
-        "SELECT contents.id FROM contents, models WHERE instr(identity, 'sha256:' || lower(hex(digest))) > 0)"
-    )
-    connection.execute(
-        "DELETE FROM contents WHERE id NOT IN (SELECT content FROM vectors) AND id NOT IN (SELECT content FROM files)"
-    )
-
-
-def _shrink(connection: sqlite3.Connection) -> None:
-    connection.execute("VACUUM")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
 
@@ -449,7 +283,7 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA page_size = 32768")
         _retry_while_locked(connection, "PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        with _transaction(connection):
+        with transaction(connection):
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 for statement in _SCHEMA.split(";"):
@@ -480,7 +314,8 @@ def _retry_while_locked(connection: sqlite3.Connection, statement: str) -> None:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing of what is written inside."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -493,23 +328,3 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def _damaged(error: Exception) -> bool:
     text = str(error)
     return "malformed" in text or "not a database" in text
-
-
-def _encode(embedding: Embedding) -> bytes:
-    return embedding.vector.astype("<f4" if embedding.exact else "<f2").tobytes()
-
-
-def _is_unit(vector: Floats) -> bool:
-    """Whether it can be what was stored: damage that SQLite cannot see makes other numbers."""
-    return abs(float(vector @ vector) - 1) < 1e-3
-
-
-def _decode(blobs: Sequence[bytes], how: Sequence[int]) -> list[Floats]:
-    """Unit vectors as they were encoded; many at once, for a row by itself costs more than its numbers."""
-    vectors: dict[int, Iterator[Floats]] = {}
-    for kind, dtype in ((EXACT, "<f4"), (FAST, "<f2")):
-        of_kind = [blob for blob, one in zip(blobs, how, strict=True) if one == kind]
-        if of_kind:
-            rows = np.frombuffer(b"".join(of_kind), dtype).reshape(len(of_kind), -1).astype(np.float32)
-            vectors[kind] = iter(normalise(rows) if kind == FAST else rows)
-    return [next(vectors[kind]) for kind in how]

@@ -19,13 +19,13 @@ Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 @app.command()
 def info(cache_dir: options.CacheDir = None) -> None:
     """Tell where the store is, how large, and what it holds of each model."""
-    from zsclip import models
+    from zsclip import models, upkeep
     from zsclip.store import Store, default_folder
     from zsclip.writers import printable
 
     listen(quiet=False, verbose=False)
     with Store(cache_dir or default_folder()) as store:
-        content = store.info()
+        content = upkeep.info(store)
     out = console()
     rows = [
         ("store", printable(str(content.path))),
@@ -52,6 +52,7 @@ def clear(
     yes: Yes = False,
 ) -> None:
     """Forget all vectors, or with --model those of one model."""
+    from zsclip import upkeep
     from zsclip.cli.inputs import read_model
     from zsclip.embedding import Embedder
     from zsclip.models import resolve
@@ -62,7 +63,7 @@ def clear(
         identity = Embedder(resolve(*read_model(model, pretrained)), store).identity if model else None
         if sys.stdin.isatty() and not yes:
             typer.confirm(f"Forget all vectors of {model}?" if model else "Forget all vectors?", abort=True, err=True)
-        say(f"Forgot {store.clear(identity):,} vectors.")
+        say(f"Forgot {upkeep.clear(store, identity):,} vectors.")
 
 
 @app.command()
@@ -74,12 +75,13 @@ def prune(
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Forget the images of files that are gone."""
+    from zsclip import upkeep
     from zsclip.store import Store, default_folder
 
     listen(quiet=False, verbose=False)
     limit = None if max_size is None else _bytes(max_size)
     with Store(cache_dir or default_folder()) as store:
-        say(f"Forgot {store.prune(limit):,} vectors; the store takes {store.info().size / 1e6:,.1f} MB.")
+        say(f"Forgot {upkeep.prune(store, limit):,} vectors; the store takes {upkeep.info(store).size / 1e6:,.1f} MB.")
 
 
 def _bytes(text: str) -> int:

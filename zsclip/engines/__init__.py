@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec
-from zsclip.store import Embedding, ModelFacts
+from zsclip.vectors import Embedding, ModelFacts
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 _MODULES = {"torch": "zsclip.engines.torch"}

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from zsclip.engines import Compute
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec
-from zsclip.store import Embedding, ModelFacts
+from zsclip.vectors import Embedding, ModelFacts
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _BATCH = {"cpu": 32, "mps": 64, "cuda": 256}
