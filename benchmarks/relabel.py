@@ -88,13 +88,8 @@ def rclip_seconds(folder: Path, count: int) -> float | None:
     database = DB(folder / "rclip.sqlite3")
     rows = scoring.normalise(rng.standard_normal((count, DIMENSION)).astype(np.float32))
     for number, row in enumerate(rows):
-        image = {
-            "filepath": f"{folder}/image-{number:07}.jpg",
-            "modified_at": 0.0,
-            "size": 1,
-            "vector": row.tobytes(),
-            "indexed_at": None,
-        }
+        path = f"{folder}/image-{number:07}.jpg"
+        image = {"filepath": path, "modified_at": 0.0, "size": 1, "vector": row.tobytes(), "hash": str(number)}
         database.upsert_image(image, commit=False)  # type: ignore[arg-type]
     database.commit()
     vector = rows[0]

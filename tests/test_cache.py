@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 from pathlib import Path
@@ -35,7 +36,7 @@ def test_info_counts_what_is_kept(cli, scenes: Path) -> None:  # type: ignore[no
     cli("classify", scenes, "-l", "star,ring")
     text = cli("cache", "info").out
     assert said(text, "store") == str(default_folder() / "vectors.sqlite3")
-    assert [said(text, name) for name in ("images", "texts", "models", "exports")] == ["64", "14", "1", "0"]
+    assert [said(text, name) for name in ("images", "texts", "models", "exports")] == ["64", "14", "1", "0 (0.0 MB)"]
     assert float(said(text, "size").removesuffix(" MB")) > 0
     assert "demo: 64 images, 14 texts" in text
 
@@ -83,6 +84,19 @@ def test_prune_to_a_size_forgets_the_oldest_images(cli, tmp_path: Path) -> None:
         assert [stamp in found for stamp, _ in files] == sorted(stamp in found for stamp, _ in files)  # the last ones
     assert cli("cache", "prune", "--max-size", "1G").code == 0
     assert cli("cache", "prune", "--max-size", "much").code == 2
+
+
+def test_the_least_recently_used_exports_go_first(cli, scenes: Path) -> None:  # type: ignore[no-untyped-def]
+    cli("classify", scenes, "-l", "star,ring")
+    for name, used in (("old", 1000), ("new", 2000)):
+        folder = default_folder() / "exports" / name
+        folder.mkdir(parents=True)
+        (folder / "model.bin").write_bytes(bytes(1_000_000))
+        os.utime(folder / "model.bin", (used, used))
+    assert said(cli("cache", "info").out, "exports") == "2 (2.0 MB)"
+    cli("cache", "prune", "--max-size", "1.8M")
+    assert [path.name for path in (default_folder() / "exports").iterdir()] == ["new"]
+    assert said(cli("cache", "info").out, "images") == "64"
 
 
 def test_the_digest_of_a_checkpoint_survives(cli, scenes: Path) -> None:  # type: ignore[no-untyped-def]

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -244,3 +245,49 @@ def test_four_processes_share_one_store(tmp_path: Path) -> None:
         numbers = [[float(value) for value in line.split(",")[2:4]] for line in lines[1:]]
         wanted = [[float(value) for value in line.split(",")[2:4]] for line in expected[1:]]
         np.testing.assert_allclose(numbers, wanted, atol=2e-6)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 400 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if (
+        sys.platform != "linux"
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", folder]).returncode
+    ):
+        pytest.skip("a small file system cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_a_warning_and_the_results_are_right(cli, tmp_path: Path, small_disk: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = many_scenes(tmp_path / "scenes", 150)
+    expected = cli("classify", folder, "-l", LABELS, "--no-cache")
+    run = cli("classify", folder, "-l", LABELS, "--cache-dir", small_disk / "cache", "--batch-size", "16")
+    assert run.code == 0
+    assert run.out == expected.out
+    assert "going on without it" in run.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a read-only mount")
+def test_a_read_only_store_is_a_warning_and_the_results_are_right(cli, photos: Path, small_disk: Path) -> None:  # type: ignore[no-untyped-def]
+    expected = cli("classify", photos, "-l", LABELS, "--no-cache")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    run = cli("classify", photos, "-l", LABELS, "--cache-dir", small_disk / "cache")
+    assert (run.code, run.out) == (0, expected.out)
+    assert "going on without it" in run.err
+
+
+@pytest.mark.parametrize("trouble", ["damaged", "newer"])
+def test_a_store_in_trouble_does_not_change_the_results(cli, photos: Path, isolated: Path, trouble: str) -> None:  # type: ignore[no-untyped-def]
+    expected = cli("classify", photos, "-l", LABELS)
+    file = isolated / "cache" / FILENAME
+    if trouble == "damaged":
+        file.write_bytes(b"\0" * 100 + file.read_bytes()[100:])
+    else:
+        with sqlite3.connect(file) as connection:
+            connection.execute("PRAGMA user_version = 99")
+    run = cli("classify", photos, "-l", LABELS)
+    assert (run.code, run.out) == (0, expected.out)
+    assert ("put aside" if trouble == "damaged" else "format 99") in run.err

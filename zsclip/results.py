@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """One label for one image.
 
     `probability` is the softmax over all labels of `(logit_scale * similarity + logit_bias) / temperature`;

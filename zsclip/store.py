@@ -25,7 +25,7 @@ from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from zsclip.vectors import EXACT, FAST, Embedding, FileStamp, ModelFacts, decode, encode, file_digest, is_unit
+from zsclip.vectors import EXACT, FAST, Embedding, FileStamp, ModelFacts, decode, encode, file_digest
 
 logger = logging.getLogger("zsclip")
 
@@ -162,7 +162,7 @@ class Store:
                 ).fetchall()
                 vectors = decode([row[2] for row in rows], [row[1] for row in rows])
                 for (digest, how, _, cut), vector in zip(rows, vectors, strict=True):
-                    if is_unit(vector):
+                    if vector is not None:
                         found[digest] = Embedding(vector, how == EXACT, cut)
         return found
 
@@ -183,7 +183,7 @@ class Store:
                 ).fetchall()
                 vectors = decode([row[4] for row in rows], [row[3] for row in rows])
                 for (path, size, mtime_ns, how, _), vector in zip(rows, vectors, strict=True):
-                    if is_unit(vector):
+                    if vector is not None:
                         found[FileStamp(path, size, mtime_ns)] = Embedding(vector, how == EXACT)
         return found
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
 from zsclip.store import Store, transaction
+
+EXPORTS = "exports"  # a folder beside the database
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,15 @@ class ModelContent:
 
 
 @dataclass(frozen=True)
+class Export:
+    """A model made ready for an engine, kept beside the database: a folder. `size` in bytes, `used` a time in seconds."""
+
+    path: Path
+    size: int
+    used: float
+
+
+@dataclass(frozen=True)
 class StoreInfo:
     """What the store holds. `size` in bytes on the disk, `files` how many paths are remembered."""
 
@@ -28,6 +40,7 @@ class StoreInfo:
     size: int
     files: int
     models: tuple[ModelContent, ...]
+    exports: tuple[Export, ...]
 
 
 def info(store: Store) -> StoreInfo:
@@ -43,7 +56,21 @@ def info(store: Store) -> StoreInfo:
                 known = store.facts(identity) if facts else None
                 title = known.title if known else ""
                 models.append(ModelContent(identity, title, images, texts))
-    return StoreInfo(store.path, store.size(), files, tuple(models))
+    return StoreInfo(store.path, store.size(), files, tuple(models), exports(store))
+
+
+def exports(store: Store) -> tuple[Export, ...]:
+    """The exported models, the least recently used first."""
+    folder = store.path.parent / EXPORTS if store.path else None
+    if folder is None or not folder.is_dir():
+        return ()
+    found = []
+    for path in folder.iterdir():
+        files = [file.stat() for file in path.rglob("*") if file.is_file()]
+        if path.is_dir() and files:
+            used = max(max(status.st_atime, status.st_mtime) for status in files)
+            found.append(Export(path, sum(status.st_size for status in files), used))
+    return tuple(sorted(found, key=lambda export: export.used))
 
 
 def clear(store: Store, identity: str | None = None) -> int:
@@ -66,9 +93,17 @@ def clear(store: Store, identity: str | None = None) -> int:
 
 
 def prune(store: Store, max_size: int | None = None) -> int:
-    """Forget files that are gone and the images that only they held; then, while the database is larger than
-    `max_size` bytes, the images that were computed first. The number of vectors forgotten.
+    """Forget files that are gone and the images that only they held; the number of vectors forgotten.
+
+    While all takes more than `max_size` bytes, the exports go that were not used for longest (they are made again in
+    seconds), then the images that were computed first.
     """
+    if max_size is not None:
+        spare = sum(export.size for export in exports(store)) + store.size() - max_size
+        for export in exports(store):
+            if spare > 0:
+                shutil.rmtree(export.path, ignore_errors=True)
+                spare -= export.size
     with store.guard() as connection:
         if connection is None:
             return 0
@@ -80,10 +115,8 @@ def prune(store: Store, max_size: int | None = None) -> int:
             connection.execute("DELETE FROM vectors WHERE cut IS NULL AND content NOT IN (SELECT content FROM files)")
             _forget_unused(connection)
         _shrink(connection)
-        while (
-            max_size is not None and (size := store.size()) > max_size and (images := _count(connection, images=True))
-        ):
-            surplus = max(1, min(images, round(images * (1 - max_size / size))))
+        while max_size is not None and store.size() > max_size and (images := _count(connection, images=True)):
+            surplus = max(1, min(images, round(images * (1 - max_size / store.size()))))
             with transaction(connection):
                 connection.execute(
                     "DELETE FROM vectors WHERE rowid IN "

@@ -30,7 +30,11 @@ class Embedding:
     def as_stored(self) -> Embedding:
         """What the store gives back for it. Results come from that also where nothing is stored, so that a first and a
         second run print the same."""
-        return self if self.exact else Embedding(decode([encode(self)], [FAST])[0], False, self.cut)
+        return (
+            self
+            if self.exact
+            else Embedding(normalise(self.vector.astype(np.float16).astype(np.float32)), False, self.cut)
+        )
 
 
 class FileStamp(NamedTuple):
@@ -75,17 +79,20 @@ def encode(embedding: Embedding) -> bytes:
     return embedding.vector.astype("<f4" if embedding.exact else "<f2").tobytes()
 
 
-def is_unit(vector: Floats) -> bool:
-    """Whether it can be what was stored: damage that SQLite cannot see makes other numbers."""
-    return abs(float(vector @ vector) - 1) < 1e-3
+def decode(blobs: Sequence[bytes], how: Sequence[int]) -> list[Floats | None]:
+    """Unit vectors as they were encoded; many at once, for a row by itself costs more than its numbers.
 
-
-def decode(blobs: Sequence[bytes], how: Sequence[int]) -> list[Floats]:
-    """Unit vectors as they were encoded; many at once, for a row by itself costs more than its numbers."""
-    vectors: dict[int, Iterator[Floats]] = {}
+    None for what cannot be what was stored: damage that SQLite does not see makes other numbers.
+    """
+    vectors: dict[int, Iterator[Floats | None]] = {}
     for kind, dtype in ((EXACT, "<f4"), (FAST, "<f2")):
         of_kind = [blob for blob, one in zip(blobs, how, strict=True) if one == kind]
         if of_kind:
             rows = np.frombuffer(b"".join(of_kind), dtype).reshape(len(of_kind), -1).astype(np.float32)
-            vectors[kind] = iter(normalise(rows) if kind == FAST else rows)
+            sound = np.abs(np.einsum("nd,nd->n", rows, rows) - 1) < 1e-2
+            with np.errstate(invalid="ignore"):
+                units = normalise(rows) if kind == FAST else rows
+            vectors[kind] = iter(
+                [row if is_sound else None for row, is_sound in zip(units, sound.tolist(), strict=True)]
+            )
     return [next(vectors[kind]) for kind in how]

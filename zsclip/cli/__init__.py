@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -83,6 +84,8 @@ def main() -> None:
     """The console script. Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 3 done but some inputs
     could not be read, 130 and 143 interrupted."""
     prepare_streams()
+    # Results are many small objects without cycles; looking for cycles among them took a seventh of a run over 100,000.
+    gc.set_threshold(50_000, 20, 20)
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     app()

@@ -34,7 +34,7 @@ def info(cache_dir: options.CacheDir = None) -> None:
         ("texts", f"{sum(model.texts for model in content.models):,}"),
         ("paths", f"{content.files:,}"),
         ("models", f"{len(content.models):,}"),
-        ("exports", "0"),
+        ("exports", f"{len(content.exports)} ({sum(export.size for export in content.exports) / 1e6:,.1f} MB)"),
     ]
     for name, value in rows:
         out.print(f"{name:<9}{value}", soft_wrap=True)
