@@ -49,6 +49,17 @@ def test_clear_forgets_all_or_one_model(cli, scenes: Path, tmp_path: Path) -> No
     assert [said(text, name) for name in ("images", "texts", "models")] == ["0", "0", "0"]
     assert said(cli("cache", "info", "--cache-dir", tmp_path / "other").out, "images") == "64"
     assert "Forgot 0 vectors" in cli("cache", "clear").err
+    assert cli("cache", "clear", "--pretrained", "openai").code == 2
+
+
+def test_clear_takes_the_identity_and_not_the_environment(cli, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    cli("classify", scenes, "-l", "star,ring")
+    monkeypatch.setenv("ZSCLIP_MODEL", "ViT-B-32")
+    identity = re.search(r"^  (\w{12})  demo", cli("cache", "info").out, re.MULTILINE)
+    assert identity
+    assert "Forgot 78 vectors" in cli("cache", "clear", "--model", identity[1]).err
+    cli("classify", scenes, "-l", "star,ring", "--model", "demo")
+    assert "Forgot 78 vectors" in cli("cache", "clear").err
 
 
 def test_prune_forgets_files_that_are_gone(cli, scenes: Path) -> None:  # type: ignore[no-untyped-def]

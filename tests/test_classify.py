@@ -545,8 +545,12 @@ def test_an_input_is_not_replaced_by_the_output(cli, folder: Path, tmp_path: Pat
     before = (folder / "z.png").read_bytes()
     run = cli("classify", folder / "z.png", "-l", LABELS, "-o", folder / "z.png")
     assert run.code == 1
-    assert "is also an input" in run.err
+    assert "an image's name" in run.err
     assert (folder / "z.png").read_bytes() == before
+    labels = tmp_path / "labels.csv"
+    labels.write_text("red star\nring\n")
+    assert "is also an input" in cli("classify", folder, "-L", labels, "-o", labels).err
+    assert "an image's name" in cli("classify", folder, "-l", LABELS, "-o", folder / "a b.png").err
     assert "call the file out.jsonl" in cli("classify", folder, "-l", LABELS, "-o", tmp_path / "out.json").err
     assert "green ring" in cli("classify", folder / "z.png", "-l", LABELS, "-o", "-").out
 

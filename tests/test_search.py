@@ -103,13 +103,17 @@ def test_what_cannot_be_searched_says_so(cli, demo_folder: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "parsed"),
     [("2:golden retriever", ("golden retriever", 2.0)), ("0.5:x", ("x", 0.5)), ("10:30 on a clock", ("30 on a clock", 10.0)),
-     ("a: b", ("a: b", 1.0))],
+     ("a: b", ("a: b", 1.0)), (".5:x", ("x", 0.5))],
 )  # fmt: skip
 def test_weights(text: str, parsed: tuple[str, float]) -> None:
     assert Query.parse([text]).texts == (parsed,)
     assert Query.parse([], [], [text]).texts == ((parsed[0], -parsed[1]),)
     with pytest.raises(InputError, match="no text or file"):
         Query.parse(["2: "])
+    with pytest.raises(InputError, match="no text or file"):
+        Query.parse(["9" * 400 + ":cat"])
+    with pytest.raises(InputError, match="--minus"):
+        Query.parse(["-1:cat"])
 
 
 def test_genuine_vectors_rank_the_cats_first(shared: Path) -> None:

@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsclip import filing
 from zsclip.filing import Filing, carry_out, folder_name, folder_names
 
 LABELS = "red star,blue star,green ring"
@@ -130,7 +129,7 @@ def test_labels_become_safe_folder_names(label: str, expected: str) -> None:
 
 @given(st.lists(st.text(min_size=1, max_size=300), min_size=1, max_size=20, unique=True))
 def test_folder_names_are_safe_and_distinct(labels: list[str]) -> None:
-    names = list(folder_names(labels).values())
+    names = folder_names(labels)
     assert len({name.casefold() for name in names}) == len(labels)
     for name in names:
         assert name
@@ -141,8 +140,16 @@ def test_folder_names_are_safe_and_distinct(labels: list[str]) -> None:
 
 
 def test_a_real_label_called_unknown_has_a_folder_of_its_own() -> None:
-    names = folder_names(["?", "unknown", "Unknown"])
-    assert names == {"?": "_", "unknown": "unknown", "Unknown": "Unknown (2)"}
+    assert folder_names(["?", "unknown", "Unknown"]) == ["_", "unknown", "Unknown (2)"]
+
+
+def test_a_real_label_called_unknown_is_not_the_absence_of_one(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    into = tmp_path / "sorted"
+    cli("sort", photos / "a", "-l", "unknown,blue ring", "--template", "a red star, not an <label>", "--into", into / "x",
+        "--min-probability", "0")  # fmt: skip
+    cli("sort", photos / "a", "-l", "unknown,blue ring", "--into", into / "y", "--min-similarity", "0.9")
+    assert tree(into / "x")[0].split("/")[0] in ("unknown (2)", "blue ring")
+    assert tree(into / "y") == ["unknown/same.png"]
 
 
 def test_links_fall_back_to_copies_and_say_so(
@@ -155,7 +162,8 @@ def test_links_fall_back_to_copies_and_say_so(
 
     monkeypatch.setattr(os, "link", refuse)
     (tmp_path / "a.png").write_bytes(b"1")
-    (filed,) = carry_out([Filing(str(tmp_path / "a.png"), str(tmp_path / "to" / "a.png"), "x")], "link")
+    filings = [Filing(str(tmp_path / "a.png"), str(tmp_path / "to" / "a.png"), "x")]
+    (filed,) = carry_out(filings, "link")
     assert filed.outcome == "done"
     assert (tmp_path / "to" / "a.png").read_bytes() == b"1"
     assert "files are copied instead" in caplog.text
@@ -174,10 +182,15 @@ def test_a_move_across_file_systems(tmp_path: Path) -> None:
 
 
 MOVER = """
-import sys, csv
-from zsclip.filing import Filing, carry_out
-rows = csv.DictReader(open(sys.argv[1]))
-for filed in carry_out([Filing(row["from"], row["to"], row["label"]) for row in rows], "move"):
+import sys
+from pathlib import Path
+from zsclip.filing import carry_out, plan, write_plan
+from zsclip.results import ImageResult, Prediction
+source, into = Path(sys.argv[1]), Path(sys.argv[2])
+results = [ImageResult(str(path), (Prediction(f"label {len(path.name) % 3}", 1.0, 1.0),)) for path in sorted(source.rglob("*.png"))]
+filings = list(plan(results, into, ["label 0", "label 1", "label 2"], "unknown", "move"))
+write_plan(filings, into)
+for filed in carry_out(filings, "move"):
     print(filed.outcome, flush=True)
 """
 
@@ -193,14 +206,16 @@ def test_a_move_killed_at_random_moments_loses_nothing(tmp_path: Path, across: b
     with tempfile.TemporaryDirectory(dir="/dev/shm" if across else None) as other:
         into = Path(other) if across else tmp_path / "into"
         source = tmp_path / "source"
-        source.mkdir()
-        for n in range(400):
-            (source / f"{n}.png").write_bytes(rng.randbytes(20_000))
+        for folder in "abcd":
+            (source / folder).mkdir(parents=True)
+            for n in range(100):  # every second picture is the same in all folders, under the same name
+                content = random.Random(n if n % 2 else f"{folder}{n}").randbytes(20_000)
+                (source / folder / f"{n}.png").write_bytes(content)
         before = digests(source)
-        filings = [Filing(str(source / f"{n}.png"), str(into / f"label {n % 3}" / f"{n}.png"), "x") for n in range(400)]
-        plan = filing.write_plan(filings, into)
+        assert len(before) == 50 + 4 * 50
+        mover = [sys.executable, "-c", MOVER, str(source), str(into)]
         for _ in range(10):
-            run = subprocess.Popen([sys.executable, "-c", MOVER, str(plan)], stdout=subprocess.PIPE)
+            run = subprocess.Popen(mover, stdout=subprocess.PIPE)
             assert run.stdout is not None
             for _ in range(rng.randrange(1, 40)):
                 run.stdout.readline()
@@ -208,9 +223,80 @@ def test_a_move_killed_at_random_moments_loses_nothing(tmp_path: Path, across: b
             run.send_signal(signal.SIGKILL)
             run.communicate()
             after = digests(source, into)
-            whole = {digest for digest in after if digest in before}
-            assert whole == set(before)  # nothing is lost
-            assert sum(after[digest] for digest in whole) - len(before) <= 1  # at most one is at both places
-        assert subprocess.run([sys.executable, "-c", MOVER, str(plan)], stdout=subprocess.DEVNULL).returncode == 0
-        assert not list(source.iterdir())
-        assert Counter({d: n for d, n in digests(into).items() if d in before}) == before
+            lost = before - after
+            assert not lost
+            assert sum((Counter({key: after[key] for key in before}) - before).values()) <= 1  # at both places
+        assert subprocess.run(mover, stdout=subprocess.DEVNULL).returncode == 0
+        assert tree(source) == []
+        assert digests(into) == before
+        assert not list(into.rglob(".zsclip-partial-*"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX links")
+def test_two_moves_to_the_same_names_overwrite_nothing(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        for n in range(600):
+            (tmp_path / folder / f"{n}.png").write_bytes(f"{folder} {n}".encode())
+    before = digests(tmp_path)
+    into = tmp_path / "into"
+    runs = [
+        subprocess.Popen([sys.executable, "-c", MOVER, str(tmp_path / folder), str(into)], stdout=subprocess.DEVNULL)
+        for folder in ("one", "two")
+    ]
+    assert [run.wait() for run in runs] == [0, 0]
+    assert digests(tmp_path) == before
+
+
+def test_one_file_under_two_paths_is_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a mount, or a share whose names know no upper and lower case."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "a.png").write_bytes(b"only copy")
+    (tmp_path / "there").symlink_to(tmp_path / "here")
+    filing_ = Filing(str(tmp_path / "there" / "a.png"), str(tmp_path / "here" / "a.png"), "x")
+    assert [filed.outcome for filed in carry_out([filing_], "move")] == ["there"]
+    assert (tmp_path / "here" / "a.png").read_bytes() == b"only copy"
+
+
+def test_what_equals_it_by_chance_is_no_reason_to_remove_a_file(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (photos / "b" / "broken.png").unlink()
+    into = tmp_path / "sorted"
+    (into / "red star").mkdir(parents=True)
+    shutil.copy(photos / "a" / "same.png", into / "red star" / "same.png")
+    before = digests(photos, into)
+    assert cli("sort", photos / "a", "-l", LABELS, "--into", into, "--move").code == 0
+    assert digests(photos, into) == before
+    assert tree(into) == ["red star/same (2).png", "red star/same.png"]
+
+
+@pytest.mark.parametrize("how", ["--link", "--copy", "--move"])
+def test_links_still_lead_to_their_picture(cli, photos: Path, tmp_path: Path, how: str) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "x.png").symlink_to(os.path.join("..", "photos", "a", "same.png"))
+    into = tmp_path / "sorted"
+    assert cli("sort", tmp_path / "links", "-l", LABELS, "--into", into, how).code == 0
+    assert (into / "red star" / "x.png").read_bytes() == (photos / "a" / "same.png").read_bytes()
+    assert os.path.lexists(tmp_path / "links" / "x.png") is (how != "--move")
+
+
+def test_a_file_that_is_reached_twice_is_sorted_once(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    into = tmp_path / "sorted"
+    run = cli("sort", photos / "a" / "same.png", photos / "a", "-l", LABELS, "--into", into, "--move")
+    assert run.code == 0
+    assert tree(into) == ["red star/same.png"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root to become somebody else")
+def test_a_read_only_picture_is_copied_by_an_ordinary_user(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.png", tmp_path / "to" / "a.png"
+    source.write_bytes(b"1")
+    source.chmod(0o444)
+    target.parent.mkdir()
+    for path in (tmp_path, target.parent, source):
+        os.chown(path, 65534, 65534)
+    code = "import sys; from zsclip.filing import *; (f,) = carry_out([Filing(*sys.argv[1:], 'x')], 'copy'); print(f.outcome)"
+    for folder in tmp_path.parents:
+        if folder.stat().st_mode & 0o5 != 0o5:
+            pytest.skip("the folders above belong to root alone")
+    run = subprocess.run([sys.executable, "-c", code, source, target], user=65534, capture_output=True, text=True)
+    assert run.stdout == "done\n", run.stderr

@@ -187,9 +187,10 @@ class Embedder:
         ahead: deque[_Pending] = deque()  # those of them that are to be computed
         todo, more = iter(sources), True
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
-        size = _FIRST_BATCH
         try:
             while True:
+                # The engine is not loaded to ask for its batch size: the store may know these bytes by another name.
+                size = self.engine.batch_size if "engine" in vars(self) else _FIRST_BATCH
                 while more and (room := size * _BATCHES_AHEAD - len(ahead)) > 0 and len(queue) < _LOOKED_UP_AHEAD:
                     taken, more = _take(todo, room)
                     chunk = self._look_up(taken)
@@ -203,8 +204,6 @@ class Embedder:
                 if ready := list(_take_ready(queue)):
                     yield ready
                 elif queue:
-                    # Decoding has begun; now the model may be loaded.
-                    size = self.engine.batch_size
                     self._compute_batch([ahead.popleft() for _ in range(min(size, len(ahead)))])
                 elif not more:
                     return

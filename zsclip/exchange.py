@@ -1,4 +1,4 @@
-"""Unit vectors written for other tools: NumPy's npz, Parquet, JSON Lines. Memory does not grow with their number."""
+"""Unit vectors written for other tools: NumPy's npz, Parquet, JSON Lines. Vectors are not held in memory, but for npz the names are."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ PREPROCESSING_VERSION = 1
 
 MAX_FILE_BYTES = 4 << 30
 # Pillow refuses images of more than twice this as bombs; phones make 200 megapixels.
-Image.MAX_IMAGE_PIXELS = 150_000_000
+Image.MAX_IMAGE_PIXELS = 250_000_000
 # and PNGs with long texts in them (1 MiB by default)
 PngImagePlugin.MAX_TEXT_CHUNK = 64 << 20
 

@@ -247,10 +247,12 @@ class Query:
 
 
 def _weighted(text: str) -> tuple[str, float]:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?):(.+)", text, re.DOTALL)
+    match = re.fullmatch(r"(-?(?:\d+(?:\.\d*)?|\.\d+)):(.+)", text, re.DOTALL)
     value, weight = (match[2].strip(), float(match[1])) if match else (text.strip(), 1.0)
-    if not value or weight == 0:
-        raise InputError(f"{text!r} is no text or file to search for.")
+    if weight < 0:
+        raise InputError(f"{text!r}: a weight must be above 0. What to keep away from is given with --minus.")
+    if not value or not 1e-6 < weight < 1e6:
+        raise InputError(f"{text!r} is no text or file to search for, with a weight between 0.000001 and 1000000.")
     return value, weight
 
 

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from zsclip.cli import options
 from zsclip.cli.messages import console, listen, say
 
+if TYPE_CHECKING:
+    from zsclip.store import Store
+
 app = typer.Typer(no_args_is_help=True, help="The store: what it holds, and how to make it smaller.")
 
+# Not the options of the other commands: what ZSCLIP_MODEL names is not meant to be forgotten.
+ClearedModel = Annotated[
+    Optional[str],
+    typer.Option("-m", "--model", metavar="NAME|IDENTITY", help="One model, by name or as info shows it."),
+]
+ClearedPretrained = Annotated[Optional[str], typer.Option("--pretrained", metavar="TAG|FILE", help="Its weights.")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 
 
@@ -46,24 +55,41 @@ def info(cache_dir: options.CacheDir = None) -> None:
 
 @app.command()
 def clear(
-    model: options.Model = None,
-    pretrained: options.Pretrained = None,
+    model: ClearedModel = None,
+    pretrained: ClearedPretrained = None,
     cache_dir: options.CacheDir = None,
     yes: Yes = False,
 ) -> None:
     """Forget all vectors, or with --model those of one model."""
     from zsclip import upkeep
-    from zsclip.cli.inputs import read_model
-    from zsclip.embedding import Embedder
-    from zsclip.models import resolve
     from zsclip.store import Store, default_folder
 
     listen(quiet=False, verbose=False)
+    if pretrained and not model:
+        raise typer.BadParameter(
+            "name the model too, or its identity as `cache info` shows it.", param_hint="--pretrained"
+        )
     with Store(cache_dir or default_folder()) as store:
-        identity = Embedder(resolve(*read_model(model, pretrained)), store).identity if model else None
+        identity = _identity(store, model, pretrained) if model else None
         if sys.stdin.isatty() and not yes:
             typer.confirm(f"Forget all vectors of {model}?" if model else "Forget all vectors?", abort=True, err=True)
         say(f"Forgot {upkeep.clear(store, identity):,} vectors.")
+
+
+def _identity(store: Store, model: str, pretrained: str | None) -> str:
+    """The identity of a model that the store holds, by its short identity or its name; downloads nothing."""
+    from zsclip import models, upkeep
+    from zsclip.embedding import Embedder
+    from zsclip.errors import ModelError
+
+    held = upkeep.info(store).models
+    for content in held:
+        if model in (models.short_identity(content.identity), content.title):
+            return content.identity
+    spec = models.resolve(model, pretrained)
+    if not spec.tag_key and models.on_disk(spec) is None:
+        raise ModelError(f"{spec.title}: its weights are not here. Give its identity, as `zsclip cache info` shows it.")
+    return Embedder(spec, store).identity
 
 
 @app.command()

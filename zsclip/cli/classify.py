@@ -94,7 +94,7 @@ def classify(
     if only is not None and only not in label_set.names and not (abstains and only == unknown_label):
         raise typer.BadParameter(f"{only!r} is not among the labels.", param_hint="--only")
     prompt_sets = read_prompts(prompts, template)
-    refuse_overwriting(output, paths)
+    refuse_overwriting(output, paths, labels_file, background, prompts)
     images = open_images(paths, null=null, recursive=not no_recursive)
 
     with Classifier.load(

@@ -62,7 +62,7 @@ def embed(
     if bool(paths) == bool(texts):
         raise typer.BadParameter("give either paths or --texts FILE.", param_hint="PATHS")
     writer_for = vector_writer(output)
-    refuse_overwriting(output, paths or [])
+    refuse_overwriting(output, paths, texts)
     images = open_images(paths, null=null, recursive=not no_recursive) if paths else None
     lines = _read_lines(texts) if texts else []
     unreadable = 0

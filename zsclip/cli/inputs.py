@@ -6,7 +6,7 @@ import logging
 import os
 import select
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from zsclip.errors import InputError, LabelError
-from zsclip.images import HEIF, Walk, require_paths
+from zsclip.images import EXTENSIONS, HEIF, Walk, require_paths
 from zsclip.labels import LabelSet
 from zsclip.prompts import DEFAULT, PromptSet, as_prompt_sets
 
@@ -155,15 +155,25 @@ def open_images(
     return Images(walk, chain([first], found), listed.is_one_file, again)
 
 
-def refuse_overwriting(output: Path | None, paths: Sequence[str]) -> None:
+def refuse_overwriting(output: Path | None, *inputs: Iterable[str] | str | Path | None) -> None:
     """Raise `InputError` for an output that is one of the inputs, or whose name promises another format."""
     if output is None:
         return
+    if output.suffix.lower() in EXTENSIONS | HEIF:
+        raise InputError(f"--output {output}: that is an image's name. Name a file for the results.")
     if output.suffix.lower() == ".json":
         raise InputError(f"--output {output}: JSON comes as one object a line; call the file {output.stem}.jsonl.")
-    for path in paths:
+    for path in _flat(inputs):
         if os.path.isfile(path) and output.exists() and os.path.samefile(path, output):
             raise InputError(f"--output {output} is also an input, and would be replaced. Name another file.")
+
+
+def _flat(inputs: Iterable[Iterable[str] | str | Path | None]) -> Iterator[str]:
+    for one in inputs:
+        if isinstance(one, (str, Path)):
+            yield str(one)
+        elif one is not None:
+            yield from one
 
 
 def _is_ready(descriptor: int) -> bool:

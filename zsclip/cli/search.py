@@ -85,7 +85,7 @@ def search(
     query = Query.parse(text or (), image or (), minus or ())
     sets = read_prompts(prompts, template) if prompts or template else ()
     kept = read_top_k(top_k)
-    refuse_overwriting(output, paths)
+    refuse_overwriting(output, paths, (str(source) for source, _ in query.images), prompts)
     images = open_images(paths, null=null, recursive=not no_recursive)
     out = console()
     with Classifier.load(

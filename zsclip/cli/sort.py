@@ -78,7 +78,7 @@ def sort(
     listen(quiet=quiet, verbose=verbose)
     if link + copy + move > 1:
         raise typer.BadParameter("give one of --link, --copy and --move.", param_hint="--link")
-    rules = Rules(temperature, combine, multi_label, min_probability, min_margin, min_similarity, unknown_label)
+    rules = Rules(temperature, combine, multi_label, min_probability, min_margin, min_similarity, filing.ABSTAINED)
     label_set, beside = read_labels(labels, labels_file), read_background(background)
     require_choice(label_set, rules, beside)
     prompt_sets = read_prompts(prompts, template)
@@ -104,8 +104,9 @@ def sort(
     unreadable = [result for result in results if result.error is not None]
     for result in unreadable:
         logger.warning("%s stays where it is: %s.", result.path, result.error)
-    plan = list(filing.plan(results, into, label_set.names, unknown_label))
-    failed = _print_plan(plan) if dry_run else _carry_out(plan, into, "copy" if copy else "move" if move else "link")
+    how = "copy" if copy else "move" if move else "link"
+    plan = list(filing.plan(results, into, label_set.names, unknown_label, how))
+    failed = _print_plan(plan) if dry_run else _carry_out(plan, into, how)
     if unreadable or failed:
         raise typer.Exit(3)
 
