@@ -232,3 +232,22 @@ def test_processes_that_find_it_damaged_at_once_lose_neither_the_old_nor_the_new
     assert [path.read_bytes() for path in aside] == [damaged]
     with Store(tmp_path) as store:
         assert {model.identity for model in upkeep.info(store).models} == {f"model {n}" for n in range(4)}
+
+
+def test_it_may_be_closed_while_threads_are_asking(tmp_path: Path) -> None:
+    """In a process of its own: SQLite crashes where this is wrong."""
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from pathlib import Path\n"
+        "from test_store import some; from zsclip.store import Store\n"
+        "made = some(300)\n"
+        "for n in range(40):\n"
+        "    store = Store(Path(sys.argv[1])); store.put('model', made)\n"
+        "    with ThreadPoolExecutor(4) as pool:\n"
+        "        asked = [pool.submit(store.get, 'model', list(made), 32, exact=True) for _ in range(60)]\n"
+        "        asked[n % 20].result(); store.close()\n"
+        "    assert all(len(one.result()) in (0, 300) for one in asked)\n"
+    )
+    arguments = [sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent)]
+    assert subprocess.run(arguments, check=False).returncode == 0

@@ -208,7 +208,7 @@ class Embedder:
                 elif not more:
                     return
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
     def _look_up(self, sources: list[ImageSource]) -> list[_Pending]:
         """Ask the store for files that are as they were."""

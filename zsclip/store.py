@@ -93,9 +93,10 @@ class Store:
 
     def close(self) -> None:
         """Close the database; what was put is kept."""
-        if self._connection:
-            connection, self._connection = self._connection, None
-            connection.close()
+        with self._lock:  # not while a thread is asking: SQLite would crash the process
+            if self._connection:
+                connection, self._connection = self._connection, None
+                connection.close()
 
     @property
     def usable(self) -> bool:
