@@ -96,6 +96,18 @@ def test_renamed_moved_and_copied_files_are_recognised(cli, photos: Path, comput
         assert cli("classify", photos, "-l", LABELS).code == 0
 
 
+def test_the_first_batch_is_no_larger_than_asked_for(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+    cli("classify", photos, "-l", LABELS, "--batch-size", "3")
+    assert computed == [3, 3, 2]
+
+
+def test_known_copies_are_counted_one_by_one(cli, photos: Path) -> None:  # type: ignore[no-untyped-def]
+    cli("classify", photos / "a", "-l", LABELS)
+    for n in range(3):
+        shutil.copy(photos / "a" / "0.png", photos / f"copy-{n}.png")
+    assert "7 of 11 images were in the store already" in cli("classify", photos, "-l", LABELS).err
+
+
 def test_copies_within_one_run_are_computed_once(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
     for n in range(5):
         shutil.copy(photos / "a" / "0.png", photos / f"copy-{n}.png")

@@ -190,7 +190,7 @@ class Embedder:
         try:
             while True:
                 # The engine is not loaded to ask for its batch size: the store may know these bytes by another name.
-                size = self.engine.batch_size if "engine" in vars(self) else _FIRST_BATCH
+                size = self.engine.batch_size if "engine" in vars(self) else self._compute.batch_size or _FIRST_BATCH
                 while more and (room := size * _BATCHES_AHEAD - len(ahead)) > 0 and len(queue) < _LOOKED_UP_AHEAD:
                     taken, more = _take(todo, room)
                     chunk = self._look_up(taken)
@@ -275,6 +275,8 @@ class Embedder:
                     prepared.append((one, one.future.result()))
                 except ImageError as error:
                     one.result = ImageEmbedding(one.path, error=str(error))
+                except MemoryError:
+                    one.result = ImageEmbedding(one.path, error="too large for the memory there is")
                 one.future = None
         # Copies of one file within a batch are computed once; what has no digest is its own.
         keys = [this.digest or number.to_bytes(4, "big") for number, (_, this) in enumerate(prepared)]
@@ -294,10 +296,10 @@ class Embedder:
                 {key: one for key, one in made.items() if new[key].digest},
                 [(this.stamp, this.digest) for _, this in prepared if this.stamp and this.digest],
             )
-        for key, (one, _) in zip(keys, prepared, strict=True):
+        for key, (one, this) in zip(keys, prepared, strict=True):
             one.result = ImageEmbedding(one.path, made.get(key) or known[key])
-        self.found += len(known)
-        self.computed += len(made)
+            self.found += this.embedding is not None
+            self.computed += this.embedding is None
 
 
 @dataclass

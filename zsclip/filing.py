@@ -21,7 +21,6 @@ from zsclip.results import ImageResult
 
 logger = logging.getLogger("zsclip")
 
-HOW = ("link", "copy", "move")
 ABSTAINED = "\0"  # what no label can be called
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))}
 _PARTIAL = ".zsclip-partial-"

@@ -259,7 +259,6 @@ MATCH_WRITERS: dict[str, Callable[[TextIO, bool], MatchWriter]] = {
     "jsonl": lambda stream, null: MatchJsonlWriter(stream),
     "paths": MatchPathsWriter,
 }
-FORMATS = ("table", *STREAM_WRITERS)
 _EXTENSIONS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
