@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shutil
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,10 +36,52 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models converted for OpenVINO, which takes seconds each, are shared by the tests."""
+    return tmp_path_factory.mktemp("exports")
+
+
+@pytest.fixture(scope="session")
+def demo_export(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model, converted."""
+    from zsclip import Classifier
+
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / "exports").symlink_to(exports)
+    with Classifier.load("demo", cache_dir=cache) as classifier:
+        assert classifier.embedder.engine
+    (folder,) = (path for path in exports.glob("demo-*") if path.is_dir())
+    return folder
+
+
+@pytest.fixture
+def own_exports(isolated: Path, demo_export: Path) -> Path:
+    """A folder of exports of the test's own, with the demo model's in it."""
+    folder = isolated / "cache" / "exports"
+    folder.unlink()
+    shutil.copytree(demo_export, folder / demo_export.name, copy_function=os.link)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def default_engine() -> type[Any]:
+    """The class of the engine that runs on a CPU unless another is asked for."""
+    if find_spec("openvino") is None:
+        from zsclip.engines.torch import TorchEngine
+
+        return TorchEngine
+    from zsclip.engines.openvino import OpenVinoEngine
+
+    return OpenVinoEngine
+
+
 @pytest.fixture(autouse=True)
-def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, exports: Path) -> Path:
     """A store and a configuration folder of the test's own, and no settings from outside."""
     home = tmp_path_factory.mktemp("home")
+    (home / "cache").mkdir(mode=0o700)
+    (home / "cache" / "exports").symlink_to(exports, target_is_directory=True)
     for name in ("ZSCLIP_MODEL", "ZSCLIP_PRETRAINED", "ZSCLIP_DEVICE", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(home / "cache"))
@@ -128,8 +173,6 @@ def save_random_checkpoint(architecture: str, path: Path) -> Path:
 @pytest.fixture(scope="session")
 def sharp_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo model's folder with `logit_scale` ln 100."""
-    import shutil
-
     import torch
     from safetensors.torch import load_file, save_file
 

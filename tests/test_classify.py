@@ -12,12 +12,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from rich.cells import cell_len
-
-from zsclip.engines.torch import TorchEngine
 
 LABELS = "red star,blue star,red heart,green ring"
 
@@ -110,11 +109,13 @@ def test_a_single_image_gives_a_ranked_table_with_bars(cli, red_star: Path) -> N
     assert [line.split()[0] for line in lines[1:]] == ["1", "2", "3", "4"]
 
 
-def test_a_second_run_computes_no_text_and_prints_the_same(cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_second_run_computes_no_text_and_prints_the_same(
+    cli, folder: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any]
+) -> None:  # type: ignore[no-untyped-def]
     calls: list[int] = []
-    original = TorchEngine.encode_texts
+    original = default_engine.encode_texts
     monkeypatch.setattr(
-        TorchEngine, "encode_texts", lambda self, texts: calls.append(len(texts)) or original(self, texts)
+        default_engine, "encode_texts", lambda self, texts: calls.append(len(texts)) or original(self, texts)
     )
     first = cli("classify", folder, "-l", LABELS)
     assert calls == [28]
@@ -260,10 +261,12 @@ def test_labels_of_both_options_are_joined(cli, red_star: Path, tmp_path: Path) 
     assert {p["label"] for p in said["predictions"]} == {"red star", "blue star", "heart or ring"}
 
 
-def test_templates_stand_alone_or_beside_prompt_sets(cli, red_star: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_templates_stand_alone_or_beside_prompt_sets(
+    cli, red_star: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any]
+) -> None:  # type: ignore[no-untyped-def]
     texts: list[str] = []
-    original = TorchEngine.encode_texts
-    monkeypatch.setattr(TorchEngine, "encode_texts", lambda self, new: texts.extend(new) or original(self, new))
+    original = default_engine.encode_texts
+    monkeypatch.setattr(default_engine, "encode_texts", lambda self, new: texts.extend(new) or original(self, new))
     cli("classify", red_star, "-l", "x,y", "--template", "one {}", "--template", "two <label>", "--no-cache")
     assert texts == ["one x", "two x", "one y", "two y"]
     texts.clear()

@@ -6,6 +6,7 @@ import csv
 import io
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -88,10 +89,10 @@ def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
     model = open_clip.create_model(name, pretrained_text=False).eval()
     assert _padding_is_inert(getattr(model, "text", model))
     engine = TorchEngine.__new__(TorchEngine)
-    engine._model, engine._text_tower, engine._shortens = model, getattr(model, "text", model), True
+    engine.model, engine._text_tower, engine.shortens = model, getattr(model, "text", model), True
     tokens = open_clip.SimpleTokenizer()(["a cat", "a photo of a dog on a mat."])
     with torch.inference_mode():
-        short = engine._encode_tokens(tokens[:, :12])
+        short = engine.encode_tokens(tokens[:, :12])
         full = model.encode_text(tokens)
     torch.testing.assert_close(
         torch.nn.functional.normalize(short, dim=-1), torch.nn.functional.normalize(full, dim=-1), atol=1e-6, rtol=0
@@ -135,11 +136,13 @@ def test_half_precision_is_close_and_marked_as_fast(red_star: Path) -> None:
     assert results["fp32"] @ results["bf16"] > 0.995
 
 
-def test_an_exact_run_does_not_take_fast_text_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exact_run_does_not_take_fast_text_vectors(
+    monkeypatch: pytest.MonkeyPatch, default_engine: type[Any]
+) -> None:
     calls: list[int] = []
-    original = TorchEngine.encode_texts
+    original = default_engine.encode_texts
     monkeypatch.setattr(
-        TorchEngine, "encode_texts", lambda self, texts: calls.append(len(texts)) or original(self, texts)
+        default_engine, "encode_texts", lambda self, texts: calls.append(len(texts)) or original(self, texts)
     )
     for options in ({"precision": "bf16"}, {}, {"exact": True}, {"precision": "bf16"}):
         with Classifier.load("demo", **options) as classifier:  # type: ignore[arg-type]

@@ -39,10 +39,9 @@ def normalised(pixels: np.ndarray, wanted: Preprocessing) -> torch.Tensor:
     from zsclip.engines.torch import TorchEngine
 
     engine = TorchEngine.__new__(TorchEngine)
-    engine._device = torch.device("cpu")
     engine._mean = torch.tensor(wanted.mean).view(1, 3, 1, 1)
     engine._std = torch.tensor(wanted.std).view(1, 3, 1, 1)
-    return engine.normalise(np.stack([pixels]))[0]
+    return engine.normalise(torch.from_numpy(np.stack([pixels])))[0]
 
 
 def open_clips(image: Image.Image, wanted: Preprocessing) -> torch.Tensor:

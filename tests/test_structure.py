@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "zsclip"
 LAYERS = (
     ("errors", "results"),
     ("yamlfile", "open_clip_data"),
-    ("images", "labels", "prompts", "models", "scoring", "vectors", "store", "engines", "demo"),
+    ("images", "labels", "prompts", "models", "scoring", "vectors", "store", "engines", "demo", "tokenizer"),
     ("embedding",),
     ("pipeline", "writers", "filing", "exchange", "upkeep"),
     ("cli", "__main__"),

@@ -10,8 +10,8 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsclip import images, models
-from zsclip.engines import Compute, Engine
+from zsclip.engines import Compute, Engine, available_cores
 from zsclip.engines import load as load_engine
 from zsclip.errors import ImageError, InputError, ModelError
 from zsclip.models import ModelSpec
@@ -69,7 +69,7 @@ class Timings:
 
 
 class Embedder:
-    """One model as a source of unit vectors.
+    """One model as a source of unit vectors. `exports` is the folder of what engines make of a model once.
 
     The engine is loaded when the first vector must be computed. With `exact`, images are decoded in full, the model
     runs in fp32 and only such vectors are taken from the store.
@@ -84,6 +84,7 @@ class Embedder:
         exact: bool = False,
         rehash: bool = False,
         workers: int | None = None,
+        exports: Path | None = None,
     ) -> None:
         compute = compute or Compute()
         if exact and compute.precision not in ("auto", "fp32"):
@@ -98,6 +99,7 @@ class Embedder:
         self._compute = Compute(compute.device, compute.engine, "fp32", compute.batch_size) if exact else compute
         self._exact = exact
         self._rehash = rehash
+        self._exports = exports
         if workers is not None and workers < 1:
             raise ModelError(f"There must be at least one worker, not {workers}.")
         self._workers = workers or min(16, available_cores())
@@ -127,12 +129,21 @@ class Embedder:
     @cached_property
     def engine(self) -> Engine:
         """The loaded model; raises `ModelError`."""
-        checkpoint = self.checkpoint
         with self.timings.measure("load"):
-            engine = load_engine(self.spec, checkpoint, self._compute)
+            engine = load_engine(self.spec, lambda: self.checkpoint, self._compute, self._export)
         self._store.put_facts(self.identity, engine.facts)
         logger.debug("%s: %s, %.1f million parameters", self.spec.title, engine.description, engine.parameters / 1e6)
         return engine
+
+    @property
+    def _export(self) -> Path | None:
+        """The folder of this model's export."""
+        if self._exports is None:
+            return None
+        readable = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in self.spec.title).strip(
+            "-"
+        )
+        return self._exports / f"{readable[-60:]}-{models.short_identity(self.identity)}"
 
     @cached_property
     def facts(self) -> ModelFacts:
@@ -186,11 +197,13 @@ class Embedder:
         queue: deque[_Pending] = deque()  # in order: known, computed or to be computed
         ahead: deque[_Pending] = deque()  # those of them that are to be computed
         todo, more = iter(sources), True
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
-        try:
+        running: deque[tuple[list[_Pending], Future[_Batch]]] = deque()  # in the order of their images
+        with ExitStack() as stack:
+            pool = stack.enter_context(_threads(self._workers, "decode"))
+            model: ThreadPoolExecutor | None = None
             while True:
                 # The engine is not loaded to ask for its batch size: the store may know these bytes by another name.
-                size = self.engine.batch_size if "engine" in vars(self) else self._compute.batch_size or _FIRST_BATCH
+                size = self.engine.batch_size if self._is_loaded else self._compute.batch_size or _FIRST_BATCH
                 while more and (room := size * _BATCHES_AHEAD - len(ahead)) > 0 and len(queue) < _LOOKED_UP_AHEAD:
                     taken, more = _take(todo, room)
                     chunk = self._look_up(taken)
@@ -203,12 +216,32 @@ class Embedder:
                         one.future = pool.submit(self._prepare, one.source, identity)
                 if ready := list(_take_ready(queue)):
                     yield ready
-                elif queue:
-                    self._compute_batch([ahead.popleft() for _ in range(min(size, len(ahead)))])
+                elif ahead and len(running) <= (self.engine.streams if self._is_loaded else 0):
+                    batch = [ahead.popleft() for _ in range(min(size, len(ahead)))]
+                    if not self._needs_engine(batch):
+                        self._keep(batch, self._compute_batch(batch))
+                        continue
+                    model = model or stack.enter_context(_threads(self.engine.streams, "model"))
+                    running.append((batch, model.submit(self._compute_batch, batch)))
+                elif running:
+                    batch, future = running.popleft()
+                    self._keep(batch, future.result())
                 elif not more:
                     return
-        finally:
-            pool.shutdown(cancel_futures=True)
+
+    @property
+    def _is_loaded(self) -> bool:
+        return "engine" in vars(self)
+
+    def _needs_engine(self, batch: list[_Pending]) -> bool:
+        """Whether some of a batch must be computed, as far as is known without waiting for it once the engine is there.
+
+        The engine is loaded here, on the main thread, where a user's Ctrl-C ends it.
+        """
+        return self._is_loaded or any(
+            one.future is not None and not one.future.exception() and one.future.result().pixels is not None
+            for one in batch
+        )
 
     def _look_up(self, sources: list[ImageSource]) -> list[_Pending]:
         """Ask the store for files that are as they were."""
@@ -265,52 +298,72 @@ class Embedder:
                 prepared.pixels = images.fit(image, wanted)
         return prepared
 
-    def _compute_batch(self, batch: list[_Pending]) -> None:
-        """Give each of the batch its result, and keep it."""
-        prepared: list[tuple[_Pending, _Prepared]] = []
+    def _compute_batch(self, batch: list[_Pending]) -> _Batch:
+        """On a thread: wait for what was prepared of a batch, and compute what is not known of it."""
+        done = _Batch()
         with self.timings.measure("wait"):
             for one in batch:
                 assert one.future is not None
                 try:
-                    prepared.append((one, one.future.result()))
+                    done.prepared.append(one.future.result())
                 except ImageError as error:
-                    one.result = ImageEmbedding(one.path, error=str(error))
+                    done.prepared.append(_Prepared(error=str(error)))
                 except MemoryError:
-                    one.result = ImageEmbedding(one.path, error="too large for the memory there is")
+                    done.prepared.append(_Prepared(error="too large for the memory there is"))
                 one.future = None
         # Copies of one file within a batch are computed once; what has no digest is its own.
-        keys = [this.digest or number.to_bytes(4, "big") for number, (_, this) in enumerate(prepared)]
-        made: dict[bytes, Embedding] = {}
-        known = {key: this.embedding for key, (_, this) in zip(keys, prepared, strict=True) if this.embedding}
-        new = {key: this for key, (_, this) in zip(keys, prepared, strict=True) if this.pixels is not None}
+        for number, this in enumerate(done.prepared):
+            this.key = this.digest or number.to_bytes(4, "big")
+        done.known = {this.key: this.embedding for this in done.prepared if this.embedding}
+        new = {this.key: this for this in done.prepared if this.pixels is not None}
         if new:
             with self.timings.measure("model"):
-                pixels = np.stack([this.pixels for this in new.values() if this.pixels is not None])
-                vectors = self.engine.encode_images(pixels)
+                vectors = self.engine.encode_images(
+                    np.stack([this.pixels for this in new.values() if this.pixels is not None])
+                )
             self._require_finite(vectors)
             for (key, this), vector in zip(new.items(), vectors, strict=True):
-                made[key] = Embedding(vector, self.engine.exact and not this.reduced).as_stored()
+                done.made[key] = Embedding(vector, self.engine.exact and not this.reduced).as_stored()
+                this.pixels = None
+        return done
+
+    def _keep(self, batch: list[_Pending], done: _Batch) -> None:
+        """Give each of a batch its result, and keep it."""
         with self.timings.measure("store"):
             self._store.put(
                 self.identity,
-                {key: one for key, one in made.items() if new[key].digest},
-                [(this.stamp, this.digest) for _, this in prepared if this.stamp and this.digest],
+                {this.digest: done.made[this.key] for this in done.prepared if this.digest and this.key in done.made},
+                [(this.stamp, this.digest) for this in done.prepared if this.stamp and this.digest],
             )
-        for key, (one, this) in zip(keys, prepared, strict=True):
-            one.result = ImageEmbedding(one.path, made.get(key) or known[key])
+        for one, this in zip(batch, done.prepared, strict=True):
+            if this.error is not None:
+                one.result = ImageEmbedding(one.path, error=this.error)
+                continue
+            one.result = ImageEmbedding(one.path, done.made.get(this.key) or done.known[this.key])
             self.found += this.embedding is not None
             self.computed += this.embedding is None
 
 
 @dataclass
 class _Prepared:
-    """What a thread made of a source: pixels, or the embedding the store had for its bytes."""
+    """What a thread made of a source: pixels, or the embedding the store had for its bytes, or an error."""
 
     pixels: NDArray[np.uint8] | None = None
     reduced: bool = False
     digest: bytes | None = None
     stamp: FileStamp | None = None
     embedding: Embedding | None = None
+    error: str | None = None
+    key: bytes = b""  # the digest, or what stands for it within a batch
+
+
+@dataclass
+class _Batch:
+    """What came of a batch: its images as they were prepared, and the vectors that were made or known, by key."""
+
+    prepared: list[_Prepared] = field(default_factory=list)
+    made: dict[bytes, Embedding] = field(default_factory=dict)
+    known: dict[bytes, Embedding] = field(default_factory=dict)
 
 
 @dataclass
@@ -338,9 +391,14 @@ def _stamp(source: ImageSource) -> FileStamp | None:
         return None
 
 
-def available_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+@contextmanager
+def _threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Threads whose waiting work is dropped at the end; what they are at is waited for."""
+    pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _take(sources: Iterator[ImageSource | None], room: int) -> tuple[list[ImageSource], bool]:

@@ -21,7 +21,7 @@ from zsclip.labels import LabelSet, LabelsLike, as_label_set
 from zsclip.prompts import PromptSet, PromptsLike, as_prompt_sets
 from zsclip.results import ImageResult, Match, SearchResult
 from zsclip.scoring import ClassVectors, Floats, Rules
-from zsclip.store import Store, default_folder
+from zsclip.store import EXPORTS, Store, default_folder
 
 
 class Classifier:
@@ -65,7 +65,8 @@ class Classifier:
         folder = Path(cache_dir) if cache_dir is not None else default_folder()
         store = Store(folder if use_cache else None)
         compute = Compute(device, engine, precision, batch_size)
-        return cls(Embedder(spec, store, compute, exact=exact, rehash=rehash, workers=workers), store)
+        embedder = Embedder(spec, store, compute, exact=exact, rehash=rehash, workers=workers, exports=folder / EXPORTS)
+        return cls(embedder, store)
 
     def __enter__(self) -> Classifier:
         return self

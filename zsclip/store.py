@@ -32,6 +32,7 @@ logger = logging.getLogger("zsclip")
 T = TypeVar("T")
 
 FILENAME = "vectors.sqlite3"
+EXPORTS = "exports"  # a folder beside the database, for what engines make of a model once
 SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, content INTEGER NOT NULL);

@@ -8,9 +8,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsclip.store import Store, transaction
-
-EXPORTS = "exports"  # a folder beside the database
+from zsclip.store import EXPORTS, Store, transaction
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,22 @@
 """Engines: `uint8 (n, height, width, 3)` pixels or a list of texts in, `float32 (n, d)` unit vectors out.
 
-An engine is the only place where torch or open_clip is imported, and it is loaded only when something must be computed.
+An engine is the only place where torch, open_clip or OpenVINO is imported, and it is loaded only when something must be
+computed. `torch` is the reference and runs everywhere; `openvino` is the fast one on CPUs.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import platform
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +25,14 @@ from zsclip.errors import ModelError
 from zsclip.models import ModelSpec
 from zsclip.vectors import Embedding, ModelFacts
 
+logger = logging.getLogger("zsclip")
+
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-_MODULES = {"torch": "zsclip.engines.torch"}
-ENGINES = ("auto", *_MODULES)
+ENGINES = ("auto", "torch", "openvino")
+
+
+class ExportError(ModelError):
+    """A model that cannot be made ready for the engine asked for, though another engine may run it."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +56,17 @@ class Compute:
 
 
 class Engine(Protocol):
-    """What runs a model."""
+    """What runs a model. Threads may share it."""
 
     facts: ModelFacts
     description: str  # "torch on cpu, fp32"
     parameters: int
     exact: bool  # whether it computes in fp32
     batch_size: int
+
+    @property
+    def streams(self) -> int:
+        """How many batches of images it computes at once when that many threads give it some."""
 
     def encode_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Unit vectors (n, d) of preprocessed images (n, height, width, 3)."""
@@ -60,7 +75,62 @@ class Engine(Protocol):
         """An embedding per text; each says what of the text the context did not hold."""
 
 
-def load(spec: ModelSpec, checkpoint: Path, compute: Compute) -> Engine:
-    """Load a model into the engine asked for; raises `ModelError`."""
-    name = "torch" if compute.engine == "auto" else compute.engine
-    return cast("Engine", import_module(_MODULES[name]).load(spec, checkpoint, compute))
+def load(spec: ModelSpec, weights: Callable[[], Path], compute: Compute, export: Path | None) -> Engine:
+    """Load a model into the engine asked for; raises `ModelError`.
+
+    `weights` gives the checkpoint's file, and is asked only if the file is needed: `export` is the folder for what is made
+    of it once (None: there is nowhere to keep it).
+    """
+    if _wants_openvino(compute):
+        from zsclip.engines import openvino
+
+        try:
+            return openvino.load(spec, weights, compute, export)
+        except ExportError as error:
+            if compute.engine == "openvino":
+                raise ModelError(
+                    f"{spec.title} cannot run on OpenVINO: {error}. Leave out --engine openvino."
+                ) from error
+            logger.warning("%s runs on PyTorch, not on OpenVINO, which would be faster: %s.", spec.title, error)
+    from zsclip.engines import torch
+
+    return torch.load(spec, weights(), compute)
+
+
+def _wants_openvino(compute: Compute) -> bool:
+    if compute.engine == "openvino":
+        if compute.device not in ("auto", "cpu"):
+            raise ModelError(f"The engine openvino runs on the CPU, not on {compute.device}. Leave out --device.")
+        if find_spec("openvino") is None:
+            raise ModelError("The engine openvino needs OpenVINO: pip install openvino")
+        return True
+    if compute.engine == "torch" or find_spec("openvino") is None:
+        return False
+    if compute.precision == "fp16":
+        return False
+    if compute.precision == "bf16":
+        from zsclip.engines.openvino import computes_in_bf16
+
+        if not computes_in_bf16():
+            return False
+    return compute.device == "cpu" or (compute.device == "auto" and not _has_gpu())
+
+
+@cache
+def _has_gpu() -> bool:
+    """Whether there is a GPU that PyTorch may run on, told without importing it."""
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    import ctypes
+
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        count = ctypes.c_int()
+        return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    except (OSError, AttributeError):
+        return False
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

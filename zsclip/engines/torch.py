@@ -36,7 +36,7 @@ class TorchEngine:
     """open_clip's model, in eval mode. See `zsclip.engines.Engine`."""
 
     def __init__(self, spec: ModelSpec, checkpoint: Path, compute: Compute) -> None:
-        self._spec = spec
+        self.spec = spec
         self._device = _device(compute.device)
         precision = compute.precision
         if precision == "auto":
@@ -48,34 +48,36 @@ class TorchEngine:
         if self.exact:
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
-        self._model: Any = _build(spec, checkpoint, precision).to(self._device).eval()
-        self._tokenizer = open_clip.SimpleTokenizer(context_length=spec.context_length)
-        self._text_tower = getattr(self._model, "text", self._model)
-        self._shortens = _padding_is_inert(self._text_tower)
+        self.model: Any = _build(spec, checkpoint, precision).to(self._device).eval()
+        self.tokenizer = open_clip.SimpleTokenizer(context_length=spec.context_length)
+        self._text_tower = getattr(self.model, "text", self.model)
+        self.shortens = _padding_is_inert(self._text_tower)
         channel = (1, 3, 1, 1)
         self._mean = torch.tensor(spec.preprocessing.mean, device=self._device).view(channel)
         self._std = torch.tensor(spec.preprocessing.std, device=self._device).view(channel)
-        bias = getattr(self._model, "logit_bias", None)
+        bias = getattr(self.model, "logit_bias", None)
         self.facts = ModelFacts(
-            logit_scale=float(self._model.logit_scale.detach().float().exp()),
+            logit_scale=float(self.model.logit_scale.detach().float().exp()),
             logit_bias=0.0 if bias is None else float(bias.detach().float()),
             dimension=spec.embed_dim,
             title=spec.title,
         )
-        self.parameters = sum(parameter.numel() for parameter in self._model.parameters())
+        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        self.streams = 1
         self.batch_size = compute.batch_size or _BATCH.get(self._device.type, 32)
         self.description = f"torch on {self._device}, {precision}"
 
-    def normalise(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 (n, height, width, 3) to the model's input, float32 (n, 3, height, width), as torchvision does it."""
-        tensor = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2).contiguous()
-        return tensor.float().div_(255).sub_(self._mean).div_(self._std)
+        return pixels.permute(0, 3, 1, 2).contiguous().float().div_(255).sub_(self._mean).div_(self._std)
 
     @torch.inference_mode()
     def encode_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine`. A batch too large for the device's memory is halved until it fits."""
         try:
-            features = self._model.encode_image(self.normalise(pixels).to(self._dtype))
+            features = self.model.encode_image(
+                self.normalise(torch.from_numpy(pixels).to(self._device)).to(self._dtype)
+            )
             return _unit(features)
         except torch.OutOfMemoryError:
             if len(pixels) == 1:
@@ -88,16 +90,16 @@ class TorchEngine:
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> list[Embedding]:
         """See `Engine`. Texts run sorted by length, each batch at the length of its longest where padding is inert."""
-        tokens = self._tokenizer(list(texts))
-        lengths = (tokens == self._tokenizer.eot_token_id).int().argmax(dim=1) + 1
+        tokens = self.tokenizer(list(texts))
+        lengths = (tokens == self.tokenizer.eot_token_id).int().argmax(dim=1) + 1
         vectors = np.empty((len(texts), self.facts.dimension), np.float32)
         order = torch.argsort(lengths, stable=True)
         start = 0
         while start < len(order):
             stop = self._batch_end(lengths[order], start)
             rows = order[start:stop]
-            width = int(lengths[rows].max()) if self._shortens else tokens.shape[1]
-            vectors[rows.numpy()] = _unit(self._encode_tokens(tokens[rows, :width].to(self._device)))
+            width = int(lengths[rows].max()) if self.shortens else tokens.shape[1]
+            vectors[rows.numpy()] = _unit(self.encode_tokens(tokens[rows, :width].to(self._device)))
             start = stop
         full = tokens[:, -1] != 0
         return [
@@ -108,16 +110,16 @@ class TorchEngine:
     def _batch_end(self, sorted_lengths: torch.Tensor, start: int) -> int:
         stop = start
         while stop < len(sorted_lengths):
-            width = int(sorted_lengths[stop]) if self._shortens else self._spec.context_length
+            width = int(sorted_lengths[stop]) if self.shortens else self.spec.context_length
             if stop > start and (stop - start + 1) * width > _TOKENS:
                 break
             stop += 1
         return stop
 
-    def _encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+    def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """open_clip's `encode_text`, which takes full-length input only, over its own modules."""
-        if not self._shortens:
-            features: torch.Tensor = self._model.encode_text(tokens)
+        if not self.shortens:
+            features: torch.Tensor = self.model.encode_text(tokens)
             return features
         tower: Any = self._text_tower
         length = tokens.shape[1]
@@ -134,9 +136,9 @@ class TorchEngine:
         return projected
 
     def _cut(self, text: str) -> str:
-        tokens = self._tokenizer.encode(text)
-        kept = self._spec.context_length - 2  # without begin and end
-        return self._tokenizer.decode(tokens[kept:]).strip() if len(tokens) > kept else ""
+        tokens = self.tokenizer.encode(text)
+        kept = self.spec.context_length - 2  # without begin and end
+        return self.tokenizer.decode(tokens[kept:]).strip() if len(tokens) > kept else ""
 
 
 def _padding_is_inert(tower: Any) -> bool:

@@ -1,0 +1,214 @@
+"""Exports: a model's two towers converted for OpenVINO, made once from open_clip's own modules and kept in a folder.
+
+Only this module needs torch, open_clip and OpenVINO at once; what it makes is run by `zsclip.engines.openvino` alone.
+An export is a folder
+
+    image.xml, image.bin    uint8 (n, height, width, 3) -> float32 (n, d)
+    text.xml, text.bin      int32 (n, length) -> float32 (n, d)
+    tokenizer.json, tokenizer_settings.json
+    export.json             scale, bias, sizes of the files; written last
+
+It appears under its name whole or not at all. Weights are kept in float32: half precision is a choice made at run time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from numpy.typing import NDArray
+
+from zsclip.engines import Compute, ExportError, probes
+from zsclip.engines.imports import import_without
+from zsclip.engines.openvino import EXPORT_FACTS, EXPORT_VERSION, OpenVinoEngine, openvino
+from zsclip.engines.torch import TorchEngine
+from zsclip.models import ModelSpec
+from zsclip.tokenizer import Settings, Tokenizer
+
+# The converter would tell its makers what it converts, if the user ever agreed to that for another program.
+converter = import_without("openvino.tools.ovc", "openvino_telemetry")
+
+logger = logging.getLogger("zsclip")
+
+_BESIDE_WEIGHTS = 16 << 20  # bytes of graphs, tokenizer and constants, and to spare
+TOLERANCE = 1e-5  # of an element of a unit vector, between PyTorch and OpenVINO in fp32
+
+
+def make(spec: ModelSpec, checkpoint: Path, folder: Path) -> None:
+    """Convert a model into `folder`, which must not be there yet.
+
+    Raises `ModelError` if the model cannot be loaded, `ExportError` if it cannot be converted or the result does not give
+    the vectors that PyTorch gives, `OSError` if it cannot be written.
+    """
+    engine = TorchEngine(spec, checkpoint, Compute("cpu", "torch", "fp32"))
+    _require_room(folder.parent, engine.parameters)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        tokenizer = _tokenizer(engine)
+        tokenizer.save(temporary)
+        engine.shortens = _shortens(engine, tokenizer)
+        _save(_ImageTower(engine), _example_pixels(spec), [-1, *spec.preprocessing.size, 3], temporary / "image.xml")
+        tokens = tokenizer(probes.TEXTS[:2])
+        length = int(tokenizer.lengths(tokens).max()) if engine.shortens else spec.context_length
+        shape = [-1, -1 if engine.shortens else length]
+        _save(_TextTower(engine), torch.from_numpy(tokens[:, :length]), shape, temporary / "text.xml")
+        _write_facts(engine, temporary)
+        _require_equal(engine, OpenVinoEngine(temporary, "fp32"))
+        _flush(temporary)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _require_room(folder: Path, parameters: int) -> None:
+    """Not everything that writes an export would say that the disk was full."""
+    needed, free = 4 * parameters + _BESIDE_WEIGHTS, shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(f"it takes {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB of the disk are free")
+
+
+class _ImageTower(torch.nn.Module):
+    """Pixels are scaled and normalised inside the graph, so that a batch comes in as bytes."""
+
+    def __init__(self, engine: TorchEngine) -> None:
+        super().__init__()
+        self.model = engine.model
+        self._engine = engine
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.model.encode_image(self._engine.normalise(pixels))
+        return features
+
+
+class _TextTower(torch.nn.Module):
+    """Where texts run at their own length, position table and mask are sliced inside the graph, so it serves all."""
+
+    def __init__(self, engine: TorchEngine) -> None:
+        super().__init__()
+        self.model = engine.model
+        self._engine = engine
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self._engine.encode_tokens(tokens)
+
+
+def _save(tower: torch.nn.Module, example: torch.Tensor, shape: list[int], path: Path) -> None:
+    try:
+        with warnings.catch_warnings(), _quiet(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            graph = converter.convert_model(_trace(tower, example))
+            graph.reshape(shape)
+    except Exception as error:  # the converters raise whatever they stumble over
+        raise ExportError(f"its {path.stem} tower cannot be converted: {_first_line(error)}") from error
+    try:
+        openvino.save_model(graph, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError(_first_line(error)) from None
+
+
+def _trace(tower: torch.nn.Module, example: torch.Tensor) -> Any:
+    return torch.jit.trace(tower, example, check_trace=False)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The converter logs what it tries."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _example_pixels(spec: ModelSpec) -> torch.Tensor:
+    return torch.from_numpy(probes.pixels(spec.preprocessing)[:2])
+
+
+def _tokenizer(engine: TorchEngine) -> Tokenizer:
+    """The model's tokenizer without its libraries; raises `ExportError` if it does not give the same tokens."""
+    reference: Any = engine.tokenizer
+    if not isinstance(reference, open_clip.SimpleTokenizer):
+        raise ExportError(f"its tokenizer ({type(reference).__name__}) is not one that runs without PyTorch")
+    cleaning = {function: name for name, function in _open_clip_cleaning().items()}
+    settings = Settings(
+        context_length=int(reference.context_length or 0),
+        clean=cleaning[reference.clean_fn],
+        by_words=True,
+        start=int(reference.sot_token_id),
+        end=int(reference.eot_token_id),
+    )
+    tokenizer = Tokenizer.clip(reference.encoder, list(reference.bpe_ranks), settings)
+    if not np.array_equal(reference(list(probes.TEXTS)).numpy(), tokenizer(probes.TEXTS)):
+        raise ExportError("its tokenizer gives other tokens without PyTorch")
+    return tokenizer
+
+
+def _open_clip_cleaning() -> dict[str, Any]:
+    return {name: open_clip.tokenizer.get_clean_fn(name) for name in ("lower", "whitespace", "canonicalize")}
+
+
+def _shortens(engine: TorchEngine, tokenizer: Tokenizer) -> bool:
+    """Whether texts may run at their own length: told by the tower, and measured."""
+    if not engine.shortens:
+        return False
+    texts = list(probes.TEXTS)
+    with torch.inference_mode():
+        full = torch.nn.functional.normalize(
+            engine.model.encode_text(torch.from_numpy(tokenizer(texts))), dim=-1
+        ).numpy()
+    short = _vectors([engine.encode_texts([text])[0] for text in texts])  # alone, so that each has its own length
+    difference = float(np.abs(short - full).max())
+    if difference > TOLERANCE:
+        logger.debug("%s: shortened texts differ by %.1e; they run at full length.", engine.facts.title, difference)
+    return difference <= TOLERANCE
+
+
+def _vectors(embeddings: list[Any]) -> NDArray[np.float32]:
+    return np.stack([one.vector for one in embeddings])
+
+
+def _write_facts(engine: TorchEngine, folder: Path) -> None:
+    facts = {
+        "version": EXPORT_VERSION,
+        "facts": vars(engine.facts),
+        "parameters": engine.parameters,
+        "shortens": engine.shortens,
+        "openvino": version("openvino"),
+        "sizes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+    }
+    (folder / EXPORT_FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def _require_equal(reference: TorchEngine, engine: OpenVinoEngine) -> None:
+    pixels, texts = probes.pixels(reference.spec.preprocessing), list(probes.TEXTS)
+    for kind, expected, found in (
+        ("images", reference.encode_images(pixels), engine.encode_images(pixels)),
+        ("texts", _vectors(reference.encode_texts(texts)), _vectors(engine.encode_texts(texts))),
+    ):
+        difference = float(np.abs(expected - found).max())
+        if not difference <= TOLERANCE:
+            raise ExportError(f"its vectors of {kind} differ from PyTorch's by {difference:.1e} after conversion")
+
+
+def _flush(folder: Path) -> None:
+    """Make sure the files are on the disk before the folder has its name: a power cut must not leave half of one."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
