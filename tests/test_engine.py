@@ -17,7 +17,8 @@ from PIL import Image
 from zsclip import Classifier, ModelError
 from zsclip.demo.scenes import PAIRS, draw, random_scene
 from zsclip.engines import Compute
-from zsclip.engines.torch import TorchEngine, _padding_is_inert
+from zsclip.engines.building import build, padding_is_inert
+from zsclip.engines.torch import TorchEngine
 from zsclip.models import fetch, resolve
 
 LABELS = ["cat", "a very long label of more than only a few words", "AC/DC", "école", "dog's bed"]
@@ -87,9 +88,9 @@ def test_class_vectors_and_probabilities_are_open_clips(model, pictures: list[Pa
 def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
     torch.manual_seed(0)
     model = open_clip.create_model(name, pretrained_text=False).eval()
-    assert _padding_is_inert(getattr(model, "text", model))
+    assert padding_is_inert(getattr(model, "text", model))
     engine = TorchEngine.__new__(TorchEngine)
-    engine.model, engine._text_tower, engine.shortens = model, getattr(model, "text", model), True
+    engine.model, engine.text_tower, engine.shortens = model, getattr(model, "text", model), True
     tokens = open_clip.SimpleTokenizer()(["a cat", "a photo of a dog on a mat."])
     with torch.inference_mode():
         short = engine.encode_tokens(tokens[:, :12])
@@ -102,15 +103,14 @@ def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
 @pytest.mark.parametrize("name", ["coca_ViT-B-32", "ViT-B-16-SigLIP", "MobileCLIP-S1"])
 def test_towers_that_see_their_padding_are_told_from_the_others(name: str) -> None:
     model = open_clip.create_model(name, pretrained_text=False)
-    assert not _padding_is_inert(getattr(model, "text", model))
+    assert not padding_is_inert(getattr(model, "text", model))
 
 
 @pytest.mark.parametrize(("pretrained", "quick"), [("openai", True), ("laion2b_s34b_b79k", False)])
 def test_the_built_model_has_the_activation_of_its_tag(pretrained: str, quick: bool, vit_b32: Path) -> None:
-    from zsclip.engines.torch import _build
-
-    blocks = _build(resolve("ViT-B-32", pretrained), vit_b32, "fp32").transformer.resblocks
-    assert ("QuickGELU" in type(blocks[0].mlp.gelu).__name__) is quick
+    model = build(resolve("ViT-B-32", pretrained), vit_b32)
+    for tower in (model.visual.transformer, model.transformer):
+        assert {"QuickGELU" in type(block.mlp.gelu).__name__ for block in tower.resblocks} == {quick}
 
 
 def test_a_text_that_is_too_long_is_warned_of_in_every_run(caplog: pytest.LogCaptureFixture) -> None:

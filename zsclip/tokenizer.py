@@ -12,7 +12,7 @@ import json
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,8 +31,9 @@ _WORDS = r"<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}
 class Settings:
     """What surrounds the splitting into pieces.
 
-    `clean` is `lower`, `whitespace` or `canonicalize`, as open_clip names them. CLIP's own tokenizer (`by_words`) splits a
-    text into words first and has a `start` and an `end` token. `blanked` is a token that is replaced by 0.
+    `clean` is `lower`, `whitespace` or `canonicalize`, as open_clip names them, or `none`. CLIP's own tokenizer (`by_words`)
+    splits a text into words first and has a `start` and an `end` token. `pad` fills a text up to `context_length`;
+    `blanked` is a token that is replaced by 0.
     """
 
     context_length: int
@@ -40,6 +41,7 @@ class Settings:
     by_words: bool = False
     start: int = 0
     end: int = 0
+    pad: int = 0
     blanked: int | None = None
 
 
@@ -99,22 +101,29 @@ class Tokenizer:
             row[len(ids) - 1] = self.settings.end
         return tokens
 
-    def lengths(self, tokens: NDArray[np.int32]) -> NDArray[np.intp]:
-        """How many tokens each row of CLIP's has up to its first end token, that one included: (n,)."""
-        ends: NDArray[np.intp] = np.argmax(tokens == self.settings.end, axis=1)
-        return ends + 1
+    def cuts(self, texts: Sequence[str], tokens: NDArray[np.int32]) -> list[str]:
+        """Of each text the end that its tokens do not hold; "" for a text that is whole."""
+        # What is filled up ends with padding; the very last token may be an end token behind it.
+        full = tokens[:, -1 if self.settings.by_words else -2] != self.settings.pad
+        return [self._cut(text) if is_full else "" for text, is_full in zip(texts, full.tolist(), strict=True)]
 
-    def cut(self, text: str) -> str:
-        """The end of a text that the context does not hold; "" for a text that fits."""
+    def _cut(self, text: str) -> str:
         cleaned = self._clean(text)
         if self.settings.by_words:
             ids = self._ids_of_words(cleaned)[max(0, self.settings.context_length - 2) :]
             return self._pieces.decode(ids).replace("</w>", " ").strip()
-        overflowing = self._pieces.encode(cleaned).overflowing
-        if not overflowing:
-            return ""
-        first = next((start for start, end in overflowing[0].offsets if end > start), len(cleaned))
-        return cleaned[first:].strip()
+        kept = self.settings.context_length - self._pieces.num_special_tokens_to_add(False)
+        return self._unbounded.decode(self._unbounded.encode(cleaned, add_special_tokens=False).ids[kept:]).strip()
+
+    @cached_property
+    def _unbounded(self) -> Pieces:
+        """The pieces of a text without cutting it or filling it up."""
+        from tokenizers import Tokenizer as Pieces
+
+        pieces = Pieces.from_str(self._pieces.to_str())
+        pieces.no_truncation()
+        pieces.no_padding()
+        return pieces
 
     def _ids_of_words(self, text: str) -> list[int]:
         return [token for word in self._words.findall(text) for token in self._ids_of(word)]
@@ -139,6 +148,7 @@ def _whitespace(text: str) -> str:
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 CLEAN: Mapping[str, Callable[[str], str]] = {
+    "none": lambda text: text,
     "lower": lambda text: _whitespace(text).lower(),
     "whitespace": _whitespace,
     "canonicalize": lambda text: " ".join(_basic(text).replace("_", " ").translate(_NO_PUNCTUATION).lower().split()),

@@ -26,14 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 from numpy.typing import NDArray
 
 from zsclip.engines import Compute, ExportError, probes
 from zsclip.engines.imports import import_without
-from zsclip.engines.openvino import EXPORT_FACTS, EXPORT_VERSION, OpenVinoEngine, openvino
-from zsclip.engines.torch import TorchEngine
+from zsclip.engines.openvino import ALL, EXPORT_FACTS, EXPORT_VERSION, LARGEST, OpenVinoEngine, openvino
+from zsclip.engines.torch import TorchEngine, pooling
 from zsclip.models import ModelSpec
 from zsclip.tokenizer import Settings, Tokenizer
 
@@ -61,7 +60,7 @@ def make(spec: ModelSpec, checkpoint: Path, folder: Path) -> None:
         engine.shortens = _shortens(engine, tokenizer)
         _save(_ImageTower(engine), _example_pixels(spec), [-1, *spec.preprocessing.size, 3], temporary / "image.xml")
         tokens = tokenizer(probes.TEXTS[:2])
-        length = int(tokenizer.lengths(tokens).max()) if engine.shortens else spec.context_length
+        length = int(engine.lengths(torch.from_numpy(tokens)).max())
         shape = [-1, -1 if engine.shortens else length]
         _save(_TextTower(engine), torch.from_numpy(tokens[:, :length]), shape, temporary / "text.xml")
         _write_facts(engine, temporary)
@@ -139,25 +138,25 @@ def _example_pixels(spec: ModelSpec) -> torch.Tensor:
 
 def _tokenizer(engine: TorchEngine) -> Tokenizer:
     """The model's tokenizer without its libraries; raises `ExportError` if it does not give the same tokens."""
-    reference: Any = engine.tokenizer
-    if not isinstance(reference, open_clip.SimpleTokenizer):
-        raise ExportError(f"its tokenizer ({type(reference).__name__}) is not one that runs without PyTorch")
-    cleaning = {function: name for name, function in _open_clip_cleaning().items()}
-    settings = Settings(
-        context_length=int(reference.context_length or 0),
-        clean=cleaning[reference.clean_fn],
-        by_words=True,
-        start=int(reference.sot_token_id),
-        end=int(reference.eot_token_id),
-    )
-    tokenizer = Tokenizer.clip(reference.encoder, list(reference.bpe_ranks), settings)
-    if not np.array_equal(reference(list(probes.TEXTS)).numpy(), tokenizer(probes.TEXTS)):
-        raise ExportError("its tokenizer gives other tokens without PyTorch")
+    spec, reference = engine.spec.tokenizer, engine.tokenizer.inner
+    expected = engine.tokenizer(
+        list(probes.TEXTS)
+    ).numpy()  # of transformers' tokenizers it sets how they cut and fill up
+    if spec.kind == "clip":
+        settings = Settings(
+            spec.context_length, spec.clean, by_words=True, start=reference.sot_token_id, end=reference.eot_token_id
+        )
+        tokenizer = Tokenizer.clip(reference.encoder, list(reference.bpe_ranks), settings)
+    else:
+        pieces = getattr(reference.tokenizer, "backend_tokenizer", None)
+        if pieces is None or spec.mode:
+            raise ExportError(f"its tokenizer ({spec.title}) is none that runs without PyTorch")
+        blanked = reference.tokenizer.sep_token_id if spec.strip_sep_token else None
+        settings = Settings(spec.context_length, spec.clean, pad=reference.tokenizer.pad_token_id, blanked=blanked)
+        tokenizer = Tokenizer(pieces, settings)
+    if not np.array_equal(expected, tokenizer(probes.TEXTS)):
+        raise ExportError(f"its tokenizer ({spec.title}) gives other tokens without PyTorch")
     return tokenizer
-
-
-def _open_clip_cleaning() -> dict[str, Any]:
-    return {name: open_clip.tokenizer.get_clean_fn(name) for name in ("lower", "whitespace", "canonicalize")}
 
 
 def _shortens(engine: TorchEngine, tokenizer: Tokenizer) -> bool:
@@ -185,11 +184,19 @@ def _write_facts(engine: TorchEngine, folder: Path) -> None:
         "version": EXPORT_VERSION,
         "facts": vars(engine.facts),
         "parameters": engine.parameters,
-        "shortens": engine.shortens,
+        "pooled_at": _pooled_at(engine),
         "openvino": version("openvino"),
         "sizes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
     }
     (folder / EXPORT_FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def _pooled_at(engine: TorchEngine) -> str | int:
+    """Up to where a text must be computed: all of it, or up to its largest token, or to the one with that number."""
+    if not engine.shortens:
+        return ALL
+    pool, end = pooling(engine.text_tower)
+    return LARGEST if pool == "argmax" else end
 
 
 def _require_equal(reference: TorchEngine, engine: OpenVinoEngine) -> None:

@@ -38,6 +38,7 @@ logger = logging.getLogger("zsclip")
 EXPORT_VERSION = 1  # raise it when an export of the same weights would be another; those of before are made again
 EXPORT_FACTS = "export.json"
 BF16_FACTS = "bf16.json"
+ALL, LARGEST = "all", "largest"  # where a text tower pools, if not at a token of a certain number
 LEAST_COSINE = 0.9995  # between bf16 and fp32, for `auto` to take bf16
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -199,7 +200,7 @@ class OpenVinoEngine:
         document = json.loads((folder / EXPORT_FACTS).read_text(encoding="utf-8"))
         self._folder = folder
         self._hint = _HINTS[precision]
-        self._shortens = bool(document["shortens"])
+        self._pooled_at: str | int = document["pooled_at"]
         self.facts = ModelFacts(**document["facts"])
         self.parameters = int(document["parameters"])
         self.exact = precision == "fp32"
@@ -230,8 +231,7 @@ class OpenVinoEngine:
     def encode_texts(self, texts: Sequence[str]) -> list[Embedding]:
         """See `Engine`. Texts run sorted by length, each batch at the length of its longest where padding is inert."""
         tokens = self._tokenizer(texts)
-        width = tokens.shape[1]
-        lengths = self._tokenizer.lengths(tokens) if self._shortens else np.full(len(tokens), width)
+        lengths = _lengths(tokens, self._pooled_at)
         order = np.argsort(lengths, kind="stable")
         batches = list(_batches(order, lengths))
         with ThreadPoolExecutor(self._texts.streams) as pool:
@@ -240,8 +240,8 @@ class OpenVinoEngine:
             for rows, features in zip(batches, made, strict=True):
                 vectors[rows] = _unit(features)
         return [
-            Embedding(vector, self.exact, self._tokenizer.cut(text) if is_full else "")
-            for text, vector, is_full in zip(texts, vectors, (tokens[:, -1] != 0).tolist(), strict=True)
+            Embedding(vector, self.exact, cut)
+            for vector, cut in zip(vectors, self._tokenizer.cuts(texts, tokens), strict=True)
         ]
 
 
@@ -274,6 +274,14 @@ class _Tower:
             return np.array(request.get_output_tensor().data, np.float32)
         finally:
             self._idle.put(request)
+
+
+def _lengths(tokens: NDArray[np.int32], pooled_at: str | int) -> NDArray[np.intp]:
+    """How many tokens of each row the tower needs: (n,)."""
+    if pooled_at == ALL:
+        return np.full(len(tokens), tokens.shape[1])
+    marks = tokens if pooled_at == LARGEST else tokens == pooled_at
+    return np.asarray(np.argmax(marks, axis=1) + 1)
 
 
 def _batches(order: NDArray[np.intp], lengths: NDArray[np.intp]) -> list[NDArray[np.intp]]:

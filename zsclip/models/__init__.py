@@ -1,0 +1,32 @@
+"""Which model: a name becomes a configuration, weights, tokenizer, preprocessing and an identity, without importing torch."""
+
+from __future__ import annotations
+
+from zsclip.models.catalogue import Entry, catalogue, parameter_counts
+from zsclip.models.files import fetch, fetch_text_tower, fetch_tokenizer, is_complete, on_disk, tokenizer_folder
+from zsclip.models.hub import go_offline
+from zsclip.models.packing import pack
+from zsclip.models.resolution import DEFAULT_MODEL, DEFAULT_TAGS, DEMO, default_tag, resolve
+from zsclip.models.spec import ModelSpec, TokenizerSpec, short_identity
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "DEFAULT_TAGS",
+    "DEMO",
+    "Entry",
+    "ModelSpec",
+    "TokenizerSpec",
+    "catalogue",
+    "default_tag",
+    "fetch",
+    "fetch_text_tower",
+    "fetch_tokenizer",
+    "go_offline",
+    "is_complete",
+    "on_disk",
+    "pack",
+    "parameter_counts",
+    "resolve",
+    "short_identity",
+    "tokenizer_folder",
+]
