@@ -17,7 +17,8 @@ from PIL import Image
 from zsclip import Classifier, ModelError
 from zsclip.demo.scenes import PAIRS, draw, random_scene
 from zsclip.engines import Compute
-from zsclip.engines.torch import TorchEngine, _padding_is_inert
+from zsclip.engines.building import build, padding_is_inert
+from zsclip.engines.torch import TorchEngine
 from zsclip.models import fetch, resolve
 
 LABELS = ["cat", "a very long label of more than only a few words", "AC/DC", "école", "dog's bed"]
@@ -87,7 +88,7 @@ def test_class_vectors_and_probabilities_are_open_clips(model, pictures: list[Pa
 def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
     torch.manual_seed(0)
     model = open_clip.create_model(name, pretrained_text=False).eval()
-    assert _padding_is_inert(getattr(model, "text", model))
+    assert padding_is_inert(getattr(model, "text", model))
     engine = TorchEngine.__new__(TorchEngine)
     engine.model, engine._text_tower, engine.shortens = model, getattr(model, "text", model), True
     tokens = open_clip.SimpleTokenizer()(["a cat", "a photo of a dog on a mat."])
@@ -102,14 +103,12 @@ def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
 @pytest.mark.parametrize("name", ["coca_ViT-B-32", "ViT-B-16-SigLIP", "MobileCLIP-S1"])
 def test_towers_that_see_their_padding_are_told_from_the_others(name: str) -> None:
     model = open_clip.create_model(name, pretrained_text=False)
-    assert not _padding_is_inert(getattr(model, "text", model))
+    assert not padding_is_inert(getattr(model, "text", model))
 
 
 @pytest.mark.parametrize(("pretrained", "quick"), [("openai", True), ("laion2b_s34b_b79k", False)])
 def test_the_built_model_has_the_activation_of_its_tag(pretrained: str, quick: bool, vit_b32: Path) -> None:
-    from zsclip.engines.torch import _build
-
-    blocks = _build(resolve("ViT-B-32", pretrained), vit_b32, "fp32").transformer.resblocks
+    blocks = build(resolve("ViT-B-32", pretrained), vit_b32, "fp32").transformer.resblocks
     assert ("QuickGELU" in type(blocks[0].mlp.gelu).__name__) is quick
 
 

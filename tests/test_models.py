@@ -87,8 +87,7 @@ def test_a_checkpoint_under_an_ambiguous_name_warns_once(tmp_path: Path, caplog:
         ("ViT-B-32", "no-such-tag", r"neither a file nor a tag of ViT-B-32. Its tags are: openai"),
         ("ViT-B-32-plus-256", None, r"needs --pretrained.*no published weights"),
         ("convnext_base_w", None, r"needs --pretrained.*Its tags are: laion2b_s13b_b82k"),
-        ("ViT-B-16-SigLIP", "webli", r"has the tokenizer timm/ViT-B-16-SigLIP, which this version does not run"),
-        ("coca_ViT-B-32", None, r"which this version does not run"),
+        ("coca_ViT-B-32", None, r"needs --pretrained.*Its tags are: laion2b_s13b_b90k"),
         ("demo", "openai", r"--model demo brings its own weights"),
         ("local-dir:/no/such", None, r"there is no folder"),
     ],
@@ -103,8 +102,8 @@ def test_what_cannot_be_resolved_says_why(model: str, pretrained: str | None, me
     [
         ({}, "no weights in"),
         ({"open_clip_model.safetensors": ""}, "there is no .*open_clip_config.json"),
-        ({"open_clip_model.safetensors": "", "open_clip_config.json": "{"}, "not a configuration of open_clip"),
-        ({"model.safetensors": "", "open_clip_config.json": "{}"}, "KeyError: 'model_cfg'"),
+        ({"open_clip_model.safetensors": "", "open_clip_config.json": "{"}, "cannot be read as JSON"),
+        ({"model.safetensors": "", "open_clip_config.json": "{}"}, "has no mapping `model_cfg`"),
         ({"a.bin": "", "open_clip_config.json": '{"model_cfg": {"embed_dim": 8}}'}, "`model_cfg` has no `vision_cfg`"),
     ],
 )
@@ -116,7 +115,7 @@ def test_a_folder_that_is_no_model_says_why(tmp_path: Path, files: dict[str, str
 
 
 def test_a_folders_own_preprocessing_is_read(tmp_path: Path) -> None:
-    folder = Path(models.__file__).parent / "demo" / "model"
+    folder = Path(str(resolve("demo").checkpoint)).parent
     document = json.loads((folder / "open_clip_config.json").read_text())
     document["preprocess_cfg"] = {
         "mean": 0.25,
@@ -140,7 +139,7 @@ def test_without_a_network_a_download_fails_soon_and_says_what_to_do(monkeypatch
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(socket, "create_connection", refuse)
     started = time.monotonic()
-    with pytest.raises(ModelError, match=r"ViT-B-16 \(openai\): its weights are not on this machine.*--model demo"):
+    with pytest.raises(ModelError, match=r"ViT-B-16 \(openai\): its weights .* are not on this machine.*--model demo"):
         models.fetch(resolve("ViT-B-16", "openai"))
     with pytest.raises(ModelError, match=r"cannot be reached"):
         resolve("hf-hub:nobody/nothing")
@@ -151,7 +150,7 @@ def test_told_to_stay_offline_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError, match=r"HF_HUB_OFFLINE is set.*--pretrained FILE"):
+    with pytest.raises(ModelError, match=r"not to be used.*HF_HUB_OFFLINE.*--pretrained FILE"):
         models.fetch(resolve("ViT-B-16", "openai"))
 
 
@@ -166,14 +165,14 @@ def test_weights_are_downloaded() -> None:
         ("text_cfg", [], "`text_cfg` must be a mapping"),
         ("vision_cfg", None, "`vision_cfg` must be a mapping"),
         ("image_size", "x", "`image_size` must be one or two numbers"),
-        ("context_length", "x", "`context_length` must be a number"),
+        ("context_length", "x", "`context_length` must be a number above 2"),
         ("mean", "abc", "`mean` must be one or three numbers"),
         ("mean", [1, 2], "`mean` must be one or three numbers"),
         ("resize_mode", "stretch", "`resize_mode` must be one of shortest, longest, squash"),
     ],
 )
 def test_a_configuration_with_wrong_values_says_which(tmp_path: Path, key: str, value: object, message: str) -> None:
-    folder = Path(models.__file__).parent / "demo" / "model"
+    folder = Path(str(resolve("demo").checkpoint)).parent
     document = json.loads((folder / "open_clip_config.json").read_text())
     homes = {"image_size": document["model_cfg"]["vision_cfg"], "context_length": document["model_cfg"]["text_cfg"]}
     homes |= dict.fromkeys(("text_cfg", "vision_cfg"), document["model_cfg"])

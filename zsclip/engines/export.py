@@ -139,7 +139,7 @@ def _example_pixels(spec: ModelSpec) -> torch.Tensor:
 
 def _tokenizer(engine: TorchEngine) -> Tokenizer:
     """The model's tokenizer without its libraries; raises `ExportError` if it does not give the same tokens."""
-    reference: Any = engine.tokenizer
+    reference = engine.tokenizer.reference
     if not isinstance(reference, open_clip.SimpleTokenizer):
         raise ExportError(f"its tokenizer ({type(reference).__name__}) is not one that runs without PyTorch")
     cleaning = {function: name for name, function in _open_clip_cleaning().items()}

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import pickle
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 from numpy.typing import NDArray
-from open_clip.model import convert_weights_to_lp, get_cast_dtype
-from open_clip.transformer import LayerNormFp32, text_global_pool
-from safetensors import SafetensorError
+from open_clip.transformer import text_global_pool
 from torch.nn import functional as F
 
 from zsclip.engines import Compute
+from zsclip.engines.building import DTYPES, build, padding_is_inert
+from zsclip.engines.tokenizing import load_tokenizer
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec
 from zsclip.vectors import Embedding, ModelFacts
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _BATCH = {"cpu": 32, "mps": 64, "cuda": 256}
 _TOKENS = 16_384  # of one forward pass over texts: bounds its memory, and is enough to fill the machine
 
@@ -43,15 +39,15 @@ class TorchEngine:
             # On CUDA half precision is what CLIP was published in. On a CPU it costs some models (ResNets, MobileCLIP)
             # more than it should, which only a measurement tells.
             precision = "fp16" if self._device.type == "cuda" else "fp32"
-        self._dtype = _DTYPES[precision]
+        self._dtype = DTYPES[precision]
         self.exact = precision == "fp32"
         if self.exact:
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
-        self.model: Any = _build(spec, checkpoint, precision).to(self._device).eval()
-        self.tokenizer = open_clip.SimpleTokenizer(context_length=spec.context_length)
+        self.model: Any = build(spec, checkpoint, precision).to(self._device)
+        self.tokenizer = load_tokenizer(spec)
         self._text_tower = getattr(self.model, "text", self.model)
-        self.shortens = _padding_is_inert(self._text_tower)
+        self.shortens = padding_is_inert(self._text_tower)
         channel = (1, 3, 1, 1)
         self._mean = torch.tensor(spec.preprocessing.mean, device=self._device).view(channel)
         self._std = torch.tensor(spec.preprocessing.std, device=self._device).view(channel)
@@ -90,27 +86,42 @@ class TorchEngine:
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> list[Embedding]:
         """See `Engine`. Texts run sorted by length, each batch at the length of its longest where padding is inert."""
-        tokens = self.tokenizer(list(texts))
-        lengths = (tokens == self.tokenizer.eot_token_id).int().argmax(dim=1) + 1
+        tokens = self.tokenizer(texts)
+        self._require_known(tokens)
+        lengths = self._lengths(tokens)
         vectors = np.empty((len(texts), self.facts.dimension), np.float32)
         order = torch.argsort(lengths, stable=True)
         start = 0
         while start < len(order):
             stop = self._batch_end(lengths[order], start)
             rows = order[start:stop]
-            width = int(lengths[rows].max()) if self.shortens else tokens.shape[1]
+            width = int(lengths[rows].max())
             vectors[rows.numpy()] = _unit(self.encode_tokens(tokens[rows, :width].to(self._device)))
             start = stop
-        full = tokens[:, -1] != 0
         return [
-            Embedding(vector, self.exact, self._cut(text) if is_full else "")
-            for text, vector, is_full in zip(texts, vectors, full.tolist(), strict=True)
+            Embedding(vector, self.exact, cut)
+            for vector, cut in zip(vectors, self.tokenizer.cuts(texts, tokens), strict=True)
         ]
+
+    def _require_known(self, tokens: torch.Tensor) -> None:
+        size = getattr(self.model, "vocab_size", 0) or getattr(self._text_tower, "vocab_size", 0)
+        if size and int(tokens.max()) >= size:
+            raise ModelError(
+                f"{self.spec.title}: its tokenizer ({self.spec.tokenizer.title}) has more words than its text tower "
+                f"({size}); they do not belong together."
+            )
+
+    def _lengths(self, tokens: torch.Tensor) -> torch.Tensor:
+        """How many tokens of each row the tower needs: up to the one it pools at, or all."""
+        if not self.shortens:
+            return torch.full((len(tokens),), tokens.shape[1])
+        pool, end = _pooling(self._text_tower)
+        return (tokens if pool == "argmax" else torch.eq(tokens, end).int()).argmax(dim=1) + 1
 
     def _batch_end(self, sorted_lengths: torch.Tensor, start: int) -> int:
         stop = start
         while stop < len(sorted_lengths):
-            width = int(sorted_lengths[stop]) if self.shortens else self.spec.context_length
+            width = int(sorted_lengths[stop])
             if stop > start and (stop - start + 1) * width > _TOKENS:
                 break
             stop += 1
@@ -126,8 +137,7 @@ class TorchEngine:
         dtype = tower.transformer.get_cast_dtype()
         x = tower.token_embedding(tokens).to(dtype) + tower.positional_embedding[:length].to(dtype)
         x = tower.ln_final(tower.transformer(x, attn_mask=tower.attn_mask[:length, :length]))
-        pool = getattr(tower, "text_pool_type", None) or tower.pool_type
-        end = getattr(tower, "text_eos_id", None) or getattr(tower, "eos_id", None)
+        pool, end = _pooling(tower)
         pooled: torch.Tensor = text_global_pool(x, tokens, pool, eos_token_id=end)
         projection = tower.text_projection
         if projection is None:
@@ -135,18 +145,11 @@ class TorchEngine:
         projected: torch.Tensor = projection(pooled) if isinstance(projection, torch.nn.Linear) else pooled @ projection
         return projected
 
-    def _cut(self, text: str) -> str:
-        tokens = self.tokenizer.encode(text)
-        kept = self.spec.context_length - 2  # without begin and end
-        return self.tokenizer.decode(tokens[kept:]).strip() if len(tokens) > kept else ""
 
-
-def _padding_is_inert(tower: Any) -> bool:
-    """Whether what follows the end token cannot reach the text's vector: a causal mask, pooling at the end token, and no
-    class token appended behind the padding (CoCa's)."""
-    pool = getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", None)
-    causal = getattr(tower, "attn_mask", None) is not None
-    return causal and getattr(tower, "cls_emb", None) is None and pool in ("argmax", "eos")
+def _pooling(tower: Any) -> tuple[str, int]:
+    """How a text tower of open_clip pools, and the token at which it does so if that is `eos`."""
+    pool = getattr(tower, "text_pool_type", None) or tower.pool_type
+    return pool, tower.text_eos_id if hasattr(tower, "text_eos_id") else tower.eos_id
 
 
 def _unit(features: torch.Tensor) -> NDArray[np.float32]:
@@ -166,64 +169,3 @@ def _device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ModelError("--device mps: torch finds no Apple GPU on this machine. Try --device cpu.")
     return device
-
-
-def _build(spec: ModelSpec, checkpoint: Path, precision: str) -> Any:
-    """The model with its weights. Weights are read with `weights_only` or as safetensors: they cannot run code."""
-    config = {**spec.config, "vision_cfg": dict(spec.config["vision_cfg"]), "text_cfg": dict(spec.config["text_cfg"])}
-    custom = config.pop("custom_text", False)
-    kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
-    if "timm_model_name" in config["vision_cfg"]:
-        config["vision_cfg"]["timm_model_pretrained"] = False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = kind(**config, cast_dtype=get_cast_dtype(precision))
-            if precision != "fp32":
-                _to_half(model, _DTYPES[precision], is_timm="timm_model_name" in config["vision_cfg"])
-            open_clip.load_checkpoint(model, str(checkpoint), strict=True, weights_only=True)
-    except RuntimeError as error:
-        if "TorchScript" not in str(error):
-            raise _does_not_fit(spec, checkpoint, error) from None
-        raise ModelError(
-            f"{spec.title}: {checkpoint} is a TorchScript archive, as OpenAI publishes its models; it holds code, which "
-            f"zsclip does not run. Use the tag instead (--pretrained openai), or save its state_dict()."
-        ) from None
-    except FileNotFoundError:
-        raise ModelError(f"{spec.title}: there is no file {checkpoint}.") from None
-    except (pickle.UnpicklingError, EOFError, SafetensorError, OSError) as error:
-        raise ModelError(
-            f"{spec.title}: {checkpoint} holds no weights that can be read safely: {_first_line(error)} It must be a "
-            f"whole state dict, saved by torch.save or as safetensors."
-        ) from None
-    except (KeyError, TypeError, ValueError, AttributeError, AssertionError, StopIteration) as error:
-        raise _does_not_fit(spec, checkpoint, error) from None
-    if not torch.isfinite(model.logit_scale.detach()).all():
-        raise ModelError(f"{spec.title}: the weights in {checkpoint} hold no finite logit_scale; the file is broken.")
-    return model
-
-
-def _does_not_fit(spec: ModelSpec, checkpoint: Path, error: Exception) -> ModelError:
-    return ModelError(
-        f"{spec.title}: the weights in {checkpoint} do not fit this architecture: {_first_line(error)} "
-        f"Check --model, or the file (is it whole?)."
-    )
-
-
-def _to_half(model: torch.nn.Module, dtype: torch.dtype, *, is_timm: bool) -> None:
-    """Half precision as open_clip does it: matrices and convolutions in `dtype`, normalisations in float32."""
-    if not is_timm:
-        convert_weights_to_lp(model, dtype=dtype)
-        return
-    model.to(dtype)
-    for module in model.modules():
-        if isinstance(module, LayerNormFp32):
-            module.float()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    # torch names the class first and the trouble after; one example is enough.
-    text = lines[1] if lines[0].endswith(":") and len(lines) > 1 else lines[0]
-    text = text if len(text) <= 200 else text[:200] + "…"
-    return text if text.endswith((".", "…")) else text + "."

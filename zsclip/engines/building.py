@@ -1,0 +1,162 @@
+"""Models built of open_clip's modules, with weights that cannot run code.
+
+Weights are read as safetensors or with torch's `weights_only`, with no other way beside; configurations come checked from
+`zsclip.models`; nothing is fetched here that is not on this machine already.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.coca_model import CoCa
+from open_clip.model import convert_weights_to_lp, get_cast_dtype
+from open_clip.transformer import LayerNormFp32
+from safetensors import SafetensorError
+
+from zsclip.engines import transformers_weights
+from zsclip.errors import ModelError
+from zsclip.models import ModelSpec, fetch_text_tower
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Keys of a text tower's `config.json` that name code, or where to find some.
+_CODE = ("auto_map", "custom_pipelines", "trust_remote_code", "quantization_config", "torch_dtype", "dtype")
+
+
+def build(spec: ModelSpec, checkpoint: Path, precision: str = "fp32") -> Any:
+    """open_clip's module of the model, with its weights, in eval mode on the CPU.
+
+    `precision` is fp32, bf16 or fp16 (matrices and convolutions in it, normalisations in fp32, as open_clip has it). The
+    module has `encode_image`, `encode_text`, `logit_scale` and `logit_bias`. Raises `ModelError` for weights that cannot be
+    read safely, do not fit or hold no numbers.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = _module(spec, precision)
+            _load(model, spec, checkpoint)
+    except RuntimeError as error:
+        if "TorchScript" not in str(error):
+            raise _does_not_fit(spec, checkpoint, error) from None
+        raise ModelError(
+            f"{spec.title}: {checkpoint} is a TorchScript archive, as OpenAI publishes its models; it holds code, which "
+            f"zsclip does not run. Use the tag instead (--pretrained openai), or save its state_dict()."
+        ) from None
+    except FileNotFoundError:
+        raise ModelError(f"{spec.title}: there is no file {checkpoint}.") from None
+    except (pickle.UnpicklingError, EOFError, SafetensorError, OSError, zipfile.BadZipFile) as error:
+        raise ModelError(
+            f"{spec.title}: {checkpoint} holds no weights that can be read safely: {_first_line(error)} It must be a "
+            f"whole state dict, saved by torch.save or as safetensors."
+        ) from None
+    except (KeyError, TypeError, ValueError, AttributeError, AssertionError, StopIteration, IndexError) as error:
+        raise _does_not_fit(spec, checkpoint, error) from None
+    _require_numbers(model, spec, checkpoint)
+    return model.eval()
+
+
+def padding_is_inert(tower: Any) -> bool:
+    """Whether what follows the end token cannot reach the text's vector, so that texts may run at their own length: a causal
+    mask, pooling at the end token, and no class token appended behind the padding (CoCa's).
+
+    `tower` is `model.text` where there is one, else the model.
+    """
+    pool = getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", None)
+    causal = getattr(tower, "attn_mask", None) is not None
+    return causal and getattr(tower, "cls_emb", None) is None and pool in ("argmax", "eos")
+
+
+def _module(spec: ModelSpec, precision: str) -> Any:
+    """The module without its weights, in the precision asked for."""
+    if spec.layout == "siglip":
+        model = transformers_weights.siglip_module(spec.config, get_cast_dtype(precision))
+        is_timm = True
+    else:
+        config = {
+            **spec.config,
+            "vision_cfg": dict(spec.config["vision_cfg"]),
+            "text_cfg": dict(spec.config["text_cfg"]),
+        }
+        is_timm = "timm_model_name" in config["vision_cfg"]
+        if is_timm:
+            config["vision_cfg"]["timm_model_pretrained"] = False
+        config["text_cfg"].pop("tokenizer_kwargs", None)
+        with _text_tower(spec, config["text_cfg"]):
+            custom = config.pop("custom_text", False) or config["text_cfg"].get("hf_model_name")
+            kind = CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
+            model = kind(**config, cast_dtype=get_cast_dtype(precision))
+    if precision != "fp32":
+        _to_half(model, DTYPES[precision], is_timm=is_timm)
+    return model
+
+
+@contextmanager
+def _text_tower(spec: ModelSpec, text: dict[str, Any]) -> Iterator[None]:
+    """Lets open_clip make a text tower of transformers from a copy of its configuration in which nothing names code."""
+    if not text.get("hf_model_name"):
+        yield
+        return
+    path = fetch_text_tower(spec)
+    assert path is not None
+    document = json.loads(path.read_text(encoding="utf-8"))
+    harmless = {
+        key: value
+        for key, value in document.items()
+        if key not in _CODE and not key.startswith("_") and "implementation" not in key and not isinstance(value, dict)
+    }
+    with tempfile.TemporaryDirectory(prefix="zsclip-") as folder:
+        (Path(folder) / "config.json").write_text(json.dumps(harmless), encoding="utf-8")
+        text.update(hf_model_name=folder, hf_model_pretrained=False)
+        yield
+
+
+def _load(model: torch.nn.Module, spec: ModelSpec, checkpoint: Path) -> None:
+    if spec.layout == "open_clip":
+        open_clip.load_checkpoint(model, str(checkpoint), strict=True, weights_only=True)
+        return
+    state = open_clip.factory.load_state_dict(str(checkpoint), weights_only=True)
+    model.load_state_dict(transformers_weights.renamed(state, spec.layout), strict=True)
+
+
+def _require_numbers(model: torch.nn.Module, spec: ModelSpec, checkpoint: Path) -> None:
+    for name, tensor in model.state_dict().items():
+        # The largest magnitude is enough to see both NaN and infinity, and several times as fast as looking at each.
+        if tensor.is_floating_point() and tensor.numel() and not torch.isfinite(tensor.abs().max()):
+            raise ModelError(
+                f"{spec.title}: the weights in {checkpoint} are broken: {name} holds NaN or infinite numbers. Get them again."
+            )
+
+
+def _does_not_fit(spec: ModelSpec, checkpoint: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"{spec.title}: the weights in {checkpoint} do not fit this architecture: {_first_line(error)} "
+        f"Check --model, or the file (is it whole?)."
+    )
+
+
+def _to_half(model: torch.nn.Module, dtype: torch.dtype, *, is_timm: bool) -> None:
+    """Half precision as open_clip does it: matrices and convolutions in `dtype`, normalisations in float32."""
+    if not is_timm:
+        convert_weights_to_lp(model, dtype=dtype)
+        return
+    model.to(dtype)
+    for module in model.modules():
+        if isinstance(module, LayerNormFp32):
+            module.float()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # torch names the class first and the trouble after; one example is enough.
+    text = lines[1] if lines[0].endswith(":") and len(lines) > 1 else lines[0]
+    text = text if len(text) <= 200 else text[:200] + "…"
+    return text if text.endswith((".", "…")) else text + "."

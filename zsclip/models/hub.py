@@ -1,0 +1,195 @@
+"""Files of the Hugging Face hub: in its cache on this machine, or fetched into it; and how to do without a network."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from zsclip.errors import ModelError
+
+logger = logging.getLogger("zsclip")
+
+_PROBE_SECONDS = 7.0  # a hub that has not answered by then is taken for unreachable
+_answered: set[str] = set()  # endpoints that were there when asked
+_REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of a repository, and how messages speak of it: the model it is for, the arguments of `models pull` that
+    name that model, and what it is that is wanted, in the plural."""
+
+    model: str
+    arguments: str
+    what: str
+    repository: str
+
+
+def go_offline() -> None:
+    """Touch no network from now on in this process, as with `HF_HUB_OFFLINE=1`."""
+    # Read once by both libraries, when they are imported.
+    os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
+    if constants := sys.modules.get("huggingface_hub.constants"):
+        constants.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
+
+
+def is_offline() -> bool:
+    """Whether the network must not be touched."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def cached(repository: str, filename: str) -> Path | None:
+    """The file in the cache, None if it is not there."""
+    import huggingface_hub
+
+    found = huggingface_hub.try_to_load_from_cache(repository, filename)
+    return Path(found) if isinstance(found, str) else None
+
+
+def is_known_missing(repository: str, filename: str) -> bool:
+    """Whether the hub has said that the repository has no such file."""
+    import huggingface_hub
+
+    return huggingface_hub.try_to_load_from_cache(repository, filename) is huggingface_hub._CACHED_NO_EXIST
+
+
+def first_cached(repository: str, filenames: Sequence[str]) -> Path | None:
+    """The first of the files that is in the cache."""
+    return next((path for name in filenames if (path := cached(repository, name))), None)
+
+
+def fetch_first(wanted: Wanted, filenames: Sequence[str]) -> Path:
+    """The first of `filenames` that the repository has, from the cache or the network; raises `ModelError`."""
+    for filename in filenames:
+        if found := fetch(wanted, filename, alone=len(filenames) == 1):
+            return found
+    raise ModelError(
+        f"{wanted.model}: the repository {wanted.repository} has none of {', '.join(filenames)}. {remedy(wanted.arguments)}"
+    )
+
+
+def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
+    """A file of a repository, from the cache or the network; None if there is none.
+
+    Raises `ModelError` where it is not in the cache and the hub cannot be asked.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    repository = wanted.repository
+    require_repository(wanted.model, repository)
+    if found := cached(repository, filename):
+        return found
+    if is_known_missing(repository, filename):
+        return None
+    if is_offline():
+        raise _not_here(wanted, filename, "the network is not to be used (--offline or HF_HUB_OFFLINE)")
+    _require_network(wanted, filename)
+    try:
+        logger.info("Fetching %s of %s from the hub, once.", filename, repository)
+        return Path(
+            huggingface_hub.hf_hub_download(
+                repository,
+                filename,
+                library_name="zsclip",
+                library_version=version("zsclip"),
+                etag_timeout=_PROBE_SECONDS,
+            )
+        )
+    except LocalEntryNotFoundError as error:
+        raise _not_here(wanted, filename, _first_line(error)) from None
+    except RepositoryNotFoundError:
+        raise ModelError(
+            f"{wanted.model}: there is no public repository {repository!r} on the hub. {remedy(wanted.arguments)}"
+        ) from None
+    except EntryNotFoundError:
+        if alone:
+            raise ModelError(f"{wanted.model}: the repository {repository} has no {filename}.") from None
+        return None
+    except _download_errors() as error:
+        raise ModelError(
+            f"{wanted.model}: the download of {filename} from {repository} failed: {_first_line(error)}. Run it again: it "
+            f"goes on where it stopped. {remedy(wanted.arguments)}"
+        ) from None
+
+
+def require_repository(model: str, repository: str) -> None:
+    """Raise `ModelError` for what cannot be a repository's name."""
+    if not _REPOSITORY.fullmatch(repository):
+        raise ModelError(f"{model}: {repository!r} is no repository of the hub, which is written ORG/REPO.")
+
+
+def remedy(arguments: str) -> str:
+    """What to do without the hub."""
+    return (
+        f"On a machine with a network, zsclip models pull {arguments} --to DIR makes a folder for --model local-dir:DIR. Or give "
+        f"a checkpoint file (--pretrained FILE), or try zsclip without any download: --model demo."
+    )
+
+
+def _not_here(wanted: Wanted, filename: str, reason: str) -> ModelError:
+    return ModelError(
+        f"{wanted.model}: its {wanted.what} ({filename} of {wanted.repository}) are not on this machine, and {reason}. "
+        f"{remedy(wanted.arguments)}"
+    )
+
+
+def _require_network(wanted: Wanted, filename: str) -> None:
+    """Fail within seconds where the hub does not answer; its client would retry for most of a minute.
+
+    Asked on a thread, with the client's own proxies and certificates, for neither a resolver nor a server that accepts and
+    says nothing can be trusted to give up in time.
+    """
+    from huggingface_hub import constants
+
+    if error := _ask(constants.ENDPOINT):
+        raise _not_here(wanted, filename, f"{constants.ENDPOINT} cannot be reached ({_first_line(error)})")
+
+
+def _ask(endpoint: str) -> Exception | None:
+    """What keeps the hub from answering, None if it does."""
+    from huggingface_hub import get_session
+
+    if endpoint in _answered:
+        return None
+    outcome: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            get_session().head(endpoint, timeout=_PROBE_SECONDS)
+            outcome.append(None)
+        except Exception as error:  # carried over to the thread that asked
+            outcome.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS)
+    if outcome == [None]:
+        _answered.add(endpoint)
+    return outcome[0] if outcome else TimeoutError(f"no answer within {_PROBE_SECONDS:.0f} seconds")
+
+
+def _download_errors() -> tuple[type[Exception], ...]:
+    """What a download may end with: the base error of the HTTP library that the hub's client is made with is no OSError in
+    all of its versions."""
+    names = {"requests": "RequestException", "httpx": "HTTPError", "httpx2": "HTTPError"}
+    return (
+        OSError,
+        RuntimeError,
+        ValueError,
+        *(getattr(sys.modules[module], name) for module, name in names.items() if module in sys.modules),
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

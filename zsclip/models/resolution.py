@@ -1,0 +1,241 @@
+"""What `--model` and `--pretrained` mean."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from zsclip import open_clip_data
+from zsclip.errors import ModelError
+from zsclip.models import configuration, hub, transformers_format
+from zsclip.models.spec import TOKENIZER_FILES, ModelSpec, TokenizerSpec
+
+logger = logging.getLogger("zsclip")
+
+DEFAULT_MODEL = "ViT-B-32-256"
+# The tag an architecture takes where none is given: open weights of the best published ImageNet accuracy for its size.
+DEFAULT_TAGS = {
+    "ViT-B-32-256": "datacomp_s34b_b86k",
+    "ViT-B-32": "datacomp_xl_s13b_b90k",
+    "ViT-B-16": "datacomp_xl_s13b_b90k",
+    "ViT-L-14": "datacomp_xl_s13b_b90k",
+    "ViT-H-14": "laion2b_s32b_b79k",
+    "ViT-g-14": "laion2b_s34b_b88k",
+    "ViT-bigG-14": "laion2b_s39b_b160k",
+    "RN50": "openai",
+    "RN101": "openai",
+}
+DEMO = "demo"
+_DEMO_FOLDER = Path(__file__).parents[1] / "demo" / "model"
+# The order in which open_clip looks for weights in a folder.
+WEIGHT_NAMES = (
+    "open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth", "model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth",
+)  # fmt: skip
+
+
+def resolve(model: str | None = None, pretrained: str | None = None) -> ModelSpec:
+    """Find out what `--model` and `--pretrained` mean.
+
+    `model` is `demo`, `local-dir:PATH`, `hf-hub:ORG/REPO` or an architecture of open_clip; `pretrained` one of the
+    architecture's tags or a checkpoint file. Only `hf-hub:` may ask the network, for the configuration.
+    Raises `ModelError`.
+    """
+    if model is None:
+        model = DEFAULT_MODEL
+    if model == DEMO or model.startswith(("local-dir:", "hf-hub:")):
+        if pretrained:
+            raise ModelError(f"--model {model} brings its own weights. Leave out --pretrained {pretrained}.")
+        if model == DEMO:
+            return _from_folder(DEMO, _DEMO_FOLDER)
+        if model.startswith("local-dir:"):
+            return _from_folder(model, Path(model.removeprefix("local-dir:")).expanduser())
+        return _from_hub(model, model.removeprefix("hf-hub:"))
+    architecture = model.replace("/", "-")
+    config = open_clip_data.model_config(architecture)
+    if config is None:
+        close = get_close_matches(architecture, [*open_clip_data.architectures(), DEMO], 3, 0.5)
+        hint = f"Did you mean {' or '.join(close)}? " if close else ""
+        raise ModelError(
+            f"There is no architecture {model!r}. {hint}It must be one of open_clip's (zsclip models list shows them), "
+            f"local-dir:PATH, hf-hub:ORG/REPO or demo. For a checkpoint file give the architecture too: "
+            f"--model ViT-B-32 --pretrained FILE."
+        )
+    return _from_architecture(architecture, config, pretrained)
+
+
+def default_tag(architecture: str) -> str | None:
+    """The tag that an architecture takes where none is given: the documented one, or the only one."""
+    tags = open_clip_data.pretrained_tags(architecture)
+    return DEFAULT_TAGS.get(architecture) or (next(iter(tags)) if len(tags) == 1 else None)
+
+
+def _from_architecture(architecture: str, config: Mapping[str, Any], pretrained: str | None) -> ModelSpec:
+    tags = open_clip_data.pretrained_tags(architecture)
+    if pretrained is None:
+        pretrained = default_tag(architecture)
+        if pretrained is None:
+            known = f"Its tags are: {', '.join(tags)}." if tags else "It has no published weights."
+            raise ModelError(f"{architecture} needs --pretrained with a tag or a checkpoint file. {known}")
+    tokenizer = configuration.tokenizer(architecture, config)
+    tower = config["text_cfg"].get("hf_model_name")
+    tag = open_clip_data.clean_tag(pretrained)
+    if tag in tags:
+        details = tags[tag]
+        quick_gelu = bool(config.get("quick_gelu")) or bool(details.get("quick_gelu"))
+        if quick_gelu and not config.get("quick_gelu"):
+            logger.info(
+                "%s was trained with QuickGELU under this tag (%s), so it runs with QuickGELU.", architecture, tag
+            )
+        config = {**config, "quick_gelu": quick_gelu}
+        pixels = configuration.preprocessing(config, details)
+        return ModelSpec(architecture, tag, config, pixels, None, details, tokenizer, text_tower=tower)
+    checkpoint = Path(pretrained).expanduser()
+    if not _is_file(checkpoint):
+        known = f"Its tags are: {', '.join(tags)}." if tags else "It has no tags."
+        raise ModelError(f"{pretrained!r} is neither a file nor a tag of {architecture}. {known}")
+    if not config.get("quick_gelu") and f"{architecture}-quickgelu" in open_clip_data.architectures():
+        logger.warning(
+            "A checkpoint file does not tell its activation; %s runs with GELU. If these weights were trained with "
+            "QuickGELU (OpenAI's, MetaCLIP's and DFN's were), use --model %s-quickgelu.",
+            architecture,
+            architecture,
+        )
+    pixels = configuration.preprocessing(config, _common(architecture, tags))
+    return ModelSpec(architecture, str(checkpoint), config, pixels, checkpoint, tokenizer=tokenizer, text_tower=tower)
+
+
+def _common(architecture: str, tags: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What all tags of an architecture say of preprocessing, for a checkpoint that says nothing: all MobileCLIPs have
+    mean 0, whoever trained them further. Where they differ, what most of them say, and a warning."""
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    variants = {tag: {key: details.get(key) for key in keys} for tag, details in tags.items()}
+    if not variants:
+        return {}
+    most = max(variants.values(), key=list(variants.values()).count)
+    if others := [tag for tag, variant in variants.items() if variant != most]:
+        logger.warning(
+            "A checkpoint file does not tell how its images are prepared, and the tags of %s differ: these weights get what "
+            "most have. If they come from %s, put them into a folder with an open_clip_config.json (zsclip models pull "
+            "makes one) and use --model local-dir:FOLDER.",
+            architecture,
+            " or ".join(others),
+        )
+    return most
+
+
+def _from_folder(name: str, folder: Path) -> ModelSpec:
+    if not folder.is_dir():
+        raise ModelError(f"{name}: there is no folder {folder}.")
+    folder = folder.absolute()
+    if not _is_file(folder / configuration.CONFIG_NAME) and _is_file(folder / transformers_format.CONFIG_NAME):
+        image_config = _first_file(folder, transformers_format.IMAGE_CONFIG_NAMES)
+        if image_config is None:
+            raise ModelError(
+                f"{name}: there is no {folder / transformers_format.IMAGE_CONFIG_NAMES[0]}, so how the model wants its "
+                f"images is not known. It belongs to transformers' format."
+            )
+        checkpoint = _first_file(folder, transformers_format.WEIGHT_NAMES)
+        if checkpoint is None:
+            raise _no_weights(name, folder, transformers_format.WEIGHT_NAMES)
+        return _from_transformers(name, folder / transformers_format.CONFIG_NAME, image_config, checkpoint, folder)
+    checkpoint = _first_file(folder, WEIGHT_NAMES)
+    if checkpoint is None:
+        others = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".pth", ".pt"))
+        if not others:
+            raise _no_weights(name, folder, WEIGHT_NAMES)
+        checkpoint = others[0]
+    path = folder / configuration.CONFIG_NAME
+    if not _is_file(path):
+        raise ModelError(
+            f"{name}: there is no {path}, nor a config.json. open_clip's or transformers' configuration is needed beside "
+            f"the weights; for weights alone give --model ARCHITECTURE --pretrained {checkpoint}."
+        )
+    config, details = configuration.read_configuration(name, path)
+    configuration.require_harmless(name, config)
+    has_tokenizer = _first_file(folder, TOKENIZER_FILES) is not None
+    tower = config["text_cfg"].get("hf_model_name")
+    return ModelSpec(
+        name,
+        None,
+        config,
+        configuration.preprocessing(config, details),
+        checkpoint,
+        tokenizer=configuration.tokenizer(name, config, folder if has_tokenizer else None),
+        text_tower=folder if tower and _is_file(folder / "config.json") else tower,
+    )
+
+
+def _from_hub(name: str, repository: str) -> ModelSpec:
+    if repository.count("/") != 1:
+        raise ModelError(f"{name}: {repository!r} is no repository of the hub, which is written ORG/REPO.")
+    wanted = hub.Wanted(name, name, "configuration files", repository)
+    remote = {"hf_hub": f"{repository}/"}
+    path = hub.fetch(wanted, configuration.CONFIG_NAME) if _may_have_own(wanted) else None
+    if path is None:
+        path = hub.fetch_first(wanted, (transformers_format.CONFIG_NAME,))
+        image_config = hub.fetch_first(wanted, transformers_format.IMAGE_CONFIG_NAMES)
+        return _from_transformers(name, path, image_config, None, repository, remote)
+    config, details = configuration.read_configuration(name, path)
+    configuration.require_harmless(name, config)
+    return ModelSpec(
+        name,
+        None,
+        config,
+        configuration.preprocessing(config, details),
+        None,
+        remote,
+        configuration.tokenizer(name, config),
+        text_tower=config["text_cfg"].get("hf_model_name"),
+    )
+
+
+def _may_have_own(wanted: hub.Wanted) -> bool:
+    """Whether a repository may have open_clip's configuration. Without a network, one whose other format is in the cache and
+    whose own was never asked for is taken for transformers'."""
+    if not hub.is_offline() or hub.cached(wanted.repository, configuration.CONFIG_NAME):
+        return True
+    return hub.cached(wanted.repository, transformers_format.CONFIG_NAME) is None
+
+
+def _from_transformers(
+    name: str,
+    path: Path,
+    image_config: Path,
+    checkpoint: Path | None,
+    source: str | Path,
+    remote: Mapping[str, Any] | None = None,
+) -> ModelSpec:
+    layout, config = transformers_format.read_model(name, path)
+    return ModelSpec(
+        name,
+        None,
+        config,
+        transformers_format.read_preprocessing(name, image_config, config),
+        checkpoint,
+        remote or {},
+        TokenizerSpec("hf", config["text_cfg"]["context_length"], source, clean="none"),
+        layout,
+    )
+
+
+def _no_weights(name: str, folder: Path, names: tuple[str, ...]) -> ModelError:
+    if any(folder.glob("*.index.json")):
+        return ModelError(
+            f"{name}: the weights in {folder} are split into several files; save them as one ({names[0]})."
+        )
+    return ModelError(f"{name}: no weights in {folder}. There should be one of: {', '.join(names)}.")
+
+
+def _first_file(folder: Path, names: tuple[str, ...]) -> Path | None:
+    return next((folder / name for name in names if _is_file(folder / name)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from None
