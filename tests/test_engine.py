@@ -108,8 +108,9 @@ def test_towers_that_see_their_padding_are_told_from_the_others(name: str) -> No
 
 @pytest.mark.parametrize(("pretrained", "quick"), [("openai", True), ("laion2b_s34b_b79k", False)])
 def test_the_built_model_has_the_activation_of_its_tag(pretrained: str, quick: bool, vit_b32: Path) -> None:
-    blocks = build(resolve("ViT-B-32", pretrained), vit_b32, "fp32").transformer.resblocks
-    assert ("QuickGELU" in type(blocks[0].mlp.gelu).__name__) is quick
+    model = build(resolve("ViT-B-32", pretrained), vit_b32)
+    for tower in (model.visual.transformer, model.transformer):
+        assert {"QuickGELU" in type(block.mlp.gelu).__name__ for block in tower.resblocks} == {quick}
 
 
 def test_a_text_that_is_too_long_is_warned_of_in_every_run(caplog: pytest.LogCaptureFixture) -> None:
