@@ -36,6 +36,7 @@ def classify(
     null: options.Null = False,
     model: options.Model = None,
     pretrained: options.Pretrained = None,
+    offline: options.Offline = False,
     device: options.Device = "auto",
     engine: options.Engine = "auto",
     precision: options.Precision = "auto",
@@ -98,7 +99,8 @@ def classify(
     images = open_images(paths, null=null, recursive=not no_recursive)
 
     with Classifier.load(
-        *read_model(model, pretrained), device=device, engine=engine, precision=precision, exact=exact, batch_size=batch_size,
+        *read_model(model, pretrained, offline=offline), device=device,
+        engine=engine, precision=precision, exact=exact, batch_size=batch_size,
         workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash,
     ) as classifier:  # fmt: skip
 

@@ -33,6 +33,7 @@ def embed(
     null: options.Null = False,
     model: options.Model = None,
     pretrained: options.Pretrained = None,
+    offline: options.Offline = False,
     device: options.Device = "auto",
     engine: options.Engine = "auto",
     precision: options.Precision = "auto",
@@ -68,7 +69,8 @@ def embed(
     unreadable = 0
     with (
         Classifier.load(
-            *read_model(model, pretrained), device=device, engine=engine, precision=precision, exact=exact, batch_size=batch_size,
+            *read_model(model, pretrained, offline=offline), device=device,
+            engine=engine, precision=precision, exact=exact, batch_size=batch_size,
             workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash,
         ) as classifier,
         open_binary_output(output) as stream,

@@ -52,6 +52,7 @@ def listen(*, quiet: bool, verbose: bool) -> None:
     if not verbose:
         # The libraries below talk about their own affairs.
         logging.getLogger().addHandler(logging.NullHandler())
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         for name in ("huggingface_hub", "httpx", "open_clip", "timm"):
             logging.getLogger(name).setLevel(logging.ERROR)
         warnings.simplefilter("ignore")

@@ -1,8 +1,13 @@
-"""`zsclip models`: what a model's name stands for."""
+"""`zsclip models`: which models there are, what a name stands for, and fetching one ahead of time."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import csv
+import logging
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
@@ -11,19 +16,86 @@ from zsclip.cli.messages import console, listen
 
 if TYPE_CHECKING:
     from zsclip.embedding import Embedder
+    from zsclip.models import Entry, ModelSpec
 
-app = typer.Typer(no_args_is_help=True, help="What a model's name stands for.")
+logger = logging.getLogger("zsclip")
+app = typer.Typer(no_args_is_help=True, help="Models: list, show and fetch them.")
+
+Filter = Annotated[
+    str, typer.Option("--filter", metavar="TEXT", help="Only those whose names have all words of the text in them.")
+]
+ListFormat = Annotated[
+    Optional[Literal["table", "csv"]],
+    typer.Option("-f", "--format", help="Default: a table on a terminal and CSV into a pipe."),
+]
+ShownModel = Annotated[Optional[str], typer.Argument(metavar="[MODEL]", help="As --model.", show_default=False)]
+ShownTag = Annotated[Optional[str], typer.Argument(metavar="[TAG|FILE]", help="As --pretrained.", show_default=False)]
+PulledModel = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", show_default=False, help="An architecture of open_clip, hf-hub:ORG/REPO or local-dir:PATH."
+    ),
+]
+To = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--to", metavar="DIR", help="Also write it all into a new folder, for --model local-dir:DIR anywhere."
+    ),
+]
 
 
-@app.callback()
-def _models() -> None:
-    """What a model's name stands for."""
+@app.command("list")
+def list_(filter: Filter = "", format: ListFormat = None) -> None:
+    """List open_clip's architectures and their tags.
+
+    Which tag is the default, what is on this machine, input size, parameters.
+
+    zsclip models list --filter "siglip2 384"
+    """
+    from zsclip.errors import ModelError
+    from zsclip.models import catalogue
+
+    entries = list(catalogue(filter))
+    if not entries:
+        raise ModelError(f"No architecture or tag has {filter!r} in its name. Try a shorter --filter.")
+    if (format or ("table" if sys.stdout.isatty() else "csv")) == "csv":
+        _write_csv(entries)
+    else:
+        _write_table(entries)
+
+
+def _write_csv(entries: Iterable[Entry]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(("model", "pretrained", "default", "on_disk", "width", "height", "parameters"))
+    for one in entries:
+        height, width = one.size
+        flags = ("yes" if one.is_default else "", "yes" if one.on_disk else "")
+        writer.writerow((one.architecture, one.tag or "", *flags, width, height, one.parameters or ""))
+
+
+def _write_table(entries: list[Entry]) -> None:
+    """An architecture's name stands once, above its tags: both side by side are too wide for a terminal."""
+    out = console()
+    shown = None
+    for one in entries:
+        if one.architecture != shown:
+            shown = one.architecture
+            height, width = one.size
+            size = f"{one.parameters / 1e6:,.0f} million" if one.parameters else "unknown number of"
+            out.print(one.architecture, style="bold", end="", soft_wrap=True)
+            out.print(f"  {width} x {height} pixels, {size} parameters", style="dim", soft_wrap=True)
+        marks = [mark for mark, holds in (("default", one.is_default), ("on disk", one.on_disk)) if holds]
+        said = f" ({', '.join(marks)})" if marks else ""
+        out.print(f"  {one.tag}{said}" if one.tag else "  no published weights", soft_wrap=True)
 
 
 @app.command()
 def show(
+    name: ShownModel = None,
+    tag: ShownTag = None,
     model: options.Model = None,
     pretrained: options.Pretrained = None,
+    offline: options.Offline = False,
     device: options.Device = "auto",
     engine: options.Engine = "auto",
     precision: options.Precision = "auto",
@@ -31,23 +103,24 @@ def show(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Tell what was resolved: preprocessing, scale, bias, context length, activation, parameters, identity.
+    """Tell what was resolved: preprocessing, scale, bias, tokenizer, activation, parameters, identity.
 
     What only the weights tell is left open where they are not on this machine; nothing is downloaded.
 
-    zsclip models show --model ViT-B-32 --pretrained weights.pt
+    zsclip models show ViT-B-32 openai
     """
     from zsclip.cli.inputs import read_model
     from zsclip.pipeline import Classifier
 
     listen(quiet=quiet, verbose=verbose)
+    wanted = (name, tag) if name else (model, tag or pretrained)
     with Classifier.load(
-        *read_model(model, pretrained), device=device, engine=engine, precision=precision, cache_dir=cache_dir
+        *read_model(*wanted, offline=offline), device=device, engine=engine, precision=precision, cache_dir=cache_dir
     ) as classifier:
         rows = _describe(classifier.embedder)
     out = console()
-    for name, value in rows.items():
-        out.print(f"{name:<15}{value}", soft_wrap=True)
+    for key, value in rows.items():
+        out.print(f"{key:<15}{value}", soft_wrap=True)
 
 
 def _describe(embedder: Embedder) -> dict[str, str]:
@@ -65,18 +138,58 @@ def _describe(embedder: Embedder) -> dict[str, str]:
         "embedding": f"{spec.embed_dim} dimensions",
         "activation": "QuickGELU" if spec.quick_gelu else "GELU",
         "context length": f"{spec.context_length} tokens",
-        "tokenizer": spec.tokenizer.title,
+        "tokenizer": _tokenizer(spec),
         "image size": f"{width} x {height} pixels",
         "resize": f"{wanted.resize_mode}, {wanted.interpolation}",
         "mean": ", ".join(f"{value:g}" for value in wanted.mean),
         "std": ", ".join(f"{value:g}" for value in wanted.std),
     }
-    if checkpoint:
+    if models.is_complete(spec):
         engine = embedder.engine
         rows["logit scale"] = f"{engine.facts.logit_scale:.4f}"
         rows["logit bias"] = f"{engine.facts.logit_bias:.4f}"
         rows["parameters"] = f"{engine.parameters:,}"
         rows["engine"] = engine.description
+    elif counted := models.parameters().get(spec.name):
+        rows["parameters"] = f"{counted:,}"
     if spec.name == models.DEMO:
         rows["note"] = "the demo model knows coloured shapes and nothing else"
     return {name: printable(value) for name, value in rows.items() if value}
+
+
+def _tokenizer(spec: ModelSpec) -> str:
+    from zsclip import models
+
+    here = spec.tokenizer.kind == "clip" or models.tokenizer_folder(spec)
+    cleaned = {"canonicalize": ", texts without punctuation and in lower case", "lower": ", texts in lower case"}
+    how = cleaned.get(spec.tokenizer.clean, "") if spec.tokenizer.kind == "hf" else ""
+    return f"{spec.tokenizer.title}{how}{'' if here else ' (not on this machine)'}"
+
+
+@app.command()
+def pull(
+    model: PulledModel,
+    tag: ShownTag = None,
+    to: To = None,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Fetch a model ahead of time: weights, configuration and tokenizer.
+
+    zsclip models pull ViT-B-16-SigLIP2 --to siglip2
+
+    The folder works on a machine that has never seen a network: --model local-dir:siglip2
+    """
+    from zsclip import models
+    from zsclip.cli.inputs import read_model
+    from zsclip.cli.messages import say
+
+    listen(quiet=quiet, verbose=verbose)
+    spec = models.resolve(*read_model(model, tag, offline=offline))
+    checkpoint = models.fetch(spec)
+    if to is None:
+        say(f"{spec.title} is on this machine: {checkpoint}")
+    else:
+        models.pack(spec, to)
+        say(f"{spec.title} is in {to}. Use it with: --model local-dir:{to}")

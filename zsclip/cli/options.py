@@ -57,6 +57,11 @@ Pretrained = Annotated[
     typer.Option("--pretrained", metavar="TAG|FILE", envvar="ZSCLIP_PRETRAINED", rich_help_panel=_MODEL,
                  help="The architecture's weights: one of its tags, or a checkpoint file. Default: the model's documented tag."),
 ]  # fmt: skip
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", rich_help_panel=_MODEL,
+                 help="Touch no network: use what is on this machine, or say what is missing. As HF_HUB_OFFLINE=1."),
+]  # fmt: skip
 Device = Annotated[
     str,
     typer.Option("--device", metavar="auto|cpu|cuda|cuda:N|mps", envvar="ZSCLIP_DEVICE", rich_help_panel=_MODEL,

@@ -49,6 +49,7 @@ def sort(
     unknown_label: options.UnknownLabel = "unknown",
     model: options.Model = None,
     pretrained: options.Pretrained = None,
+    offline: options.Offline = False,
     device: options.Device = "auto",
     engine: options.Engine = "auto",
     precision: options.Precision = "auto",
@@ -84,7 +85,8 @@ def sort(
     prompt_sets = read_prompts(prompts, template)
     images = open_images(paths, null=null, recursive=not no_recursive, exclude=into)
     with Classifier.load(
-        *read_model(model, pretrained), device=device, engine=engine, precision=precision, exact=exact, batch_size=batch_size,
+        *read_model(model, pretrained, offline=offline), device=device,
+        engine=engine, precision=precision, exact=exact, batch_size=batch_size,
         workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash,
     ) as classifier:  # fmt: skip
         classifier.embedder.fetch_if_new()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from zsclip.models.files import fetch, fetch_text_tower, fetch_tokenizer, on_disk, tokenizer_folder
+from zsclip.models.catalogue import Entry, catalogue, parameters
+from zsclip.models.files import fetch, fetch_text_tower, fetch_tokenizer, is_complete, on_disk, tokenizer_folder
+from zsclip.models.hub import go_offline
+from zsclip.models.packing import pack
 from zsclip.models.resolution import DEFAULT_MODEL, DEFAULT_TAGS, DEMO, default_tag, resolve
 from zsclip.models.spec import ModelSpec, TokenizerSpec, short_identity
 
@@ -10,13 +13,19 @@ __all__ = [
     "DEFAULT_MODEL",
     "DEFAULT_TAGS",
     "DEMO",
+    "Entry",
     "ModelSpec",
     "TokenizerSpec",
+    "catalogue",
     "default_tag",
     "fetch",
     "fetch_text_tower",
     "fetch_tokenizer",
+    "go_offline",
+    "is_complete",
     "on_disk",
+    "pack",
+    "parameters",
     "resolve",
     "short_identity",
     "tokenizer_folder",

@@ -34,6 +34,16 @@ def on_disk(spec: ModelSpec) -> Path | None:
     return hub.first_cached(repository, filenames) if repository else None
 
 
+def is_complete(spec: ModelSpec) -> bool:
+    """Whether all that the model needs is on this machine; asks no network."""
+    tower = spec.text_tower
+    return (
+        on_disk(spec) is not None
+        and (spec.tokenizer.kind == "clip" or tokenizer_folder(spec) is not None)
+        and (not isinstance(tower, str) or hub.cached(tower, "config.json") is not None)
+    )
+
+
 def tokenizer_folder(spec: ModelSpec) -> Path | None:
     """The folder on this machine with the tokenizer's files (`tokenizer.json`, as a rule), whole; asks no network.
 

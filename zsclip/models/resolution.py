@@ -73,6 +73,23 @@ def default_tag(architecture: str) -> str | None:
     return DEFAULT_TAGS.get(architecture) or (next(iter(tags)) if len(tags) == 1 else None)
 
 
+def from_tag(architecture: str, tag: str) -> ModelSpec:
+    """An architecture of open_clip with one of its tags, which brings its activation and preprocessing along."""
+    config = open_clip_data.model_config(architecture) or {}
+    details = open_clip_data.pretrained_tags(architecture)[tag]
+    config = {**config, "quick_gelu": bool(config.get("quick_gelu")) or bool(details.get("quick_gelu"))}
+    return ModelSpec(
+        architecture,
+        tag,
+        config,
+        configuration.preprocessing(config, details),
+        None,
+        details,
+        configuration.tokenizer(architecture, config),
+        text_tower=config["text_cfg"].get("hf_model_name"),
+    )
+
+
 def _from_architecture(architecture: str, config: Mapping[str, Any], pretrained: str | None) -> ModelSpec:
     tags = open_clip_data.pretrained_tags(architecture)
     if pretrained is None:
@@ -80,19 +97,14 @@ def _from_architecture(architecture: str, config: Mapping[str, Any], pretrained:
         if pretrained is None:
             known = f"Its tags are: {', '.join(tags)}." if tags else "It has no published weights."
             raise ModelError(f"{architecture} needs --pretrained with a tag or a checkpoint file. {known}")
-    tokenizer = configuration.tokenizer(architecture, config)
-    tower = config["text_cfg"].get("hf_model_name")
     tag = open_clip_data.clean_tag(pretrained)
     if tag in tags:
-        details = tags[tag]
-        quick_gelu = bool(config.get("quick_gelu")) or bool(details.get("quick_gelu"))
-        if quick_gelu and not config.get("quick_gelu"):
+        spec = from_tag(architecture, tag)
+        if spec.quick_gelu and not config.get("quick_gelu"):
             logger.info(
                 "%s was trained with QuickGELU under this tag (%s), so it runs with QuickGELU.", architecture, tag
             )
-        config = {**config, "quick_gelu": quick_gelu}
-        pixels = configuration.preprocessing(config, details)
-        return ModelSpec(architecture, tag, config, pixels, None, details, tokenizer, text_tower=tower)
+        return spec
     checkpoint = Path(pretrained).expanduser()
     if not _is_file(checkpoint):
         known = f"Its tags are: {', '.join(tags)}." if tags else "It has no tags."
@@ -104,6 +116,7 @@ def _from_architecture(architecture: str, config: Mapping[str, Any], pretrained:
             architecture,
             architecture,
         )
+    tokenizer, tower = configuration.tokenizer(architecture, config), config["text_cfg"].get("hf_model_name")
     pixels = configuration.preprocessing(config, _common(architecture, tags))
     return ModelSpec(architecture, str(checkpoint), config, pixels, checkpoint, tokenizer=tokenizer, text_tower=tower)
 
