@@ -117,8 +117,10 @@ def save_clip(folder: Path) -> int:
 
 def shrunk(name: str, **sizes: Any) -> str:
     """The name of one of timm's models made with other sizes: registered with timm, which knows only published ones."""
-    from timm.models import register_model
+    from timm.models import is_model, register_model
 
+    if is_model(f"{name}_shrunk"):
+        return f"{name}_shrunk"
     make = timm.models.model_entrypoint(name)
 
     def shrunk_model(pretrained: bool = False, **options: Any) -> Any:
@@ -128,6 +130,13 @@ def shrunk(name: str, **sizes: Any) -> str:
     shrunk_model.__module__ = __name__
     register_model(shrunk_model)
     return shrunk_model.__name__
+
+
+TINY = {"embed_dim": 64, "depth": 2, "num_heads": 2}
+
+
+def timm_tower(name: str, **sizes: Any) -> dict[str, Any]:
+    return {"timm_model_name": shrunk(name, **sizes)}
 
 
 INCEPTION = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
@@ -183,3 +192,42 @@ def save_family(
         folder / "open_clip_model.safetensors",
     )
     return model.eval(), transform
+
+
+ROBERTA = {"model_type": "roberta", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 96,
+           "vocab_size": 320, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1}  # fmt: skip
+
+
+def save_transformers(kind: str, folder: Path) -> Any:
+    """A small random `CLIPModel` or `SiglipModel` as transformers saves it, with tokenizer and image processor."""
+    import torch
+    import transformers
+
+    torch.manual_seed(5)
+    shape = {"hidden_size": 64, "intermediate_size": 150, "num_hidden_layers": 2, "num_attention_heads": 4}
+    if kind == "siglip":
+        size = save_unigram(folder)
+        config = transformers.SiglipConfig(
+            text_config={**shape, "vocab_size": size, "max_position_embeddings": 24},
+            vision_config={**shape, "image_size": 64, "patch_size": 16},
+        )
+        model = transformers.SiglipModel(config)
+        processor = transformers.SiglipImageProcessor(size={"height": 64, "width": 64})
+    else:
+        save_clip(folder)
+        end = {"clip": 49407, "old clip": 2, "gelu clip": 49407}[kind]
+        act = "gelu" if kind == "gelu clip" else "quick_gelu"
+        config = transformers.CLIPConfig(
+            projection_dim=40,
+            text_config={**shape, "eos_token_id": end, "hidden_act": act, "max_position_embeddings": 32},
+            vision_config={**shape, "image_size": 64, "patch_size": 16, "hidden_act": act},
+        )
+        model = transformers.CLIPModel(config)
+        processor = transformers.CLIPImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64})
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+        model.logit_scale.fill_(math.log(100))
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return model.eval()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,55 +38,54 @@ class Family:
     shortens: bool = False
 
 
-ROBERTA = {"model_type": "roberta", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 96,
-           "vocab_size": 320, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1}  # fmt: skip
 MT5 = {"model_type": "mt5", "d_model": 64, "d_kv": 32, "d_ff": 96, "num_layers": 2, "num_heads": 2, "vocab_size": 128,
        "feed_forward_proj": "gated-gelu", "is_encoder_decoder": True, "pad_token_id": 0}  # fmt: skip
 NLLB = {"model_type": "m2m_100", "d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 96,
         "decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 96, "vocab_size": 320,
         "is_encoder_decoder": True, "pad_token_id": 1}  # fmt: skip
-TINY = {"embed_dim": 64, "depth": 2, "num_heads": 2}
-
-
-def timm_tower(name: str, **sizes: Any) -> dict[str, Any]:
-    return {"timm_model_name": small.shrunk(name, **sizes)}
-
-
 FAMILIES = {
     "QuickGELU": Family("ViT-B-32-quickgelu", {"vision_cfg": FEW, "text_cfg": FEW}, shortens=True),
     "ConvNeXt": Family(
         "convnext_base",
-        {"vision_cfg": timm_tower("convnext_atto", depths=(1, 1, 1, 1)), "text_cfg": FEW},
+        {"vision_cfg": small.timm_tower("convnext_atto", depths=(1, 1, 1, 1)), "text_cfg": FEW},
         shortens=True,
     ),
     "EVA": Family(
-        "EVA02-B-16", {"vision_cfg": timm_tower("eva02_base_patch16_clip_224", **TINY), "text_cfg": FEW}, shortens=True
+        "EVA02-B-16",
+        {"vision_cfg": small.timm_tower("eva02_base_patch16_clip_224", **small.TINY), "text_cfg": FEW},
+        shortens=True,
     ),
     "SigLIP": Family(
         "ViT-B-16-SigLIP",
-        {"embed_dim": 64, "vision_cfg": timm_tower("vit_base_patch16_siglip_224", **TINY), "text_cfg": FEW},
+        {"embed_dim": 64, "vision_cfg": small.timm_tower("vit_base_patch16_siglip_224", **small.TINY), "text_cfg": FEW},
         small.save_unigram,
         small.INCEPTION,
     ),
     "SigLIP 2": Family(
         "ViT-B-32-SigLIP2-256",
-        {"embed_dim": 64, "vision_cfg": timm_tower("vit_base_patch32_siglip_256", **TINY), "text_cfg": FEW},
+        {"embed_dim": 64, "vision_cfg": small.timm_tower("vit_base_patch32_siglip_256", **small.TINY), "text_cfg": FEW},
         small.save_gemma,
         small.INCEPTION,
     ),
     "CoCa": Family("coca_ViT-B-32", {"vision_cfg": FEW, "text_cfg": FEW, "multimodal_cfg": {"layers": 1}}),
     "MobileCLIP": Family(
-        "MobileCLIP-S1", {"vision_cfg": timm_tower("fastvit_mci1", layers=(1, 1, 2, 1)), "text_cfg": FEW}, None, ZERO
+        "MobileCLIP-S1",
+        {"vision_cfg": small.timm_tower("fastvit_mci1", layers=(1, 1, 2, 1)), "text_cfg": FEW},
+        None,
+        ZERO,
     ),
     "MobileCLIP-B": Family(
         "MobileCLIP-B",
-        {"vision_cfg": timm_tower("vit_base_mci_224", depth=2), "text_cfg": FEW},
+        {"vision_cfg": small.timm_tower("vit_base_mci_224", depth=2), "text_cfg": FEW},
         None,
         ZERO,
         shortens=True,
     ),
     "MobileCLIP 2": Family(
-        "MobileCLIP2-S0", {"vision_cfg": timm_tower("fastvit_mci0", layers=(1, 1, 2, 1)), "text_cfg": FEW}, None, ZERO
+        "MobileCLIP2-S0",
+        {"vision_cfg": small.timm_tower("fastvit_mci0", layers=(1, 1, 2, 1)), "text_cfg": FEW},
+        None,
+        ZERO,
     ),
     "CLIPA": Family("ViT-L-14-CLIPA", {"vision_cfg": FEW, "text_cfg": FEW}, small.save_word_pieces, HALVES),
     "worldwide": Family(
@@ -95,12 +93,12 @@ FAMILIES = {
     ),
     "PE-Core": Family(
         "PE-Core-T-16-384",
-        {"vision_cfg": timm_tower("vit_pe_core_tiny_patch16_384", depth=2), "text_cfg": FEW},
+        {"vision_cfg": small.timm_tower("vit_pe_core_tiny_patch16_384", depth=2), "text_cfg": FEW},
         None,
         HALVES | {"resize_mode": "squash"},
         shortens=True,
     ),
-    "RoBERTa": Family("roberta-ViT-B-32", {"vision_cfg": FEW}, small.save_bytes, text_tower=ROBERTA),
+    "RoBERTa": Family("roberta-ViT-B-32", {"vision_cfg": FEW}, small.save_bytes, text_tower=small.ROBERTA),
     "mT5": Family("mt5-base-ViT-B-32", {"vision_cfg": FEW}, small.save_unigram, text_tower=MT5),
     "NLLB": Family("nllb-clip-base", {"vision_cfg": FEW}, small.save_bytes, text_tower=NLLB),
 }
@@ -212,45 +210,11 @@ def _run_short(model: Any, tower: Any, tokens: torch.Tensor) -> torch.Tensor:
         tower.positional_embedding, tower.attn_mask = positions, mask
 
 
-def save_transformers(kind: str, folder: Path) -> Any:
-    """A small random `CLIPModel` or `SiglipModel` as transformers saves it, with tokenizer and image processor."""
-    import transformers
-
-    torch.manual_seed(5)
-    shape = {"hidden_size": 64, "intermediate_size": 150, "num_hidden_layers": 2, "num_attention_heads": 4}
-    if kind == "siglip":
-        size = small.save_unigram(folder)
-        config = transformers.SiglipConfig(
-            text_config={**shape, "vocab_size": size, "max_position_embeddings": 24},
-            vision_config={**shape, "image_size": 64, "patch_size": 16},
-        )
-        model = transformers.SiglipModel(config)
-        processor = transformers.SiglipImageProcessor(size={"height": 64, "width": 64})
-    else:
-        small.save_clip(folder)
-        end = {"clip": 49407, "old clip": 2, "gelu clip": 49407}[kind]
-        act = "gelu" if kind == "gelu clip" else "quick_gelu"
-        config = transformers.CLIPConfig(
-            projection_dim=40,
-            text_config={**shape, "eos_token_id": end, "hidden_act": act, "max_position_embeddings": 32},
-            vision_config={**shape, "image_size": 64, "patch_size": 16, "hidden_act": act},
-        )
-        model = transformers.CLIPModel(config)
-        processor = transformers.CLIPImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64})
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-        model.logit_scale.fill_(math.log(100))
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return model.eval()
-
-
 @pytest.mark.parametrize("kind", ["clip", "old clip", "gelu clip", "siglip"])
 def test_transformers_own_format_gives_transformers_vectors(kind: str, tmp_path: Path) -> None:
     import transformers
 
-    theirs = save_transformers(kind, tmp_path)
+    theirs = small.save_transformers(kind, tmp_path)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     processor = transformers.AutoImageProcessor.from_pretrained(tmp_path, backend="pil")
     spec = resolve(f"local-dir:{tmp_path}")
@@ -282,7 +246,7 @@ def _features(output: Any) -> Any:
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
 def test_transformers_own_format_runs_in_half_precision(kind: str, precision: str, tmp_path: Path) -> None:
-    save_transformers(kind, tmp_path)
+    small.save_transformers(kind, tmp_path)
     vectors = {}
     for one in ("fp32", precision):
         with Classifier.load(f"local-dir:{tmp_path}", precision=one, use_cache=False) as classifier:

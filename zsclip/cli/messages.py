@@ -52,6 +52,8 @@ def listen(*, quiet: bool, verbose: bool) -> None:
     if not verbose:
         # The libraries below talk about their own affairs.
         logging.getLogger().addHandler(logging.NullHandler())
+        # Both set their loggers' levels themselves when they are imported.
+        os.environ.setdefault("HF_HUB_VERBOSITY", "error")
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         for name in ("huggingface_hub", "httpx", "open_clip", "timm"):
             logging.getLogger(name).setLevel(logging.ERROR)

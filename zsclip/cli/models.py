@@ -187,9 +187,8 @@ def pull(
 
     listen(quiet=quiet, verbose=verbose)
     spec = models.resolve(*read_model(model, tag, offline=offline))
-    checkpoint = models.fetch(spec)
     if to is None:
-        say(f"{spec.title} is on this machine: {checkpoint}")
+        say(f"{spec.title} is on this machine: {models.fetch(spec)}")
     else:
         models.pack(spec, to)
         say(f"{spec.title} is in {to}. Use it with: --model local-dir:{to}")

@@ -17,7 +17,6 @@ from zsclip.errors import ModelError
 logger = logging.getLogger("zsclip")
 
 _PROBE_SECONDS = 7.0  # a hub that has not answered by then is taken for unreachable
-_answered: set[str] = set()  # endpoints that were there when asked
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -109,7 +108,8 @@ def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
         raise _not_here(wanted, filename, _first_line(error)) from None
     except RepositoryNotFoundError:
         raise ModelError(
-            f"{wanted.model}: there is no public repository {repository!r} on the hub. {remedy(wanted.arguments)}"
+            f"{wanted.model}: there is no repository {repository!r} on the hub that is open to you. Check its name; for one that "
+            f"asks for an account, log in with: hf auth login."
         ) from None
     except EntryNotFoundError:
         if alone:
@@ -117,8 +117,8 @@ def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
         return None
     except _download_errors() as error:
         raise ModelError(
-            f"{wanted.model}: the download of {filename} from {repository} failed: {_first_line(error)}. Run it again: it "
-            f"goes on where it stopped. {remedy(wanted.arguments)}"
+            f"{wanted.model}: the download of {filename} from {repository} failed: {_first_line(error)}. Nothing of it is used; "
+            f"run it again. {remedy(wanted.arguments)}"
         ) from None
 
 
@@ -144,28 +144,19 @@ def _not_here(wanted: Wanted, filename: str, reason: str) -> ModelError:
 
 
 def _require_network(wanted: Wanted, filename: str) -> None:
-    """Fail within seconds where the hub does not answer; its client would retry for most of a minute.
+    """Fail within seconds where the hub does not answer; its client would try again for minutes.
 
-    Asked on a thread, with the client's own proxies and certificates, for neither a resolver nor a server that accepts and
-    says nothing can be trusted to give up in time.
+    It is asked for this very file, with the client's own proxies and certificates, but on a thread: neither a resolver nor a
+    server that accepts and says nothing can be trusted to give up in time.
     """
-    from huggingface_hub import constants
+    from huggingface_hub import constants, get_session, hf_hub_url
 
-    if error := _ask(constants.ENDPOINT):
-        raise _not_here(wanted, filename, f"{constants.ENDPOINT} cannot be reached ({_first_line(error)})")
-
-
-def _ask(endpoint: str) -> Exception | None:
-    """What keeps the hub from answering, None if it does."""
-    from huggingface_hub import get_session
-
-    if endpoint in _answered:
-        return None
+    url = hf_hub_url(wanted.repository, filename, endpoint=constants.ENDPOINT)
     outcome: list[Exception | None] = []
 
     def ask() -> None:
         try:
-            get_session().head(endpoint, timeout=_PROBE_SECONDS)
+            get_session().head(url, timeout=_PROBE_SECONDS)
             outcome.append(None)
         except Exception as error:  # carried over to the thread that asked
             outcome.append(error)
@@ -173,9 +164,9 @@ def _ask(endpoint: str) -> Exception | None:
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(_PROBE_SECONDS)
-    if outcome == [None]:
-        _answered.add(endpoint)
-    return outcome[0] if outcome else TimeoutError(f"no answer within {_PROBE_SECONDS:.0f} seconds")
+    error = outcome[0] if outcome else TimeoutError(f"no answer within {_PROBE_SECONDS:.0f} seconds")
+    if error is not None:
+        raise _not_here(wanted, filename, f"{constants.ENDPOINT} cannot be reached ({_first_line(error)})")
 
 
 def _download_errors() -> tuple[type[Exception], ...]:

@@ -1,0 +1,92 @@
+"""A Hugging Face hub on this machine: repositories are folders `ORG/REPO` under a root."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub:
+    """The server's address and manners: `breaks_off_at` bytes of a file it hangs up; `silent`: asked for files it says nothing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.address = ""
+        self.breaks_off_at: int | None = None
+        self.silent = threading.Event()
+        self.asked: list[str] = []
+
+
+@contextmanager
+def serve(root: Path) -> Iterator[Hub]:
+    """Serve until the block ends."""
+    hub = Hub(root)
+    stopped = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+        def do_HEAD(self) -> None:
+            self._answer(body=False)
+
+        def do_GET(self) -> None:
+            self._answer(body=True)
+
+        def _answer(self, *, body: bool) -> None:
+            hub.asked.append(f"{self.command} {self.path}")
+            if self.path == "/":
+                self._send(200, b"", body=False)
+                return
+            if hub.silent.is_set():
+                stopped.wait(60)
+                return
+            match = re.fullmatch(r"/([^?]+)/resolve/[^/]+/([^?]+)(?:\?.*)?", self.path)
+            if match is None or not (hub.root / match[1]).is_dir():
+                self._send(404, b"", body=False, error="RepoNotFound")
+                return
+            path = hub.root / match[1] / match[2]
+            if not path.is_file():
+                self._send(404, b"", body=False, error="EntryNotFound")
+                return
+            self._send(200, path.read_bytes(), body=body)
+
+        def _send(self, status: int, data: bytes, *, body: bool, error: str = "") -> None:
+            start = 0
+            if body and (match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))):
+                status, start = 206, int(match[1])
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data) - start))
+            self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
+            self.send_header("X-Repo-Commit", COMMIT)
+            if status == 206:
+                self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+            if error:
+                self.send_header("X-Error-Code", error)
+            self.end_headers()
+            if body:
+                stop = len(data) if hub.breaks_off_at is None else hub.breaks_off_at
+                self.wfile.write(data[start:stop])
+                if stop < len(data):
+                    self.close_connection = True
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    hub.address = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        stopped.set()
+        server.shutdown()
+        server.server_close()
