@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from zsclip.errors import ModelError
 from zsclip.images import Preprocessing
+from zsclip.models import hub
 from zsclip.models.spec import Clean, TokenizerSpec
 
 logger = logging.getLogger("zsclip")
@@ -112,7 +113,7 @@ def require_harmless(name: str, config: Mapping[str, Any]) -> None:
         raise ModelError(f"{name}: `timm_model_name` must be one of timm's own names, not {timm!r:.80}.")
     for key in ("hf_model_name", "hf_tokenizer_name"):
         value = config["text_cfg"].get(key)
-        if value and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(value)):
+        if value and not hub.is_repository(value):
             raise ModelError(f"{name}: `{key}` must be a repository of the hub, not {value!r:.80}.")
 
 
@@ -152,7 +153,7 @@ def _check_types(path: Path, config: Mapping[str, Any], details: Mapping[str, An
         parts = value if isinstance(value, list) else [value]
         return len(parts) in (1, 3) and all(isinstance(part, (int, float)) for part in parts)
 
-    vision, text = config["vision_cfg"], config["text_cfg"]
+    vision, text, fill = config["vision_cfg"], config["text_cfg"], details.get("fill_color")
     image_size = vision.get("image_size", 224) if isinstance(vision, dict) else None
     length, extra = (
         (text.get(key) for key in ("context_length", "tokenizer_kwargs")) if isinstance(text, dict) else (None, None)
@@ -163,6 +164,7 @@ def _check_types(path: Path, config: Mapping[str, Any], details: Mapping[str, An
         ("embed_dim", config["embed_dim"], isinstance(config["embed_dim"], int), "a number"),
         ("image_size", image_size, is_size(image_size), "one or two numbers"),
         ("context_length", length, length is None or (isinstance(length, int) and length > 2), "a number above 2"),
+        ("fill_color", fill, fill is None or isinstance(fill, int), "a number"),
         ("tokenizer_kwargs", extra, extra is None or isinstance(extra, dict), "a mapping"),
     ]
     checks += [

@@ -17,7 +17,7 @@ from zsclip.errors import ModelError
 logger = logging.getLogger("zsclip")
 
 _PROBE_SECONDS = 7.0  # a hub that has not answered by then is taken for unreachable
-_REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,14 @@ def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
         ) from None
 
 
+def is_repository(name: object) -> bool:
+    """Whether this can be a repository's name: `ORG/REPO`, or one of the oldest, without organisation."""
+    return isinstance(name, str) and _REPOSITORY.fullmatch(name) is not None
+
+
 def require_repository(model: str, repository: str) -> None:
     """Raise `ModelError` for what cannot be a repository's name."""
-    if not _REPOSITORY.fullmatch(repository):
+    if not is_repository(repository):
         raise ModelError(f"{model}: {repository!r} is no repository of the hub, which is written ORG/REPO.")
 
 
