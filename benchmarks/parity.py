@@ -47,7 +47,16 @@ def compare(name: str, folder: Path) -> None:
         model, _, transform = open_clip.create_model_and_transforms(source)
     else:
         source, checkpoint = name, folder / "weights.pt"
-        model, _, transform = open_clip.create_model_and_transforms(name)
+        # A model made without its tag has OpenAI's preprocessing, whatever it was trained with.
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        wanted = open_clip.get_pretrained_cfg(name, tags[0]) if tags else {}
+        model, _, transform = open_clip.create_model_and_transforms(
+            name,
+            image_mean=wanted.get("mean"),
+            image_std=wanted.get("std"),
+            image_interpolation=wanted.get("interpolation"),
+            image_resize_mode=wanted.get("resize_mode"),
+        )
         with torch.no_grad():
             model.logit_scale.fill_(math.log(100))
         torch.save(model.state_dict(), checkpoint)

@@ -25,6 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("network") and not os.environ.get("ZSCLIP_TEST_NETWORK"):
             item.add_marker(pytest.mark.skip(reason="needs the network; set ZSCLIP_TEST_NETWORK=1 to run it"))
+        if item.get_closest_marker("weights") and not os.environ.get("ZSCLIP_TEST_WEIGHTS"):
+            item.add_marker(pytest.mark.skip(reason="needs published weights; set ZSCLIP_TEST_WEIGHTS=1 to run it"))
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 

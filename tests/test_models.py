@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,19 +32,69 @@ def test_a_tag_brings_its_activation_and_zsclip_says_so(caplog: pytest.LogCaptur
     assert not resolve("ViT-B-32", "laion2b_s34b_b79k").quick_gelu
 
 
-def test_every_tag_that_was_trained_with_quickgelu_runs_with_it() -> None:
-    """27 pairs stand under plain architecture names."""
-    pairs = [
-        (architecture, tag)
-        for architecture in open_clip_data.architectures()
-        if not open_clip_data.model_config(architecture).get("quick_gelu")  # type: ignore[union-attr]
-        for tag, details in open_clip_data.pretrained_tags(architecture).items()
-        if details.get("quick_gelu")
-    ]
-    assert len(pairs) == 27
-    for architecture, tag in pairs:
-        if not open_clip_data.model_config(architecture)["text_cfg"].get("hf_tokenizer_name"):  # type: ignore[index]
-            assert resolve(architecture, tag).quick_gelu, (architecture, tag)
+QUICKGELU = [
+    (architecture, tag)
+    for architecture in open_clip_data.architectures()
+    if not (open_clip_data.model_config(architecture) or {}).get("quick_gelu")
+    for tag, details in open_clip_data.pretrained_tags(architecture).items()
+    if details.get("quick_gelu")
+]
+
+
+def test_27_pairs_stand_under_plain_names_and_want_quickgelu() -> None:
+    assert len(QUICKGELU) == 27
+
+
+@pytest.mark.parametrize(("architecture", "tag"), QUICKGELU)
+def test_every_tag_that_was_trained_with_quickgelu_is_built_with_it(architecture: str, tag: str) -> None:
+    """On torch's meta device: shapes without numbers. Where open_clip has an architecture for QuickGELU, it is that one."""
+    import torch
+
+    from zsclip.engines.building import module
+
+    with torch.device("meta"):
+        model = module(resolve(architecture, tag))
+    blocks = [*getattr(model, "text", model).transformer.resblocks, *_native_blocks(model.visual)]
+    assert {type(block.mlp.gelu).__name__ for block in blocks} == {"QuickGELU"}
+    explicit = open_clip_data.model_config(f"{architecture}-quickgelu")
+    assert explicit is None or dict(resolve(architecture, tag).config) == dict(explicit)
+
+
+def _native_blocks(visual: Any) -> list[Any]:
+    transformer = getattr(visual, "transformer", None)
+    return [] if transformer is None else list(transformer.resblocks)
+
+
+def test_every_tag_of_every_architecture_is_resolved_as_open_clip_does() -> None:
+    """Preprocessing, tokenizer and context length of all of them, against what open_clip would make of the same names."""
+    import open_clip
+    from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+
+    for architecture, tag in open_clip.list_pretrained():
+        spec, config = resolve(architecture, tag), open_clip.get_model_config(architecture)
+        theirs = merge_preprocess_dict(PreprocessCfg(), open_clip.get_pretrained_cfg(architecture, tag))
+        ours = spec.preprocessing
+        assert (ours.mean, ours.std) == (tuple(theirs["mean"]), tuple(theirs["std"])), architecture
+        assert (ours.resize_mode, ours.interpolation) == (theirs["resize_mode"], theirs["interpolation"]), architecture
+        text = config["text_cfg"]
+        assert spec.tokenizer.context_length == text.get("context_length", 77)
+        assert (spec.tokenizer.source or None) == text.get("hf_tokenizer_name")
+        wanted = {
+            "clean": "whitespace" if spec.tokenizer.kind == "hf" else "lower",
+            **(text.get("tokenizer_kwargs") or {}),
+        }
+        assert spec.tokenizer.clean == wanted["clean"], architecture
+        assert spec.tokenizer.strip_sep_token is wanted.get("strip_sep_token", False), architecture
+        assert set(wanted) <= {"clean", "strip_sep_token"}, "an argument that open_clip's configurations did not have"
+
+
+def test_siglip_without_a_tokenizer_of_its_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """open_clip would take another tokenizer without a word."""
+    config = {**(open_clip_data.model_config("ViT-B-16-SigLIP") or {})}
+    config["text_cfg"] = {key: value for key, value in config["text_cfg"].items() if key != "hf_tokenizer_name"}
+    monkeypatch.setattr(open_clip_data, "model_config", lambda _: config)
+    with pytest.raises(ModelError, match="names no tokenizer, and the CLIP tokenizer is not SigLIP's"):
+        resolve("ViT-B-16-SigLIP", "webli")
 
 
 def test_the_same_weights_have_one_identity_under_both_names() -> None:
@@ -161,3 +212,67 @@ def test_a_configuration_with_wrong_values_says_which(tmp_path: Path, key: str, 
 def test_a_name_that_is_no_repository_says_so(name: str) -> None:
     with pytest.raises(ModelError, match="is no repository of the hub"):
         resolve(name)
+
+
+def test_a_checkpoint_whose_architecture_has_tags_that_differ_warns(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "weights.pt").touch()
+    spec = resolve("ViT-L-14", str(tmp_path / "weights.pt"))
+    assert spec.preprocessing.mean == (0.48145466, 0.4578275, 0.40821073)
+    assert "If they come from laion2b_s32b_b82k" in caplog.text
+
+
+def test_the_tokenizer_is_part_of_the_identity(tmp_path: Path) -> None:
+    import small_models as small
+
+    small.save_transformers("clip", tmp_path)
+    name = f"local-dir:{tmp_path}"
+    before = resolve(name).identity("sha256:0")
+    assert resolve(name).identity("sha256:0") == before
+    document = json.loads((tmp_path / "tokenizer.json").read_text())
+    document["normalizer"] = None
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document))
+    assert resolve(name).identity("sha256:0") != before
+
+
+@pytest.mark.parametrize("architecture", ["RN50", "ViT-S-32-alt", "MobileCLIP2-S0", "coca_ViT-B-32", "ViT-B-16-SigLIP"])
+def test_the_table_of_parameters_counts_what_is_built(architecture: str) -> None:
+    import open_clip
+
+    model = open_clip.create_model(architecture, load_weights=False)
+    assert models.parameter_counts()[architecture] == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_the_table_of_parameters_has_every_architecture() -> None:
+    assert set(open_clip_data.architectures()) == set(models.parameter_counts())
+
+
+def test_models_list_shows_every_architecture_and_tag(cli) -> None:  # type: ignore[no-untyped-def]
+    import csv
+    import io
+
+    import open_clip
+
+    run = cli("models", "list")
+    rows = list(csv.DictReader(io.StringIO(run.out)))
+    assert {(row["model"], row["pretrained"]) for row in rows if row["pretrained"]} == set(open_clip.list_pretrained())
+    assert {row["model"] for row in rows} == set(open_clip.list_models())
+    (row,) = (row for row in rows if row["model"] == "ViT-B-32-256" and row["default"])
+    assert (row["pretrained"], row["width"], row["parameters"]) == ("datacomp_s34b_b86k", "256", "151288833")
+    table = cli("models", "list", "--filter", "siglip2 384", "-f", "table").out
+    assert "ViT-SO400M-16-SigLIP2-384  384 x 384 pixels, 1,136 million parameters\n  webli (default)\n" in table
+    assert "ViT-B-32" not in table
+    run = cli("models", "list", "--filter", "no such thing")
+    assert (run.code, run.out) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "tag"), [("ViT-B-16-SigLIP2", "webli"), ("xlm-roberta-base-ViT-B-32", "laion5b_s13b_b90k")]
+)
+def test_models_show_needs_no_download(architecture: str, tag: str, cli) -> None:  # type: ignore[no-untyped-def]
+    run = cli("models", "show", architecture, tag)
+    assert run.code == 0
+    assert "not on this machine" in run.out
+    assert f"parameters     {models.parameter_counts()[architecture]:,}" in run.out
+    assert cli("models", "show", "--model", architecture, "--pretrained", tag).out == run.out

@@ -150,7 +150,7 @@ def _describe(embedder: Embedder) -> dict[str, str]:
         rows["logit bias"] = f"{engine.facts.logit_bias:.4f}"
         rows["parameters"] = f"{engine.parameters:,}"
         rows["engine"] = engine.description
-    elif counted := models.parameters().get(spec.name):
+    elif counted := models.parameter_counts().get(spec.name):
         rows["parameters"] = f"{counted:,}"
     if spec.name == models.DEMO:
         rows["note"] = "the demo model knows coloured shapes and nothing else"

@@ -42,7 +42,7 @@ def build(spec: ModelSpec, checkpoint: Path, precision: str = "fp32") -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = _module(spec, precision)
+            model = module(spec, precision)
             _load(model, spec, checkpoint)
     except RuntimeError as error:
         if "TorchScript" not in str(error):
@@ -75,8 +75,8 @@ def padding_is_inert(tower: Any) -> bool:
     return causal and getattr(tower, "cls_emb", None) is None and pool in ("argmax", "eos")
 
 
-def _module(spec: ModelSpec, precision: str) -> Any:
-    """The module without its weights, in the precision asked for."""
+def module(spec: ModelSpec, precision: str = "fp32") -> Any:
+    """open_clip's module of the model without its weights, in the precision asked for."""
     if spec.layout == "siglip":
         model = transformers_weights.siglip_module(spec.config, get_cast_dtype(precision))
         is_timm = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zsclip.models.catalogue import Entry, catalogue, parameters
+from zsclip.models.catalogue import Entry, catalogue, parameter_counts
 from zsclip.models.files import fetch, fetch_text_tower, fetch_tokenizer, is_complete, on_disk, tokenizer_folder
 from zsclip.models.hub import go_offline
 from zsclip.models.packing import pack
@@ -25,7 +25,7 @@ __all__ = [
     "is_complete",
     "on_disk",
     "pack",
-    "parameters",
+    "parameter_counts",
     "resolve",
     "short_identity",
     "tokenizer_folder",

@@ -45,12 +45,12 @@ def catalogue(wanted: str = "") -> Iterator[Entry]:
                 tag is not None and tag == default_tag(architecture),
                 tag is not None and is_complete(from_tag(architecture, tag)),
                 sides,
-                parameters().get(architecture),
+                parameter_counts().get(architecture),
             )
 
 
 @cache
-def parameters() -> Mapping[str, int]:
+def parameter_counts() -> Mapping[str, int]:
     """How many parameters each architecture has, both towers and the rest, as counted by `scripts/count_parameters.py`."""
     document = json.loads((Path(__file__).parent / "parameters.json").read_text(encoding="utf-8"))
     return cast("Mapping[str, int]", document["parameters"])

@@ -44,8 +44,10 @@ class TokenizerSpec:
         """The tokenizer as it is shown."""
         return "CLIP" if self.kind == "clip" else str(self.source)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any] | str:
         """All that decides which tokens a text becomes. Of a folder, what is in it and not where it lies."""
+        if self == TokenizerSpec(context_length=self.context_length):
+            return "clip"
         source = self.source if isinstance(self.source, str) else folder_digest(self.source, TOKENIZER_FILES)
         return {**asdict(self), "options": dict(self.options), "source": source}
 
@@ -106,7 +108,7 @@ class ModelSpec:
             "weights": weights,
             "config": {key: value for key, value in self.config.items() if key != "quick_gelu"},
             "activation": "quick_gelu" if self.quick_gelu else "gelu",
-            "tokenizer": "clip" if self.tokenizer == TokenizerSpec() else self.tokenizer.identity(),
+            "tokenizer": self.tokenizer.identity(),
             "context_length": self.context_length,
             "preprocessing": asdict(self.preprocessing),
             "preprocessing_version": PREPROCESSING_VERSION,
