@@ -276,3 +276,21 @@ def test_models_show_needs_no_download(architecture: str, tag: str, cli) -> None
     assert "not on this machine" in run.out
     assert f"parameters     {models.parameter_counts()[architecture]:,}" in run.out
     assert cli("models", "show", "--model", architecture, "--pretrained", tag).out == run.out
+
+
+def test_siglip_2_in_transformers_format_reads_lower_case(tmp_path: Path) -> None:
+    import small_models as small
+
+    small.save_transformers("siglip", tmp_path)
+    assert resolve(f"local-dir:{tmp_path}").tokenizer.clean == "none"
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "GemmaTokenizer"}')
+    assert resolve(f"local-dir:{tmp_path}").tokenizer.clean == "lower"
+
+
+def test_a_folder_in_transformers_format_without_a_tokenizer_says_so(tmp_path: Path) -> None:
+    import small_models as small
+
+    small.save_transformers("clip", tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match="there is no tokenizer in"):
+        models.fetch(resolve(f"local-dir:{tmp_path}"))

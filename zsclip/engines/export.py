@@ -138,10 +138,9 @@ def _example_pixels(spec: ModelSpec) -> torch.Tensor:
 
 def _tokenizer(engine: TorchEngine) -> Tokenizer:
     """The model's tokenizer without its libraries; raises `ExportError` if it does not give the same tokens."""
-    spec, reference = engine.spec.tokenizer, engine.tokenizer.inner
-    expected = engine.tokenizer(
-        list(probes.TEXTS)
-    ).numpy()  # of transformers' tokenizers it sets how they cut and fill up
+    spec, reference = engine.spec.tokenizer, engine.tokenizer.reference
+    # Asking one of transformers also sets how it cuts and fills up.
+    expected = engine.tokenizer(list(probes.TEXTS)).numpy()
     if spec.kind == "clip":
         settings = Settings(
             spec.context_length, spec.clean, by_words=True, start=reference.sot_token_id, end=reference.eot_token_id

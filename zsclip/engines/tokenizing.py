@@ -14,9 +14,9 @@ from zsclip.models import ModelSpec, TokenizerSpec, fetch_tokenizer
 
 
 class Tokenizer(Protocol):
-    """What an engine needs of a tokenizer. `inner` is open_clip's own."""
+    """What an engine needs of a tokenizer; `reference` is open_clip's own."""
 
-    inner: Any
+    reference: Any
 
     def __call__(self, texts: Sequence[str]) -> torch.Tensor:
         """Tokens, int64 (n, context length): filled up behind the text, or cut."""
@@ -47,13 +47,13 @@ def load_tokenizer(spec: ModelSpec) -> Tokenizer:
 class _Clip:
     def __init__(self, spec: TokenizerSpec) -> None:
         special = list(spec.special_tokens) or None
-        self.inner = open_clip.SimpleTokenizer(
+        self.reference = open_clip.SimpleTokenizer(
             context_length=spec.context_length, clean=spec.clean, additional_special_tokens=special
         )
         self._kept = spec.context_length - 2  # without begin and end
 
     def __call__(self, texts: Sequence[str]) -> torch.Tensor:
-        tokens: torch.Tensor = self.inner(list(texts))
+        tokens: torch.Tensor = self.reference(list(texts))
         return tokens
 
     def cuts(self, texts: Sequence[str], tokens: torch.Tensor) -> list[str]:
@@ -61,13 +61,13 @@ class _Clip:
         return [self._cut(text) if is_full else "" for text, is_full in zip(texts, full.tolist(), strict=True)]
 
     def _cut(self, text: str) -> str:
-        tokens = self.inner.encode(text)
-        return str(self.inner.decode(tokens[self._kept :])).strip() if len(tokens) > self._kept else ""
+        tokens = self.reference.encode(text)
+        return str(self.reference.decode(tokens[self._kept :])).strip() if len(tokens) > self._kept else ""
 
 
 class _HuggingFace:
     def __init__(self, spec: TokenizerSpec, folder: str) -> None:
-        self.inner: Any = open_clip.tokenizer.HFTokenizer(
+        self.reference: Any = open_clip.tokenizer.HFTokenizer(
             folder,
             spec.context_length,
             clean="whitespace" if spec.clean == "none" else spec.clean,
@@ -79,21 +79,21 @@ class _HuggingFace:
             local_files_only=True,
         )
         if spec.clean == "none":
-            self.inner.clean_fn = lambda text: text
-        inner = self.inner.tokenizer
+            self.reference.clean_fn = lambda text: text
+        inner = self.reference.tokenizer
         self._kept = spec.context_length - (3 if spec.mode == "clips" else inner.num_special_tokens_to_add())
 
     def __call__(self, texts: Sequence[str]) -> torch.Tensor:
-        tokens: torch.Tensor = self.inner(list(texts))
+        tokens: torch.Tensor = self.reference(list(texts))
         return tokens
 
     def cuts(self, texts: Sequence[str], tokens: torch.Tensor) -> list[str]:
         # What is filled up ends with at least one token of padding; the very last place may be the end token's or a
         # class token's. A text that just fits looks like one that does not.
-        full = tokens[:, -2] != self.inner.tokenizer.pad_token_id
+        full = tokens[:, -2] != self.reference.tokenizer.pad_token_id
         return [self._cut(text) if is_full else "" for text, is_full in zip(texts, full.tolist(), strict=True)]
 
     def _cut(self, text: str) -> str:
-        inner = self.inner.tokenizer
-        tokens = inner(self.inner.clean_fn(text), add_special_tokens=False).input_ids
+        inner = self.reference.tokenizer
+        tokens = inner(self.reference.clean_fn(text), add_special_tokens=False).input_ids
         return str(inner.decode(tokens[self._kept :])).strip() if len(tokens) > self._kept else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from zsclip.errors import ModelError
 from zsclip.models import hub, transformers_format
-from zsclip.models.spec import TOKENIZER_FILES, ModelSpec
+from zsclip.models.spec import TOKENIZER_FILES, VOCABULARY_FILES, ModelSpec
 
 # Without all of these (or the hub's word that they do not exist) transformers asks the network.
 _NEEDED = ("tokenizer.json", "tokenizer_config.json", "config.json")
@@ -54,13 +54,17 @@ def tokenizer_folder(spec: ModelSpec) -> Path | None:
         return source if isinstance(source, Path) else None
     if not all(hub.cached(source, name) or hub.is_known_missing(source, name) for name in _NEEDED):
         return None
-    found = hub.first_cached(source, TOKENIZER_FILES)
+    found = hub.first_cached(source, VOCABULARY_FILES)
     return found.parent if found else None
 
 
 def fetch_tokenizer(spec: ModelSpec) -> Path | None:
     """`tokenizer_folder`, downloaded if need be; raises `ModelError`."""
     source = spec.tokenizer.source
+    if isinstance(source, Path) and not any((source / name).is_file() for name in VOCABULARY_FILES):
+        raise ModelError(
+            f"{spec.title}: there is no tokenizer in {source}; it belongs beside the weights (tokenizer.json)."
+        )
     if (found := tokenizer_folder(spec)) or spec.tokenizer.kind == "clip" or isinstance(source, Path):
         return found
     wanted = _wanted(spec, "tokenizer's files", source)

@@ -11,7 +11,7 @@ from typing import Any
 from zsclip import open_clip_data
 from zsclip.errors import ModelError
 from zsclip.models import configuration, hub, transformers_format
-from zsclip.models.spec import TOKENIZER_FILES, ModelSpec, TokenizerSpec
+from zsclip.models.spec import VOCABULARY_FILES, Clean, ModelSpec, TokenizerSpec
 
 logger = logging.getLogger("zsclip")
 
@@ -169,7 +169,7 @@ def _from_folder(name: str, folder: Path) -> ModelSpec:
         )
     config, details = configuration.read_configuration(name, path)
     configuration.require_harmless(name, config)
-    has_tokenizer = _first_file(folder, TOKENIZER_FILES) is not None
+    has_tokenizer = _first_file(folder, VOCABULARY_FILES) is not None
     tower = config["text_cfg"].get("hf_model_name")
     return ModelSpec(
         name,
@@ -230,9 +230,24 @@ def _from_transformers(
         transformers_format.read_preprocessing(name, image_config, config),
         checkpoint,
         remote or {},
-        TokenizerSpec("hf", config["text_cfg"]["context_length"], source, clean="none"),
+        TokenizerSpec("hf", config["text_cfg"]["context_length"], source, _cleaning(name, layout, source)),
         layout,
     )
+
+
+def _cleaning(name: str, layout: str, source: str | Path) -> Clean:
+    """transformers' tokenizers clean texts themselves, except one: SigLIP 2 was trained on lower case, which Gemma's
+    tokenizer, under which it is published, leaves as it is."""
+    if layout != "siglip":
+        return "none"
+    if isinstance(source, Path):
+        path: Path | None = source / "tokenizer_config.json"
+    else:
+        path = hub.fetch(hub.Wanted(name, name, "tokenizer's files", source), "tokenizer_config.json")
+    if path is None or not _is_file(path):
+        return "none"
+    kind = configuration.read_json(name, path).get("tokenizer_class")
+    return "lower" if str(kind).startswith("Gemma") else "none"
 
 
 def _no_weights(name: str, folder: Path, names: tuple[str, ...]) -> ModelError:

@@ -52,11 +52,11 @@ class TokenizerSpec:
         return {**asdict(self), "options": dict(self.options), "source": source}
 
 
-# What a tokenizer of transformers may consist of. The configuration says which class reads the rest.
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
-    "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model",
+# What a tokenizer of transformers may consist of: its vocabulary, in one form or another, and what is said about it.
+VOCABULARY_FILES = (
+    "tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model",
 )  # fmt: skip
+TOKENIZER_FILES = (*VOCABULARY_FILES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
 @dataclass(frozen=True)
