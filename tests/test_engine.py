@@ -213,3 +213,51 @@ def test_cuda_gives_what_the_cpu_gives(red_star: Path) -> None:
         for device in ("cpu", "cuda")
     ]
     np.testing.assert_allclose(vectors[0].vector, vectors[1].vector, atol=1e-4)  # type: ignore[union-attr]
+
+
+def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = resolve("demo")
+    engine = TorchEngine(spec, fetch(spec), Compute("cpu", batch_size=16))
+    pixels = np.random.default_rng(0).integers(0, 256, (13, *spec.preprocessing.size, 3), dtype=np.uint8)
+    expected = engine.encode_images(pixels)
+    original, sizes = engine.model.encode_image, []
+
+    def small_memory(images: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(images))
+        if len(images) > 4:
+            raise torch.OutOfMemoryError("none left")
+        return original(images)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(engine.model, "encode_image", small_memory)
+    np.testing.assert_allclose(engine.encode_images(pixels), expected, atol=1e-6)
+    assert sizes == [13, 6, 3, 3, 7, 3, 4]
+    assert engine.batch_size == 3  # and the next batches are small from the start
+
+    monkeypatch.setattr(engine.model, "encode_image", lambda images: small_memory(images.repeat(9, 1, 1, 1)))
+    with pytest.raises(ModelError, match="not enough memory for one image"):
+        engine.encode_images(pixels[:1])
+
+
+@pytest.mark.gpu
+def test_two_threads_share_a_gpu() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    spec = resolve("demo")
+    engine = TorchEngine(spec, fetch(spec), Compute("cuda", precision="fp32"))
+    assert engine.streams == 2
+    batches = np.random.default_rng(0).integers(0, 256, (20, 5, *spec.preprocessing.size, 3), dtype=np.uint8)
+    expected = [engine.encode_images(batch) for batch in batches]
+    with ThreadPoolExecutor(engine.streams) as pool:
+        for found, wanted in zip(pool.map(engine.encode_images, batches), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_the_batch_comes_from_the_free_memory() -> None:
+    spec = resolve("demo")
+    engine = TorchEngine(spec, fetch(spec), Compute("cuda"))
+    assert engine.batch_size & (engine.batch_size - 1) == 0
+    free, _ = torch.cuda.mem_get_info()
+    hog = torch.empty(int(free * 0.9), dtype=torch.uint8, device="cuda")
+    assert TorchEngine(spec, fetch(spec), Compute("cuda")).batch_size <= engine.batch_size
+    del hog

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from zsclip.errors import ModelError
 from zsclip.models import ModelSpec
 from zsclip.vectors import Embedding, ModelFacts
 
-_BATCH = {"cpu": 32, "mps": 64, "cuda": 256}
+_BATCH = {"cpu": 32, "mps": 64}
+_LARGEST_BATCH = 512
+_SAMPLE = 8  # images by which the memory that one takes is measured
 _TOKENS = 16_384  # of one forward pass over texts: bounds its memory, and is enough to fill the machine
 
 
@@ -59,22 +63,22 @@ class TorchEngine:
             title=spec.title,
         )
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        self.streams = 1
-        self.batch_size = compute.batch_size or _BATCH.get(self._device.type, 32)
+        is_cuda = self._device.type == "cuda"
+        # On a GPU one batch is copied while another is computed.
+        self.streams = 2 if is_cuda else 1
+        self._own = threading.local()
+        self.batch_size = compute.batch_size or (self._fitting_batch() if is_cuda else _BATCH[self._device.type])
         self.description = f"torch on {self._device}, {precision}"
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 (n, height, width, 3) to the model's input, float32 (n, 3, height, width), as torchvision does it."""
         return pixels.permute(0, 3, 1, 2).contiguous().float().div_(255).sub_(self._mean).div_(self._std)
 
-    @torch.inference_mode()
     def encode_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine`. A batch too large for the device's memory is halved until it fits."""
         try:
-            features = self.model.encode_image(
-                self.normalise(torch.from_numpy(pixels).to(self._device)).to(self._dtype)
-            )
-            return _unit(features)
+            with torch.inference_mode(), self._stream():
+                return _unit(self.model.encode_image(self.normalise(self._on_device(pixels)).to(self._dtype)))
         except torch.OutOfMemoryError:
             if len(pixels) == 1:
                 raise ModelError(f"{self._device} has not enough memory for one image. Try --device cpu.") from None
@@ -82,6 +86,34 @@ class TorchEngine:
         half = len(pixels) // 2
         self.batch_size = max(1, min(self.batch_size, half))
         return np.concatenate([self.encode_images(pixels[:half]), self.encode_images(pixels[half:])])
+
+    def _on_device(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+        tensor = torch.from_numpy(pixels)
+        if self._device.type == "cuda":
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor.to(self._device)
+
+    def _stream(self) -> AbstractContextManager[Any]:
+        """The queue of the GPU that this thread uses."""
+        if self._device.type != "cuda":
+            return nullcontext()
+        if not hasattr(self._own, "stream"):
+            self._own.stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        return torch.cuda.stream(self._own.stream)  # type: ignore[no-any-return, no-untyped-call, unused-ignore]
+
+    def _fitting_batch(self) -> int:
+        """A power of two of images whose batches, on all streams, fill at most half of the GPU's free memory."""
+        height, width = self.spec.preprocessing.size
+        sample = np.zeros((_SAMPLE, height, width, 3), np.uint8)
+        self.batch_size = _SAMPLE
+        self.encode_images(sample)  # what is set up once does not count
+        before = torch.cuda.memory_allocated(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        self.encode_images(sample)
+        each = max(1, torch.cuda.max_memory_allocated(self._device) - before) / _SAMPLE
+        free, _ = torch.cuda.mem_get_info(self._device)
+        room = int(free / 2 / self.streams / each)
+        return max(1, min(_LARGEST_BATCH, 1 << max(0, room.bit_length() - 1)))
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> list[Embedding]:
