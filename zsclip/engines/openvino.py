@@ -13,7 +13,7 @@ import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -129,9 +129,15 @@ def _is_whole(folder: Path) -> bool:
         return False
 
 
+@cache
+def _core() -> Any:
+    return openvino.Core()
+
+
+@cache
 def computes_in_bf16() -> bool:
     """Whether this processor has instructions for bf16."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _choose(folder: Path, preprocessing: Preprocessing) -> tuple[str, str]:
@@ -161,7 +167,7 @@ class Bf16:
     def of(cls, folder: Path, preprocessing: Preprocessing) -> Bf16:
         """What was measured on this kind of processor, measured now if it was not, and kept with the export."""
         path = folder / BF16_FACTS
-        processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
+        processor = _core().get_property("CPU", "FULL_DEVICE_NAME")
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
             if kept.pop("processor") == processor:
@@ -249,14 +255,13 @@ class _Tower:
     """One compiled graph; threads may share it, as many at once as it has streams."""
 
     def __init__(self, path: Path, hint: str) -> None:
-        core = openvino.Core()
         options = {
             "INFERENCE_PRECISION_HINT": hint,
             "PERFORMANCE_HINT": "THROUGHPUT",
             "INFERENCE_NUM_THREADS": available_cores(),
         }
         try:
-            compiled = core.compile_model(path, "CPU", options)
+            compiled = _core().compile_model(path, "CPU", options)
         except RuntimeError as error:
             raise ModelError(
                 f"{path} cannot be loaded by OpenVINO {version('openvino')}: {str(error).strip().splitlines()[-1]} "

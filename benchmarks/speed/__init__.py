@@ -1,0 +1,1 @@
+"""How fast zsclip is beside what people use today: `python -m benchmarks.speed`."""
