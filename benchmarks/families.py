@@ -1,6 +1,6 @@
 """How far zsclip's vectors and probabilities are from open_clip's (or transformers') own, for every family of models.
 
-    python benchmarks/families.py
+    python benchmarks/families.py [ENGINE]        (torch; or openvino, auto)
 
 Random weights, `logit_scale` ln 100, `--exact`, the small models of the tests: real towers of each family with fewer or
 narrower layers, and tokenizers of the same kinds made for the tests.
@@ -33,7 +33,7 @@ def main() -> None:
         Image.fromarray(np.random.default_rng(n).integers(0, 256, (200 + 20 * n, 320, 3), dtype=np.uint8))
         for n in range(6)
     ]
-    print(f"{'family':<14}{'texts':>9}{'images':>9}{'probabilities':>15}  texts shortened")
+    print(f"{'family':<14}{'texts':>9}{'images':>9}{'probabilities':>15}  texts shortened, engine")
     for title, family in FAMILIES.items():
         with tempfile.TemporaryDirectory() as folder:
             compare(title, family, Path(folder) / "model", images)
@@ -53,7 +53,8 @@ def compare(title: str, family: Family, folder: Path, images: list[Any]) -> None
         classes = open_clip.build_zero_shot_classifier(model, tokenizer, LABELS, ["a photo of a {}."])
         bias = 0.0 if model.logit_bias is None else model.logit_bias
         expected = (model.logit_scale.exp() * pixels @ classes + bias).softmax(-1).numpy()
-    with Classifier.load(name, exact=True, use_cache=False) as classifier:
+    engine = sys.argv[1] if len(sys.argv) > 1 else "torch"
+    with Classifier.load(name, exact=True, engine=engine, cache_dir=folder.parent / "cache") as classifier:
         found = [one.embedding.vector for batch in classifier.embedder.images(images) for one in batch if one.embedding]
         results = list(classifier.classify(images, LABELS, PromptSet.of(["a photo of a <label>."]), top_k=None))
         said = [[{p.label: p.probability for p in result.predictions}[label] for label in LABELS] for result in results]
@@ -62,6 +63,7 @@ def compare(title: str, family: Family, folder: Path, images: list[Any]) -> None
             np.abs(np.stack(found) - pixels.numpy()).max(),
             np.abs(np.array(said) - expected).max(),
         )
+        used = classifier.embedder.engine.description
     print(
         f"{title:<14}{differences[0]:>9.1e}{differences[1]:>9.1e}{differences[2]:>15.1e}  {'yes' if family.shortens else 'no'}"
     )

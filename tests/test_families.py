@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from zsclip import Classifier, PromptSet
+from zsclip.engines import Compute
 from zsclip.engines.building import padding_is_inert
 from zsclip.engines.torch import TorchEngine
 from zsclip.models import resolve
@@ -197,6 +198,18 @@ def test_text_is_shortened_where_it_changes_nothing_and_nowhere_else(made: Made)
         assert float((short @ full.T)[0, 0]) < 0.999
 
 
+def test_half_precision_runs_and_is_close(made: Made) -> None:
+    spec = resolve(made.name)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *spec.preprocessing.size, 3), dtype=np.uint8)
+    vectors = []
+    for precision in ("fp32", "bf16"):
+        engine = TorchEngine(spec, Path(str(spec.checkpoint)), Compute("cpu", "torch", precision))
+        vectors.append(
+            np.stack([one.vector for one in engine.encode_texts(small.TEXTS)] + list(engine.encode_images(pixels)))
+        )
+    assert (vectors[0] * vectors[1]).sum(1).min() > 0.999
+
+
 def _run_short(model: Any, tower: Any, tokens: torch.Tensor) -> torch.Tensor:
     """open_clip's text tower as if its context were as long as these tokens."""
     positions, mask = tower.positional_embedding, tower.attn_mask
@@ -232,7 +245,7 @@ def test_transformers_own_format_gives_transformers_vectors(kind: str, tmp_path:
         tokens = tokenizer(small.TEXTS, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
         texts = _features(theirs.get_text_features(input_ids=tokens["input_ids"]))
         pixels = _features(theirs.get_image_features(processor(images, return_tensors="pt")["pixel_values"]))
-    with Classifier.load(f"local-dir:{tmp_path}", exact=True, use_cache=False) as classifier:
+    with Classifier.load(f"local-dir:{tmp_path}", exact=True, use_cache=False, engine="torch") as classifier:
         assert np.abs(classifier.embedder.texts(small.TEXTS) - texts).max() < 1e-5
         found = [one.embedding.vector for batch in classifier.embedder.images(images) for one in batch if one.embedding]
         assert np.abs(np.stack(found) - pixels).max() < 1e-5
@@ -252,6 +265,6 @@ def test_transformers_own_format_runs_in_half_precision(kind: str, precision: st
     small.save_transformers(kind, tmp_path)
     vectors = {}
     for one in ("fp32", precision):
-        with Classifier.load(f"local-dir:{tmp_path}", precision=one, use_cache=False) as classifier:
+        with Classifier.load(f"local-dir:{tmp_path}", precision=one, use_cache=False, engine="torch") as classifier:
             vectors[one] = classifier.embedder.texts(small.TEXTS)
     assert (vectors["fp32"] * vectors[precision]).sum(1).min() > 0.99

@@ -101,7 +101,7 @@ def test_a_text_towers_code_is_not_run(where: str, tmp_path: Path) -> None:
     small.save_family(folder, config, small.save_bytes)
     (folder / "config.json").write_text(json.dumps(tower))
     trace = put_code(folder)
-    with Classifier.load(f"local-dir:{folder}", use_cache=False) as classifier:
+    with Classifier.load(f"local-dir:{folder}", use_cache=False, engine="torch") as classifier:
         if where == "model_type":
             with pytest.raises(ModelError, match="do not fit this architecture"):
                 classifier.embedder.texts(["a cat"])
@@ -226,7 +226,7 @@ def test_a_damaged_folder_in_transformers_format_says_what_is_wrong(
     damage(tmp_path)
     with (
         pytest.raises(ModelError, match=message),
-        Classifier.load(f"local-dir:{tmp_path}", use_cache=False) as classifier,
+        Classifier.load(f"local-dir:{tmp_path}", use_cache=False, engine="torch") as classifier,
     ):
         classifier.embedder.texts(["a cat"])
 
@@ -236,7 +236,7 @@ def test_a_tokenizer_of_another_model_is_told(folder: Path) -> None:
     edit(folder, lambda one: one["model_cfg"]["text_cfg"].update(hf_tokenizer_name="org/tokenizer", vocab_size=400))
     state = load_file(folder / WEIGHTS)
     save_file({**state, "token_embedding.weight": state["token_embedding.weight"][:400].clone()}, folder / WEIGHTS)
-    with Classifier.load(f"local-dir:{folder}", use_cache=False) as classifier:
+    with Classifier.load(f"local-dir:{folder}", use_cache=False, engine="torch") as classifier:
         with pytest.raises(ModelError, match="they do not belong together"):
             classifier.embedder.texts(["a photo of a cat"])
 

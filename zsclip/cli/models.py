@@ -28,8 +28,8 @@ ListFormat = Annotated[
     Optional[Literal["table", "csv"]],
     typer.Option("-f", "--format", help="Default: a table on a terminal and CSV into a pipe."),
 ]
-ShownModel = Annotated[Optional[str], typer.Argument(metavar="[MODEL]", help="As --model.", show_default=False)]
-ShownTag = Annotated[Optional[str], typer.Argument(metavar="[TAG|FILE]", help="As --pretrained.", show_default=False)]
+ShownModel = Annotated[Optional[str], typer.Argument(metavar="MODEL", help="As --model.", show_default=False)]
+ShownTag = Annotated[Optional[str], typer.Argument(metavar="TAG|FILE", help="As --pretrained.", show_default=False)]
 PulledModel = Annotated[
     str,
     typer.Argument(

@@ -19,6 +19,7 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.coca_model import CoCa
+from open_clip.hf_model import HFTextEncoder
 from open_clip.model import convert_weights_to_lp, get_cast_dtype
 from open_clip.transformer import LayerNormFp32
 from safetensors import SafetensorError
@@ -144,14 +145,24 @@ def _does_not_fit(spec: ModelSpec, checkpoint: Path, error: Exception) -> ModelE
 
 
 def _to_half(model: torch.nn.Module, dtype: torch.dtype, *, is_timm: bool) -> None:
-    """Half precision as open_clip does it: matrices and convolutions in `dtype`, normalisations in float32."""
-    if not is_timm:
+    """Half precision as open_clip does it: matrices and convolutions in `dtype`, normalisations in float32.
+
+    What open_clip leaves for autocast to mend is mended here: CoCa's learnt tokens, and text towers of transformers, which
+    stay in float32 (T5's overflows in float16).
+    """
+    if is_timm:
+        model.to(dtype)
+        for module in model.modules():
+            if isinstance(module, LayerNormFp32):
+                module.float()
+    else:
         convert_weights_to_lp(model, dtype=dtype)
-        return
-    model.to(dtype)
     for module in model.modules():
-        if isinstance(module, LayerNormFp32):
+        if isinstance(module, HFTextEncoder):
             module.float()
+        for name in ("query", "cls_emb"):
+            if isinstance(token := getattr(module, name, None), torch.nn.Parameter):
+                token.data = token.data.to(dtype)
 
 
 def _first_line(error: BaseException) -> str:

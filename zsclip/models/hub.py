@@ -16,7 +16,7 @@ from zsclip.errors import ModelError
 
 logger = logging.getLogger("zsclip")
 
-_PROBE_SECONDS = 7.0  # a hub that has not answered by then is taken for unreachable
+_PROBE_SECONDS = 5.0  # a hub that has not answered by then is taken for unreachable
 _REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
