@@ -65,7 +65,8 @@ def compare(title: str, family: Family, folder: Path, images: list[Any]) -> None
         )
         used = classifier.embedder.engine.description
     print(
-        f"{title:<14}{differences[0]:>9.1e}{differences[1]:>9.1e}{differences[2]:>15.1e}  {'yes' if family.shortens else 'no'}"
+        f"{title:<14}{differences[0]:>9.1e}{differences[1]:>9.1e}{differences[2]:>15.1e}  "
+        f"{'yes' if family.shortens else 'no'}, {used}"
     )
 
 

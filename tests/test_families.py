@@ -251,7 +251,7 @@ def test_transformers_own_format_gives_transformers_vectors(kind: str, tmp_path:
         assert np.abs(np.stack(found) - pixels).max() < 1e-5
         assert classifier.embedder.facts.logit_scale == pytest.approx(100, rel=1e-6)
         if kind == "siglip":
-            assert classifier.embedder.facts.logit_bias == pytest.approx(float(theirs.logit_bias))
+            assert classifier.embedder.facts.logit_bias == pytest.approx(theirs.logit_bias.item())
 
 
 def _features(output: Any) -> Any:

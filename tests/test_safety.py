@@ -256,7 +256,7 @@ PLACES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(PLACES), value=JSON)
 def test_whatever_a_configuration_says_the_answer_is_a_model_or_a_message(
     place: tuple[str, ...], value: object, tmp_path_factory: pytest.TempPathFactory
