@@ -242,7 +242,7 @@ def test_told_to_stay_offline_it_asks_nothing(hub: hub_server.Hub, cli, demo_fol
     scenes = demo_folder / "scenes" / "red star"
     run = cli("classify", scenes, "-l", "cat,dog", "-m", "ViT-B-16-SigLIP", "--offline")
     assert run.code == 1
-    assert "ViT-B-16-SigLIP (webli): its tokenizer's files" in run.err
+    assert "ViT-B-16-SigLIP (webli): its weights and its tokenizer's files" in run.err
     assert not hub.asked
 
 

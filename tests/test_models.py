@@ -294,3 +294,17 @@ def test_a_folder_in_transformers_format_without_a_tokenizer_says_so(tmp_path: P
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(ModelError, match="there is no tokenizer in"):
         models.fetch(resolve(f"local-dir:{tmp_path}"))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "said"),
+    [
+        ("coca_ViT-B-32", "its tags are: laion2b_s13b_b90k, mscoco"),
+        ("ViT-e-14", "none published; it needs a checkpoint file"),
+    ],
+)
+def test_models_show_tells_of_architectures_without_a_default_too(architecture: str, said: str, cli) -> None:  # type: ignore[no-untyped-def]
+    run = cli("models", "show", architecture)
+    assert run.code == 0
+    assert said in run.out
+    assert f"parameters     {models.parameter_counts()[architecture]:,}" in run.out

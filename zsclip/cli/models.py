@@ -110,31 +110,34 @@ def show(
     zsclip models show ViT-B-32 openai
     """
     from zsclip.cli.inputs import read_model
+    from zsclip.models import without_weights
     from zsclip.pipeline import Classifier
 
     listen(quiet=quiet, verbose=verbose)
-    wanted = (name, tag) if name else (model, tag or pretrained)
-    with Classifier.load(
-        *read_model(*wanted, offline=offline), device=device, engine=engine, precision=precision, cache_dir=cache_dir
-    ) as classifier:
-        rows = _describe(classifier.embedder)
+    which, weights = read_model(*((name, tag) if name else (model, tag or pretrained)), offline=offline)
+    if which and not weights and (spec := without_weights(which)):
+        rows = _describe(spec, None)
+    else:
+        with Classifier.load(
+            which, weights, device=device, engine=engine, precision=precision, cache_dir=cache_dir
+        ) as classifier:
+            rows = _describe(classifier.embedder.spec, classifier.embedder)
     out = console()
     for key, value in rows.items():
         out.print(f"{key:<15}{value}", soft_wrap=True)
 
 
-def _describe(embedder: Embedder) -> dict[str, str]:
+def _describe(spec: ModelSpec, embedder: Embedder | None) -> dict[str, str]:
     from zsclip import models
     from zsclip.writers import printable
 
-    spec, wanted = embedder.spec, embedder.spec.preprocessing
-    checkpoint = models.on_disk(spec)
+    wanted = spec.preprocessing
     height, width = wanted.size
     rows = {
         "model": spec.name,
         "pretrained": spec.pretrained or "",
-        "weights": str(checkpoint) if checkpoint else f"not on this machine; at {spec.remote.get('hf_hub')} on the hub",
-        "identity": models.short_identity(embedder.identity) if checkpoint or spec.tag_key else "",
+        "weights": _weights(spec),
+        "identity": _identity(embedder) if embedder else "",
         "embedding": f"{spec.embed_dim} dimensions",
         "activation": "QuickGELU" if spec.quick_gelu else "GELU",
         "context length": f"{spec.context_length} tokens",
@@ -144,7 +147,7 @@ def _describe(embedder: Embedder) -> dict[str, str]:
         "mean": ", ".join(f"{value:g}" for value in wanted.mean),
         "std": ", ".join(f"{value:g}" for value in wanted.std),
     }
-    if models.is_complete(spec):
+    if embedder and models.is_complete(spec):
         engine = embedder.engine
         rows["logit scale"] = f"{engine.facts.logit_scale:.4f}"
         rows["logit bias"] = f"{engine.facts.logit_bias:.4f}"
@@ -155,6 +158,24 @@ def _describe(embedder: Embedder) -> dict[str, str]:
     if spec.name == models.DEMO:
         rows["note"] = "the demo model knows coloured shapes and nothing else"
     return {name: printable(value) for name, value in rows.items() if value}
+
+
+def _weights(spec: ModelSpec) -> str:
+    from zsclip import models, open_clip_data
+
+    if checkpoint := models.on_disk(spec):
+        return str(checkpoint)
+    if repository := spec.remote.get("hf_hub"):
+        return f"not on this machine; at {repository} on the hub"
+    tags = ", ".join(open_clip_data.pretrained_tags(spec.name))
+    return f"to be chosen; its tags are: {tags}" if tags else "none published; it needs a checkpoint file"
+
+
+def _identity(embedder: Embedder) -> str:
+    from zsclip import models
+
+    known = embedder.spec.tag_key or models.on_disk(embedder.spec)
+    return models.short_identity(embedder.identity) if known else ""
 
 
 def _tokenizer(spec: ModelSpec) -> str:

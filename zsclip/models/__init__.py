@@ -6,7 +6,7 @@ from zsclip.models.catalogue import Entry, catalogue, parameter_counts
 from zsclip.models.files import fetch, fetch_text_tower, fetch_tokenizer, is_complete, on_disk, tokenizer_folder
 from zsclip.models.hub import go_offline
 from zsclip.models.packing import pack
-from zsclip.models.resolution import DEFAULT_MODEL, DEFAULT_TAGS, DEMO, default_tag, resolve
+from zsclip.models.resolution import DEFAULT_MODEL, DEFAULT_TAGS, DEMO, default_tag, resolve, without_weights
 from zsclip.models.spec import ModelSpec, TokenizerSpec, short_identity
 
 __all__ = [
@@ -29,4 +29,5 @@ __all__ = [
     "resolve",
     "short_identity",
     "tokenizer_folder",
+    "without_weights",
 ]

@@ -67,7 +67,8 @@ def fetch_tokenizer(spec: ModelSpec) -> Path | None:
         )
     if (found := tokenizer_folder(spec)) or spec.tokenizer.kind == "clip" or isinstance(source, Path):
         return found
-    wanted = _wanted(spec, "tokenizer's files", source)
+    what = "tokenizer's files" if on_disk(spec) else "weights and its tokenizer's files"
+    wanted = _wanted(spec, what, source)
     for name in (*_NEEDED, *TOKENIZER_FILES):
         hub.fetch(wanted, name)
     found = tokenizer_folder(spec)

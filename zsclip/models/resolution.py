@@ -67,6 +67,17 @@ def resolve(model: str | None = None, pretrained: str | None = None) -> ModelSpe
     return _from_architecture(architecture, config, pretrained)
 
 
+def without_weights(model: str) -> ModelSpec | None:
+    """An architecture of open_clip for which `resolve` wants a tag or a file, for looking at; None for all other names."""
+    architecture = model.replace("/", "-")
+    config = open_clip_data.model_config(architecture)
+    if config is None or default_tag(architecture):
+        return None
+    tags = open_clip_data.pretrained_tags(architecture)
+    pixels = configuration.preprocessing(config, next(iter(tags.values()), {}))
+    return ModelSpec(architecture, None, config, pixels, tokenizer=configuration.tokenizer(architecture, config))
+
+
 def default_tag(architecture: str) -> str | None:
     """The tag that an architecture takes where none is given: the documented one, or the only one."""
     tags = open_clip_data.pretrained_tags(architecture)
