@@ -220,7 +220,7 @@ def test_a_comparison_counts_what_is_gained_and_lost() -> None:
 
     found = metrics.compare(right(0, 1, 2), [right(1, 2, 3, 4), right(0, 1, 2)])
     assert (found[0].gained, found[0].lost, found[0].difference) == (2, 1, 0.1)
-    assert (found[1].gained, found[1].lost, found[1].p_value, found[1].verdict) == (0, 0, 1.0, "no difference shown")
+    assert (found[1].gained, found[1].lost, found[1].p_value, found[1].verdict) == (0, 0, 1.0, "unclear")
 
 
 def test_coverage_curve_and_thresholds() -> None:

@@ -166,7 +166,7 @@ def test_weights_are_read_and_written(tmp_path: Path) -> None:
     assert one.chosen == {"method": "by hand"}
     assert one.weigh("cat") == pytest.approx((2 / 3.5, 5 / 3.5))
     assert one.weigh("tench") == (1.0,)
-    prompt_sets.write_file(one, tmp_path / "again.yaml")
+    (tmp_path / "again.yaml").write_text(prompt_sets.to_yaml(one), encoding="utf-8")
     again = PromptSet.load(tmp_path / "again.yaml")
     assert (again.templates, again.weights, again.chosen, again.label_prompts) == (
         one.templates, one.weights, one.chosen, one.label_prompts,

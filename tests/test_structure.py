@@ -19,7 +19,8 @@ LAYERS = (
         "images", "labels", "prompts", "models", "scoring", "vectors", "store", "engines", "demo", "tokenizer", "metrics",
     ),  # fmt: skip
     ("embedding",),
-    ("pipeline", "writers", "filing", "exchange", "upkeep"),
+    ("pipeline", "writers", "filing", "exchange", "upkeep", "labelled"),
+    ("ensembling", "evaluation", "calibration", "scoreboard", "report"),
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -194,9 +194,9 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """`better` or `worse` where the adjusted p-value is under 0.05, else `no difference shown`."""
-        if self.p_adjusted >= 1 - CONFIDENCE:
-            return "no difference shown"
+        """`better` or `worse` where the adjusted p-value is under 0.05, else `unclear`: no difference is shown."""
+        if self.p_adjusted >= 0.05:
+            return "unclear"
         return "better" if self.gained > self.lost else "worse"
 
 
@@ -294,9 +294,9 @@ def per_label(predictions: Predictions, labels: int) -> list[LabelScores]:
     precision, recall, f1, support = precision_recall_fscore_support(
         predictions.truth, predictions.predicted, labels=every, zero_division=np.nan
     )
-    worst: dict[int, tuple[int, int]] = {}
+    worst: dict[int, tuple[int | None, int]] = {}
     for true, said, count in confusions(predictions):
-        if true != said and count > worst.get(true, (0, 0))[1]:
+        if true != said and count > worst.get(true, (None, 0))[1]:
             worst[true] = (said, count)
 
     def number(value: float) -> float | None:
@@ -304,9 +304,13 @@ def per_label(predictions: Predictions, labels: int) -> list[LabelScores]:
 
     scores = []
     for n in every.tolist():
-        said, count = worst.get(n, (None, 0))
+        confused_with, confused = worst.get(n, (None, 0))
         f1_or_none = number(f1[n]) if support[n] else None
-        scores.append(LabelScores(n, number(precision[n]), number(recall[n]), f1_or_none, int(support[n]), said, count))
+        scores.append(
+            LabelScores(
+                n, number(precision[n]), number(recall[n]), f1_or_none, int(support[n]), confused_with, confused
+            )
+        )
     return scores
 
 

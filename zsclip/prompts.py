@@ -205,8 +205,8 @@ def read_file(path: Path) -> PromptSet:
     )
 
 
-def write_file(one: PromptSet, path: Path) -> None:
-    """Write a set as YAML that `read_file` reads to the same set; raises `PromptSetError`."""
+def to_yaml(one: PromptSet) -> str:
+    """A set as the text that `read_file` reads to the same set."""
     import yaml
 
     document: dict[str, object] = {}
@@ -216,16 +216,12 @@ def write_file(one: PromptSet, path: Path) -> None:
         document["chosen"] = dict(one.chosen)
     weights = one.weights or (None,) * len(one.templates)
     document["templates"] = [
-        template if weight is None else {"template": template, "weight": round(weight, 6)}
+        template if weight is None else {"template": template, "weight": float(f"{weight:.6g}")}
         for template, weight in zip(one.templates, weights, strict=True)
     ]
     if one.label_prompts:
         document["labels"] = {label: list(prompts) for label, prompts in one.label_prompts.items()}
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise PromptSetError(f"{path}: cannot be written: {error.strerror}.") from None
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def _read_templates(file: YamlFile, node: yaml.Node) -> tuple[list[Text], list[float]]:

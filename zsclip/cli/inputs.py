@@ -155,17 +155,27 @@ def open_images(
     return Images(walk, chain([first], found), listed.is_one_file, again)
 
 
-def refuse_overwriting(output: Path | None, *inputs: Iterable[str] | str | Path | None) -> None:
-    """Raise `InputError` for an output that is one of the inputs, or whose name promises another format."""
+def refuse_overwriting(
+    output: Path | None,
+    *inputs: Iterable[str] | str | Path | None,
+    option: str = "--output",
+    extensions: Sequence[str] = (),
+) -> None:
+    """Raise `InputError` for an output that is one of the inputs, or whose name promises another format.
+
+    `extensions`, if given, are those it must have one of.
+    """
     if output is None:
         return
     if output.suffix.lower() in EXTENSIONS | HEIF:
-        raise InputError(f"--output {output}: that is an image's name. Name a file for the results.")
-    if output.suffix.lower() == ".json":
+        raise InputError(f"{option} {output}: that is an image's name. Name a file for the results.")
+    if extensions and output.suffix.lower() not in extensions:
+        raise InputError(f"{option} {output}: the name must end in {' or '.join(extensions)}.")
+    if not extensions and output.suffix.lower() == ".json":
         raise InputError(f"--output {output}: JSON comes as one object a line; call the file {output.stem}.jsonl.")
     for path in _flat(inputs):
         if os.path.isfile(path) and output.exists() and os.path.samefile(path, output):
-            raise InputError(f"--output {output} is also an input, and would be replaced. Name another file.")
+            raise InputError(f"{option} {output} is also an input, and would be replaced. Name another file.")
 
 
 def _flat(inputs: Iterable[Iterable[str] | str | Path | None]) -> Iterator[str]:
