@@ -195,3 +195,11 @@ def vit_b32(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def rn50(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_random_checkpoint("RN50", tmp_path_factory.mktemp("weights") / "rn50.safetensors")
+
+
+@pytest.fixture(scope="session")
+def noisy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scenes for each of the 64 labels, three each, with so much noise that the demo model errs on some."""
+    from zsclip.demo import draw_folder
+
+    return draw_folder(tmp_path_factory.mktemp("noisy") / "demo", images=3, seed=5, noise=0.4).scenes

@@ -24,7 +24,9 @@ def pairs(data: LabelledImages, root: Path) -> list[tuple[str, str]]:
 
 
 def test_a_folder_a_label(tmp_path: Path) -> None:
-    root = tree(tmp_path, "hot_dog/a.jpg", "hot_dog/more/b.png", "cat/c.jpg", "cat/notes.txt", "loose.jpg", ".git/x.jpg")
+    root = tree(
+        tmp_path, "hot_dog/a.jpg", "hot_dog/more/b.png", "cat/c.jpg", "cat/notes.txt", "loose.jpg", ".git/x.jpg"
+    )
     (root / "empty").mkdir()
     data = from_folder(root)
     assert pairs(data, root) == [
@@ -35,8 +37,8 @@ def test_a_folder_a_label(tmp_path: Path) -> None:
     assert data.labels.names == ("cat", "empty", "hot dog")
     assert data.notes == (
         "Folders and their labels: hot_dog → hot dog.",
-        f"1 image directly in {root} have no label; they are left out.",
-        "Passed over 1 other files.",
+        f"Left out, for want of a label: 1 image directly in {root}.",
+        "Passed over 1 other file.",
         "1 label without images: empty.",
     )
 
@@ -51,7 +53,7 @@ def test_what_sort_made_leaves_out_the_undecided(tmp_path: Path) -> None:
     root = tree(tmp_path, "cat/a.jpg", "dog/b.jpg", "unknown/c.jpg")
     data = from_folder(root)
     assert data.labels.names == ("cat", "dog")
-    assert "1 images are labelled 'unknown'" in data.notes[0]
+    assert "1 image labelled 'unknown'" in data.notes[0]
     assert len(from_folder(root, LabelSet.of(["cat", "dog", "unknown"])).paths) == 3
 
 
@@ -106,7 +108,9 @@ def test_class_names_that_cannot_be_used(tmp_path: Path, name: str, content: str
 def test_synonyms_in_two_places_are_refused(tmp_path: Path) -> None:
     (tmp_path / "n.yaml").write_text("cat: [cat, kitten]\n")
     with pytest.raises(LabelError, match="has synonyms there"):
-        from_folder(tree(tmp_path / "i", "cat/a.jpg"), LabelSet.of(["cat", "dog"]), ClassNames.load(tmp_path / "n.yaml"))
+        from_folder(
+            tree(tmp_path / "i", "cat/a.jpg"), LabelSet.of(["cat", "dog"]), ClassNames.load(tmp_path / "n.yaml")
+        )
 
 
 def write(path: Path, text: str) -> Path:
@@ -141,7 +145,7 @@ def test_manifests(tmp_path: Path, kind: str) -> None:
     assert data.labels.names == ("cat", "hot dog")
     assert data.notes == (
         "Left out of manifest.txt: 1 row with an error, 1 row without a label, 1 row labelled 'unknown', "
-        "1 row that stand twice.",
+        "1 row repeated.",
     )
 
 

@@ -132,12 +132,18 @@ def calibrate(
     if not (len(fitting) and len(measuring)):
         raise CalibrationError("A calibration needs at least two images that can be read: it is fitted on one half.")
     if len(fitting) < _FEW:
-        logger.warning("%d images are few to fit a temperature on.", len(fitting))
+        logger.warning("Few images to fit a temperature on: %d.", len(fitting))
     classes = classifier.class_vectors(images.labels, [one], combine=rules.combine, background=background)
     rules = replace(rules, temperature=1.0)
     temperature = _fit(
         lambda t: metrics.negative_log_likelihood(predict(classes, fitting, replace(rules, temperature=t)))
     )
+    right = predict(classes, fitting, rules).correct
+    if right.all() or not right.any():
+        logger.warning(
+            "There are %s on the %d images that the temperature is fitted on: it runs to the edge. Do not trust it.",
+            "no mistakes" if right.all() else "only mistakes", len(fitting),
+        )  # fmt: skip
     before = predict(classes, measuring, rules)
     warm = replace(rules, temperature=temperature)
     fitted, after = predict(classes, fitting, warm), predict(classes, measuring, warm)
@@ -180,13 +186,7 @@ def _fit(loss: Callable[[float], float]) -> float:
 
     low, high = (math.log(bound) for bound in _BOUNDS)
     found = minimize_scalar(lambda x: loss(math.exp(x)), bounds=(low, high), method="bounded", options={"xatol": 1e-5})
-    temperature = float(f"{math.exp(found.x):.6g}")
-    if not low + 0.01 < found.x < high - 0.01:
-        logger.warning(
-            "The temperature went to the edge, %g: there are no mistakes to learn from, or nothing but mistakes. "
-            "Do not trust it.", temperature,
-        )  # fmt: skip
-    return temperature
+    return float(f"{math.exp(found.x):.6g}")
 
 
 def to_yaml(calibration: Calibration) -> str:

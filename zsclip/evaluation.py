@@ -216,9 +216,8 @@ def named_apart(sets: Sequence[PromptSet]) -> list[PromptSet]:
     """The sets with names that differ: files of one name get their path; raises `PromptSetError` for one given twice."""
     if not sets:
         raise PromptSetError("No prompt sets given.")
-    names = [one.name for one in sets]
-    apart = [replace(one, name=one.source) if names.count(one.name) > 1 else one for one in sets]
-    for n, one in enumerate(apart):
-        if one.name in [other.name for other in apart[:n]]:
+    for n, one in enumerate(sets):
+        if (one.name, one.source) in [(other.name, other.source) for other in sets[:n]]:
             raise PromptSetError(f"The prompt set {one.name!r} is given twice. Compare it with another one.")
-    return apart
+    names = [one.name for one in sets]
+    return [replace(one, name=one.source) if names.count(one.name) > 1 else one for one in sets]

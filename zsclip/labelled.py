@@ -84,9 +84,9 @@ def from_folder(
     if changed := [f"{one} → {called[one].name}" for one in folders if called[one].name != one]:
         notes.append(f"Folders and their labels: {_listed(changed)}.")
     if loose:
-        notes.append(f"{loose} image{'s' if loose > 1 else ''} directly in {folder} have no label; they are left out.")
+        notes.append(f"Left out, for want of a label: {_numbered(loose, 'image')} directly in {folder}.")
     if passed_over:
-        notes.append(f"Passed over {passed_over} other files.")
+        notes.append(f"Passed over {_numbered(passed_over, 'other file')}.")
     rows = [(path, called[one]) for one in folders for path in found[one]]
     return _assembled(rows, list(called.values()), labels, names, unknown, notes)
 
@@ -133,7 +133,7 @@ def _assembled(
         rows = [(path, label) for path, label in rows if label.name != unknown]
         called = [label for label in called if label.name != unknown]
         if count:
-            notes.append(f"{count} images are labelled {unknown!r}, which is no label; they are left out.")
+            notes.append(f"Left out: {_numbered(count, 'image')} labelled {unknown!r}, which is no label.")
     if labels is None:
         labels = _joined(called)
     else:
@@ -267,7 +267,7 @@ class _Manifest:
             (self._errors, "with an error"),
             (self._unlabelled, "without a label"),
             (self._undecided, f"labelled {self._unknown!r}"),
-            (self._repeated, "that stand twice"),
+            (self._repeated, "repeated"),
         )
         left_out = [f"{_numbered(count, 'row')} {what}" for count, what in counts if count]
         return [f"Left out of {self.path.name}: {', '.join(left_out)}."] if left_out else []

@@ -126,7 +126,7 @@ def summary(predictions: Predictions, labels: int) -> Summary:
 
 def negative_log_likelihood(predictions: Predictions) -> float:
     """The mean of -log of the true label's probability, clipped as scikit-learn's `log_loss` clips."""
-    return float(-np.log(np.clip(predictions.truth_probability, _LEAST_PROBABILITY, 1.0)).mean())
+    return max(0.0, float(-np.log(np.clip(predictions.truth_probability, _LEAST_PROBABILITY, 1.0)).mean()))
 
 
 def wilson(successes: int, count: int) -> Interval:

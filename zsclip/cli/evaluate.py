@@ -158,7 +158,6 @@ def evaluate(
     listen(quiet=quiet, verbose=verbose)
     asked = {"per_class": per_class, "per_template": per_template, "confusion": confusion, "errors": errors > 0}
     tables = [name for name, is_asked in asked.items() if is_asked]
-    form = _format(format, output, tables)
     rules = Rules(temperature, combine, False, min_probability, min_margin, min_similarity, unknown_label)
     sets = evaluation.named_apart(_read_sets(prompts, template))
     _require_one_set(sets, save_prompts, calibrate, weight_templates is not None, select_templates)
@@ -168,6 +167,7 @@ def evaluate(
         ("--calibrate", calibrate, (".yaml", ".yml")),
     ):
         refuse_overwriting(path, manifest, class_names, labels_file, prompts, option=option, extensions=extensions)
+    form = _format(format, output, tables)
     data = _read_images(folder, manifest, class_names, labels, labels_file, unknown_label)
     beside = read_background(background)
     require_choice(data.labels, rules, beside)
@@ -207,7 +207,7 @@ def _format(asked: str | None, output: Path | None, tables: Sequence[str]) -> st
     """How to print; raises `typer.BadParameter` for more tables than CSV can hold."""
     by_name = {".csv": "csv", ".json": "json", ".txt": "table"}
     if asked is None and output is not None and str(output) != "-":
-        asked = by_name[output.suffix.lower()]
+        asked = by_name.get(output.suffix.lower())
     form = asked or ("table" if sys.stdout.isatty() else "csv")
     if form == "csv" and len(tables) > 1:
         named = " and ".join(f"--{table.replace('_', '-')}" for table in tables)
