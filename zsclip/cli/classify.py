@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zsclip.calibration import Calibration
+    from zsclip.report.gallery import Gallery
     from zsclip.results import ImageResult
     from zsclip.writers import Layout, Writer
 
@@ -64,6 +65,8 @@ def classify(
     format: options.Format = None,
     output: options.Output = None,
     only: options.Only = None,
+    report: options.Report = None,
+    embed_thumbnails: options.EmbedThumbnails = False,
     cache_dir: options.CacheDir = None,
     no_cache: options.NoCache = False,
     rehash: options.Rehash = False,
@@ -89,6 +92,8 @@ def classify(
         read_prompts,
         read_top_k,
         refuse_overwriting,
+        require_report,
+        write_report,
     )
     from zsclip.pipeline import Classifier, require_choice
     from zsclip.scoring import Rules
@@ -109,6 +114,8 @@ def classify(
     if calibrated:
         rules = replace(rules, temperature=calibrated.temperature)
     refuse_overwriting(output, paths, labels_file, background, prompts, calibration)
+    refuse_overwriting(report, paths, option="--report", extensions=(".html", ".htm"))
+    require_report(report, embed_thumbnails)
     images = open_images(paths, null=null, recursive=not no_recursive)
 
     with Classifier.load(
@@ -127,11 +134,18 @@ def classify(
         columns = len(label_set) if kept is None else min(kept, len(label_set))
         layout = Layout(columns, abstains, null)
         names = [*label_set.names, *([unknown_label] if abstains else [])]
-        how = _Printing(format, output, only, quiet, names, layout, single=images.is_one_file)
+        gallery = None
+        if report is not None:
+            from zsclip.report.gallery import Gallery
+
+            gallery = Gallery(label_set.names, unknown_label if abstains else None, classifier.embedder.spec.title)
+        how = _Printing(format, output, only, quiet, names, layout, images.is_one_file, gallery)
         unreadable = _print(results, images.count, how)
         images.report(classifier.embedder)
         if timings:
             report_timings(classifier.embedder.timings)
+    if gallery and report:
+        write_report(report, lambda pictures: gallery.html(f"Labels of {', '.join(paths)}", pictures), embed_thumbnails)
     if unreadable:
         raise typer.Exit(3)
 
@@ -167,6 +181,7 @@ class _Printing:
     labels: Sequence[str]
     layout: Layout
     single: bool
+    gallery: Gallery | None = None
 
 
 def _print(
@@ -194,6 +209,8 @@ def _print(
             unreadable += result.error is not None
             if how.only is None or how.only in (result.label, *result.accepted):
                 writer.write(result)
+                if how.gallery:
+                    how.gallery.add(result)
             advance()
     seconds = time.perf_counter() - started
     logger.debug("%d images in %.1f s (%.1f images/s, loading the model included)", done, seconds, done / seconds)

@@ -133,6 +133,8 @@ def evaluate(
     workers: options.Workers = None,
     format: TableFormat = None,
     output: options.Output = None,
+    report: options.Report = None,
+    embed_thumbnails: options.EmbedThumbnails = False,
     cache_dir: options.CacheDir = None,
     no_cache: options.NoCache = False,
     rehash: options.Rehash = False,
@@ -150,7 +152,7 @@ def evaluate(
     images, with an interval for the difference and an exact test.
     """
     from zsclip import evaluation
-    from zsclip.cli.inputs import read_background, read_model, refuse_overwriting
+    from zsclip.cli.inputs import read_background, read_model, refuse_overwriting, require_report, write_report
     from zsclip.cli.progress import progress
     from zsclip.pipeline import Classifier, require_choice
     from zsclip.scoring import Rules
@@ -165,8 +167,10 @@ def evaluate(
         ("--output", output, (".csv", ".json", ".txt")),
         ("--save-prompts", save_prompts, (".yaml", ".yml")),
         ("--calibrate", calibrate, (".yaml", ".yml")),
+        ("--report", report, (".html", ".htm")),
     ):
         refuse_overwriting(path, manifest, class_names, labels_file, prompts, option=option, extensions=extensions)
+    require_report(report, embed_thumbnails)
     form = _format(format, output, tables)
     data = _read_images(folder, manifest, class_names, labels, labels_file, unknown_label)
     beside = read_background(background)
@@ -194,6 +198,11 @@ def evaluate(
         if timings:
             report_timings(classifier.embedder.timings)
     _print(form, output, found, tables, errors, made)
+    if report is not None:
+        from zsclip.report.evaluation import evaluation_html
+
+        title = f"Prompts judged on {folder if manifest is None else manifest}"
+        write_report(report, lambda pictures: evaluation_html(found, title, pictures, made), embed_thumbnails)
     if save_prompts is not None:
         _write_prompts(found, save_prompts)
     if calibrate is not None and made is not None:

@@ -6,7 +6,7 @@ import logging
 import os
 import select
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,6 +21,7 @@ from zsclip.prompts import DEFAULT, PromptSet, as_prompt_sets
 
 if TYPE_CHECKING:
     from zsclip.embedding import Embedder
+    from zsclip.report.pictures import Pictures
 
 logger = logging.getLogger("zsclip")
 
@@ -176,6 +177,26 @@ def refuse_overwriting(
     for path in _flat(inputs):
         if os.path.isfile(path) and output.exists() and os.path.samefile(path, output):
             raise InputError(f"{option} {output} is also an input, and would be replaced. Name another file.")
+
+
+def require_report(report: Path | None, embed_thumbnails: bool) -> None:
+    """Raise for thumbnails without a report, and now, not after the work, for a folder that is not there."""
+    if embed_thumbnails and report is None:
+        raise typer.BadParameter("give the report too: --report FILE.html", param_hint="--embed-thumbnails")
+    if report is not None and not report.resolve().parent.is_dir():
+        raise InputError(f"--report {report}: there is no folder {report.resolve().parent}. Make it first.")
+
+
+def write_report(report: Path, html: Callable[[Pictures], str], embed_thumbnails: bool) -> None:
+    """Write a page, whole or not at all, and say where and how large it is."""
+    from zsclip.cli.messages import say
+    from zsclip.report.pictures import Pictures
+    from zsclip.writers import open_output
+
+    text = html(Pictures(report.parent, embed_thumbnails))
+    with open_output(report, "--report") as stream:
+        stream.write(text)
+    say(f"Wrote {report} ({report.stat().st_size / 1e6:,.1f} MB).")
 
 
 def _flat(inputs: Iterable[Iterable[str] | str | Path | None]) -> Iterator[str]:
