@@ -101,7 +101,7 @@ function axes(title, xName, yName, xRange, yRange, description) {
   const chart = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title}. ${description}`, class: "chart" });
   for (let step = 0; step <= 4; step += 1) {
     const [xv, yv] = [xRange, yRange].map(([low, high]) => low + ((high - low) * step) / 4);
-    const label = (value, range) => `${+(100 * value).toFixed(range[1] - range[0] < 0.08 ? 1 : 0)}`;
+    const label = (value, range) => `${+(100 * value).toFixed(range[1] - range[0] < 0.5 ? 1 : 0)}`;
     chart.append(
       draw("line", { x1: BOX.left, x2: WIDTH - BOX.right, y1: y(yv), y2: y(yv), class: "grid" }),
       draw("text", { x: BOX.left - 8, y: y(yv) + 4, "text-anchor": "end" }, label(yv, yRange)),

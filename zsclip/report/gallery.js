@@ -337,7 +337,7 @@ const other = make("input", { id: "other", type: "text", autocomplete: "off", pl
 other.setAttribute("list", "labels");
 const form = make("form", { className: "other" }, other, make("button", { type: "submit" }, "Relabel"));
 const details = make("div", { className: "details" });
-const dialog = make("dialog", { id: "large", "aria-label": "One image" },
+const dialog = make("dialog", { id: "large", tabIndex: -1, "aria-label": "One image" },
   make("div", { className: "columns" }, large, make("div", {}, details, form,
     make("datalist", { id: "labels" }, ...labels.slice(0, 2000).map((value) => make("option", { value }))),
     make("p", { className: "steps" },
@@ -384,6 +384,7 @@ function showLarge(item) {
       make("input", { type: "checkbox", checked: item.checked, onchange: () => check(item) }), " checked: this label is right"),
   );
   if (!dialog.open) dialog.showModal();
+  if (!dialog.contains(document.activeElement) || document.activeElement.matches("a")) dialog.focus();
 }
 
 function barOf(share) {
