@@ -73,6 +73,7 @@ def select(
     Best is the highest top-1 of what `judge` says, and of equals the lowest NLL. It ends when no template betters that.
     """
     left = singles(one)
+    logger.info("%s: selecting among %d templates.", one.name, len(left))
     taken: list[str] = []
     reached = (-1.0, -np.inf)
     images = 0

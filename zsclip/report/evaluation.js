@@ -6,15 +6,15 @@ let chosen = Math.max(0, sets.findIndex((one) => one.prompts === data.baseline))
 
 /* ---- tables ---- */
 
-function table(caption, head, rows, numeric = () => true) {
+function table(caption, head, rows, numeric = () => true, kind = "") {
   return make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": caption },
-    make("table", {},
+    make("table", { className: kind },
       make("thead", {}, make("tr", {}, ...head.map((cell, index) =>
         make("th", { scope: "col", className: numeric(index) ? "number" : "" }, cell)))),
       make("tbody", {}, ...rows.map((row) => make("tr", { className: row.className ?? "" },
         ...row.cells.map((cell, index) => (index === 0
           ? make("th", { scope: "row", className: numeric(0) ? "number" : "" }, cell)
-          : make("td", { className: numeric(index) ? "number" : "" }, cell))))))));
+          : make("td", { className: numeric(index) ? "number" : "", "data-name": head[index] }, cell))))))));
 }
 
 function interval(low, high, sign = false) {
@@ -68,11 +68,11 @@ function comparison() {
   }));
   return make("section", { className: "card" },
     make("h2", {}, compared ? "Which prompts are better?" : "How good are these prompts?"),
-    table("Metrics of each prompt set", head, rows, (index) => index > 0 && index !== 4),
-    compared ? make("h3", { className: "later" }, `Image by image, against ${printable(data.baseline)}`) : null,
+    table("Metrics of each prompt set", head, rows, (index) => index > 0 && index !== 4, "stack"),
+    compared ? make("h3", { className: "later" }, `Top-1, image by image, against ${printable(data.baseline)}`) : null,
     compared ? table("Differences from the baseline",
-      ["Prompts", "Difference in top-1", "95 % interval", "", "Gained", "Lost", "p", "p (Holm)", ""], against,
-      (index) => index > 0 && index !== 3 && index !== 8) : null,
+      ["Prompts", "Difference", "95 % interval", "", "Gained", "Lost", "p", "p (Holm)", ""], against,
+      (index) => index > 0 && index !== 3 && index !== 8, "stack") : null,
     make("p", { className: "small soft later" }, `Shares in percent: ${data.methods}`),
     ...data.notes.map((note) => make("p", { className: "small note" }, printable(note))));
 }

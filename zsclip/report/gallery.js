@@ -123,9 +123,9 @@ window.addEventListener("beforeunload", (event) => {
 
 const ORDERS = {
   file: ["As in the input", (a, b) => a.number - b.number],
-  margin: ["Least sure first (margin)", (a, b) => a.margin - b.margin || a.number - b.number],
-  sure: ["Most probable first", (a, b) => b.probability - a.probability || a.number - b.number],
-  unsure: ["Least probable first", (a, b) => a.probability - b.probability || a.number - b.number],
+  margin: ["Least sure first", (a, b) => a.margin - b.margin || a.number - b.number],
+  sure: ["Most probable", (a, b) => b.probability - a.probability || a.number - b.number],
+  unsure: ["Least probable", (a, b) => a.probability - b.probability || a.number - b.number],
   label: ["By label", (a, b) => (a.label < b.label ? -1 : a.label > b.label ? 1 : a.number - b.number)],
 };
 const STATES = {
