@@ -59,9 +59,8 @@ def main() -> None:
     args = parser.parse_args()
     gallery = (
         "const o = document.getElementById('order'); o.value = 'margin'; o.dispatchEvent(new Event('input'));"
-        "const key = (key) => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}));"
-        "document.querySelector('[aria-posinset=\"1\"]').focus(); key('1'); key('ArrowRight'); key('2'); key('ArrowRight');"
-        "document.activeElement.blur(); scrollTo(0, 0)"
+        "for (const item of shown.slice(0, 3)) { const right = item.path.split('/').at(-2);"
+        "if (right === item.label) check(item); else decide(item, right); } scrollTo(0, 0)"
     )
     with tempfile.TemporaryDirectory() as place, chromium(Path(place)) as browser:
         folder = Path(place)
