@@ -260,6 +260,17 @@ def test_what_cannot_be_read_is_neither_right_nor_wrong(cli, demo_folder: Path, 
         (("SCENES", "--temperature", "0"), 1, "above 0"),
         (("SCENES", "--min-probability", "0.5", "-p", "nothing-such"), 1, "no prompt set 'nothing-such'"),
         (("SCENES", "--template", "no place"), 1, "has no <label>"),
+        (
+            ("SCENES", "--report", "/nowhere/x.html"),
+            1,
+            "--report /nowhere/x.html: there is no folder /nowhere. Make it first.",
+        ),
+        (
+            ("SCENES", "-p", "plain", "--calibrate", "/nowhere/x.yaml"),
+            1,
+            "--calibrate /nowhere/x.yaml: there is no folder",
+        ),
+        (("SCENES", "--embed-thumbnails"), 2, "give the report too"),
     ],
 )
 def test_wrong_input(cli, noisy_folder: Path, arguments: tuple[str, ...], code: int, message: str) -> None:  # type: ignore[no-untyped-def]

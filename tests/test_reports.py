@@ -317,6 +317,22 @@ def test_even_a_script_in_it_could_send_nothing(browser: Browser, page: Path) ->
     browser.logs()
 
 
+def test_a_gallery_of_nothing(browser: Browser, cli, red_star: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    page = tmp_path / "none.html"
+    base = ("classify", red_star, "-l", "red star,blue ring", "-k", "1", "--report", page, "-q")
+    assert cli(*base, "--only", "blue ring").code == 0
+    browser.open(page)
+    assert browser.texts("#shown") == ["0 of 0 images"]
+    browser.choose("order", "margin")
+    browser.keys("j", "u", "1")
+    quiet_and_at_home(browser)
+    assert cli(*base).code == 0
+    browser.open(page)
+    browser.wait(PICTURES_LOADED)
+    assert browser.texts("#shown") == ["1 of 1 image"]
+    quiet_and_at_home(browser)
+
+
 @given(st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_data_cannot_end_its_script(value: object) -> None:
     text = json_in_html(value)

@@ -155,10 +155,7 @@ def evaluate(
     rules = rules or Rules()
     require_choice(images.labels, rules, background)
     sets = named_apart(sets)
-    if baseline is not None and baseline not in [one.name for one in sets]:
-        raise PromptSetError(
-            f"--baseline {baseline}: there is no such set among those compared: {', '.join(one.name for one in sets)}."
-        )
+    require_baseline(sets, baseline)
     first = metrics.halves(images.truth, seed) if weigh or select else np.zeros(len(images), bool)
     choosing, reported = images[first], images[~first]
     if (weigh or select) and not (len(choosing) and len(reported)):
@@ -189,6 +186,13 @@ def evaluate(
         reported.paths, images.labels, tuple(results), start, tuple(metrics.compare(start.predictions, others)),
         images.unreadable, rules, rules.abstains or background is not None, len(choosing), classifier.embedder.spec.title,
     )  # fmt: skip
+
+
+def require_baseline(sets: Sequence[PromptSet], baseline: str | None) -> None:
+    """Raise `PromptSetError` for a baseline that is none of the sets."""
+    names = [one.name for one in sets]
+    if baseline is not None and baseline not in names:
+        raise PromptSetError(f"--baseline {baseline}: there is no such set among those compared: {', '.join(names)}.")
 
 
 def predict(classes: ClassVectors, images: EmbeddedImages, rules: Rules) -> Predictions:

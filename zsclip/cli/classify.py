@@ -92,7 +92,7 @@ def classify(
         read_prompts,
         read_top_k,
         refuse_overwriting,
-        require_report,
+        require_folder,
         write_report,
     )
     from zsclip.pipeline import Classifier, require_choice
@@ -115,7 +115,9 @@ def classify(
         rules = replace(rules, temperature=calibrated.temperature)
     refuse_overwriting(output, paths, labels_file, background, prompts, calibration)
     refuse_overwriting(report, paths, option="--report", extensions=(".html", ".htm"))
-    require_report(report, embed_thumbnails)
+    require_folder(report, "--report")
+    if embed_thumbnails and report is None:
+        raise typer.BadParameter("give the report too: --report FILE.html", param_hint="--embed-thumbnails")
     images = open_images(paths, null=null, recursive=not no_recursive)
 
     with Classifier.load(
@@ -145,7 +147,7 @@ def classify(
         if timings:
             report_timings(classifier.embedder.timings)
     if gallery and report:
-        write_report(report, lambda pictures: gallery.html(f"Labels of {', '.join(paths)}", pictures), embed_thumbnails)
+        write_report(report, lambda pictures: gallery.html(_title(paths), pictures), embed_thumbnails)
     if unreadable:
         raise typer.Exit(3)
 
@@ -168,6 +170,11 @@ def _is_given(context: typer.Context, name: str) -> bool:
     """Whether an option was given, even if with its default."""
     source = context.get_parameter_source(name)
     return source is not None and source.name != "DEFAULT"
+
+
+def _title(paths: Sequence[str]) -> str:
+    named = ["paths on standard input" if path == "-" else path for path in paths[:3]]
+    return f"Labels of {', '.join(named)}{f' and {len(paths) - 3} more' if len(paths) > 3 else ''}"
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ def evaluate(
     images, with an interval for the difference and an exact test.
     """
     from zsclip import evaluation
-    from zsclip.cli.inputs import read_background, read_model, refuse_overwriting, require_report, write_report
+    from zsclip.cli.inputs import read_background, read_model, refuse_overwriting, require_folder, write_report
     from zsclip.cli.progress import progress
     from zsclip.pipeline import Classifier, require_choice
     from zsclip.scoring import Rules
@@ -162,6 +162,7 @@ def evaluate(
     tables = [name for name, is_asked in asked.items() if is_asked]
     rules = Rules(temperature, combine, False, min_probability, min_margin, min_similarity, unknown_label)
     sets = evaluation.named_apart(_read_sets(prompts, template))
+    evaluation.require_baseline(sets, baseline)
     _require_one_set(sets, save_prompts, calibrate, weight_templates is not None, select_templates)
     for option, path, extensions in (
         ("--output", output, (".csv", ".json", ".txt")),
@@ -170,7 +171,9 @@ def evaluate(
         ("--report", report, (".html", ".htm")),
     ):
         refuse_overwriting(path, manifest, class_names, labels_file, prompts, option=option, extensions=extensions)
-    require_report(report, embed_thumbnails)
+        require_folder(path, option)
+    if embed_thumbnails and report is None:
+        raise typer.BadParameter("give the report too: --report FILE.html", param_hint="--embed-thumbnails")
     form = _format(format, output, tables)
     data = _read_images(folder, manifest, class_names, labels, labels_file, unknown_label)
     beside = read_background(background)

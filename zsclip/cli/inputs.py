@@ -179,12 +179,10 @@ def refuse_overwriting(
             raise InputError(f"{option} {output} is also an input, and would be replaced. Name another file.")
 
 
-def require_report(report: Path | None, embed_thumbnails: bool) -> None:
-    """Raise for thumbnails without a report, and now, not after the work, for a folder that is not there."""
-    if embed_thumbnails and report is None:
-        raise typer.BadParameter("give the report too: --report FILE.html", param_hint="--embed-thumbnails")
-    if report is not None and not report.resolve().parent.is_dir():
-        raise InputError(f"--report {report}: there is no folder {report.resolve().parent}. Make it first.")
+def require_folder(output: Path | None, option: str) -> None:
+    """Raise `InputError` now, not after the work, for an output in a folder that is not there."""
+    if output is not None and str(output) != "-" and not output.resolve().parent.is_dir():
+        raise InputError(f"{option} {output}: there is no folder {output.resolve().parent}. Make it first.")
 
 
 def write_report(report: Path, html: Callable[[Pictures], str], embed_thumbnails: bool) -> None:

@@ -10,7 +10,7 @@ const items = data.images.map(([path, source, decided, said], number) => {
     number, path, source, predictions,
     predicted: labels[decided],
     probability: predictions[0].probability,
-    margin: predictions.length > 1 ? predictions[0].probability - predictions[1].probability : 1,
+    margin: predictions[0].probability - (predictions[1]?.probability ?? 0),
     label: labels[decided],
     checked: false,
   };
