@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from sklearn import metrics as sk
 
 from zsclip import Classifier, LabelSet, PromptSet, PromptSetError, Rules
 from zsclip import evaluation as evaluation_module
-from zsclip.engines.torch import TorchEngine
 from zsclip.ensembling import weigh_by_zpe
 from zsclip.evaluation import named_apart
 from zsclip.labelled import from_folder
@@ -91,11 +91,13 @@ def test_the_table_is_what_scikit_learn_makes_of_classifys_rows(cli, noisy_folde
     assert "different numbers of templates" in run.err
 
 
-def test_images_are_embedded_once_and_texts_set_by_set(cli, demo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_images_are_embedded_once_for_all_sets(  # type: ignore[no-untyped-def]
+    cli, demo_folder: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any]
+) -> None:
     calls: list[int] = []
-    original = TorchEngine.encode_images
+    original = default_engine.encode_images
     monkeypatch.setattr(
-        TorchEngine, "encode_images", lambda self, pixels: calls.append(len(pixels)) or original(self, pixels)
+        default_engine, "encode_images", lambda self, pixels: calls.append(len(pixels)) or original(self, pixels)
     )
     run = cli("evaluate", demo_folder / "scenes", "-p", "plain", "-p", "photo", "-p", "art", "--no-cache", "-f", "csv")
     assert run.code == 0

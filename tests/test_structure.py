@@ -16,8 +16,9 @@ LAYERS = (
     ("errors", "results"),
     ("yamlfile", "open_clip_data"),
     (
-        "images", "labels", "prompts", "models", "scoring", "vectors", "store", "engines", "demo", "tokenizer", "metrics",
-    ),  # fmt: skip
+        *("images", "labels", "prompts", "models", "scoring", "metrics", "vectors", "store", "engines"),
+        *("demo", "tokenizer"),
+    ),
     ("embedding",),
     ("pipeline", "writers", "filing", "exchange", "upkeep", "labelled"),
     ("ensembling", "evaluation", "calibration", "scoreboard", "report"),

@@ -125,6 +125,7 @@ def evaluate(
     unknown_label: options.UnknownLabel = "unknown",
     model: options.Model = None,
     pretrained: options.Pretrained = None,
+    offline: options.Offline = False,
     device: options.Device = "auto",
     engine: options.Engine = "auto",
     precision: options.Precision = "auto",
@@ -181,7 +182,8 @@ def evaluate(
     for note in data.notes:
         logger.info("%s", note)
     with Classifier.load(
-        *read_model(model, pretrained), device=device, engine=engine, precision=precision, exact=exact, batch_size=batch_size,
+        *read_model(model, pretrained, offline=offline), device=device,
+        engine=engine, precision=precision, exact=exact, batch_size=batch_size,
         workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash,
     ) as classifier:  # fmt: skip
         classifier.embedder.fetch_if_new()

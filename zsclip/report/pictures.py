@@ -14,7 +14,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from zsclip import images
-from zsclip.embedding import available_cores
+from zsclip.engines import available_cores
 from zsclip.errors import ImageError
 
 _SIDE = 240
