@@ -379,7 +379,9 @@ def test_selection_takes_what_is_best_by_itself_first(cli, noisy_folder: Path, t
 def test_a_set_without_templates_cannot_be_weighed(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     names = [path.name for path in noisy_folder.iterdir()]
     (tmp_path / "own.yaml").write_text("labels:\n" + "".join(f"  {name}: [a {name}]\n" for name in names))
-    assert cli("evaluate", noisy_folder, "-p", tmp_path / "own.yaml").code == 0
+    assert (
+        cli("evaluate", noisy_folder, "-p", tmp_path / "own.yaml", "--per-template", "-f", "json", "-o", "-").code == 0
+    )
     run = cli("evaluate", noisy_folder, "-p", tmp_path / "own.yaml", "--weight-templates", "zpe")
     assert (run.code, "nothing to weigh or to select" in run.err) == (1, True)
 

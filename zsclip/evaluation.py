@@ -178,7 +178,9 @@ def evaluate(
             variant = replace(made, chosen={**made.chosen, "seed": str(seed)}) if kind != "given" else made
             classes = texts.class_vectors(images.labels, [variant], rules.combine)
             found = predict(classes, reported, rules)
-            alone = _alone(texts, variant, reported, rules) if per_template and kind == "given" else ()
+            alone = (
+                _alone(texts, variant, reported, rules) if per_template and kind == "given" and one.templates else ()
+            )
             results.append(SetResult(variant, kind, found, metrics.summary(found, len(images.labels)), alone))
     start = results[0] if baseline is None else next(one for one in results if one.name == baseline)
     others = [one.predictions for one in results if one is not start]

@@ -166,7 +166,7 @@ def evaluate(
     evaluation.require_baseline(sets, baseline)
     _require_one_set(sets, save_prompts, calibrate, weight_templates is not None, select_templates)
     for option, path, extensions in (
-        ("--output", output, (".csv", ".json", ".txt")),
+        ("--output", None if str(output) == "-" else output, (".csv", ".json", ".txt")),
         ("--save-prompts", save_prompts, (".yaml", ".yml")),
         ("--calibrate", calibrate, (".yaml", ".yml")),
         ("--report", report, (".html", ".htm")),
