@@ -7,12 +7,16 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from browser import Browser
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -195,3 +199,23 @@ def vit_b32(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def rn50(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_random_checkpoint("RN50", tmp_path_factory.mktemp("weights") / "rn50.safetensors")
+
+
+@pytest.fixture(scope="session")
+def noisy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scenes for each of the 64 labels, three each, with so much noise that the demo model errs on some."""
+    from zsclip.demo import draw_folder
+
+    return draw_folder(tmp_path_factory.mktemp("noisy") / "demo", images=3, seed=5, noise=0.4).scenes
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Headless Chromium; Debian: apt-get install chromium chromium-driver."""
+    import browser as real
+
+    if not (real.CHROMIUM and real.DRIVER):
+        pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
+    pytest.importorskip("selenium")
+    with real.chromium(tmp_path_factory.mktemp("downloads")) as found:
+        yield found

@@ -110,7 +110,7 @@ def test_the_commands_it_shows_work(cli, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     shown = cli("demo", tmp_path / "my demo", "--images", "1")
     commands = [line.strip() for line in shown.out.splitlines() if line.startswith("  zsclip ")]
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command in commands:
         assert cli(*shlex.split(command)[1:]).code == 0, command
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 64

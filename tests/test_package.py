@@ -55,6 +55,21 @@ def test_the_installed_package_classifies(installed: Path, red_star: Path) -> No
     assert ",red star," in out
 
 
+def test_the_installed_package_writes_reports(installed: Path, red_star: Path, tmp_path: Path) -> None:
+    run(
+        installed,
+        "classify",
+        str(red_star),
+        "--model",
+        "demo",
+        "-l",
+        "red star,blue ring",
+        "--report",
+        f"{tmp_path}/x.html",
+    )
+    assert "red star" in (tmp_path / "x.html").read_text()
+
+
 def test_what_does_not_belong_into_the_wheel_is_not_in_it(installed: Path) -> None:
     assert {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")} == {"zsclip"}
     (info,) = installed.glob("*.dist-info")

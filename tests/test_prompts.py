@@ -68,7 +68,7 @@ def test_a_set_of_labels_only_says_which_label_it_lacks(tmp_path: Path) -> None:
 
 def test_merged_sets_join_their_texts_without_repeats() -> None:
     sets = (PromptSet.of(["a <label>", "one <label>"]), PromptSet.of(["the <label>", "a <label>"]))
-    assert prompt_sets.expand(sets, "cat") == ("a cat", "one cat", "the cat")
+    assert list(prompt_sets.expand(sets, "cat")) == ["a cat", "one cat", "the cat"]
 
 
 @pytest.mark.parametrize(
@@ -153,3 +153,44 @@ def test_a_bad_file_of_the_users_does_not_hide_the_others(cli, isolated: Path) -
     assert "unusable" in listed.out
     assert "deutsch" in listed.out
     assert PromptSet.load("deutsch").templates == ("ein <label>",)
+
+
+def test_weights_are_read_and_written(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "chosen: {method: by hand}\ntemplates:\n  - a <label>\n  - {template: 'the {}', weight: 2.5}\n"
+        "labels: {tench: a fish}\n"
+    )
+    one = PromptSet.load(file)
+    assert one.weights == (1.0, 2.5)
+    assert one.chosen == {"method": "by hand"}
+    assert one.weigh("cat") == pytest.approx((2 / 3.5, 5 / 3.5))
+    assert one.weigh("tench") == (1.0,)
+    (tmp_path / "again.yaml").write_text(prompt_sets.to_yaml(one), encoding="utf-8")
+    again = PromptSet.load(tmp_path / "again.yaml")
+    assert (again.templates, again.weights, again.chosen, again.label_prompts) == (
+        one.templates, one.weights, one.chosen, one.label_prompts,
+    )  # fmt: skip
+
+
+def test_a_weighted_set_counts_by_its_templates_when_merged() -> None:
+    weighted = PromptSet("w", ("a <label>", "the <label>"), weights=(3.0, 9.0))
+    plain = PromptSet.of(["one <label>", "the <label>"])
+    assert prompt_sets.expand((weighted, plain), "cat") == {"a cat": 0.5, "the cat": 1.5, "one cat": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{template: a <label>, weight: 0}", r"mine.yaml:2: .*above 0, not '0'"),
+        ("{template: a <label>, weight: nan}", r"above 0, not 'nan'"),
+        ("{template: a <label>, weight: much}", r"above 0, not 'much'"),
+        ("{weight: 2}", r"mine.yaml:2: .*is written \{template"),
+        ("{template: a <label>, size: 2}", r"is written \{template"),
+        ("{template: a cat, weight: 2}", r"template 1 has no <label>"),
+    ],
+)
+def test_weights_that_make_no_sense_are_refused(tmp_path: Path, template: str, message: str) -> None:
+    (tmp_path / "mine.yaml").write_text(f"templates:\n  - {template}\n")
+    with pytest.raises(PromptSetError, match=message):
+        PromptSet.load(tmp_path / "mine.yaml")

@@ -29,6 +29,10 @@ def place(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path, vit_b32: 
         (folder / "photos" / name).parent.mkdir(exist_ok=True)
         Image.open(demo_folder / "scenes" / label / "001.png").save(folder / "photos" / name)
     (folder / "labels.txt").write_text("cat\ndog\n")
+    for label, scene in (("cat", "red star"), ("dog", "blue ring")):
+        (folder / "labelled" / label).mkdir(parents=True)
+        for number in (1, 2):
+            shutil.copy(demo_folder / "scenes" / scene / "001.png", folder / "labelled" / label / f"{number}.png")
     try:
         os.link(vit_b32, folder / "weights.pt")
     except OSError:
@@ -40,7 +44,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path, vit_b32: 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_readme_works(command: str, place: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "ZSCLIP_MODEL": "demo"}
+    # One store for all of them: most then need no model.
+    environment = {**os.environ, "PATH": path, "ZSCLIP_MODEL": "demo", "ZSCLIP_CACHE_DIR": str(place / "cache")}
     shell = ["bash", "-o", "pipefail", "-c", command]
     run = subprocess.run(shell, cwd=place, env=environment, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr

@@ -78,3 +78,13 @@ def test_published_coco_scores_come_out(shared: Path, image: str, expected: dict
     probability = scoring.probabilities(scoring.similarities(vector, classes), 100.0)
     best = scoring.ranking(probability, 2)[0]
     assert {labels[n]: round(float(probability[0, n]), 4) for n in best} == expected
+
+
+def test_weights_are_those_of_numpys_average() -> None:
+    prompts = unit(np.random.default_rng(2), 5)
+    weights = [3.0, 1.0, 0.5, 2.0, 2.0]
+    ours = scoring.class_vectors(prompts, [[[0, 1, 2]], [[3, 4]]], "mean", [[weights[:3]], [weights[3:]]])
+    mean = np.average(prompts[:3], axis=0, weights=weights[:3])
+    np.testing.assert_allclose(ours[0][0], mean / np.linalg.norm(mean), atol=1e-6)
+    equal = scoring.class_vectors(prompts, [[[0, 1, 2]], [[3, 4]]])
+    np.testing.assert_array_equal(ours[1], equal[1])  # to the bit

@@ -15,9 +15,13 @@ PACKAGE = Path(__file__).parents[1] / "zsclip"
 LAYERS = (
     ("errors", "results"),
     ("yamlfile", "open_clip_data"),
-    ("images", "labels", "prompts", "models", "scoring", "vectors", "store", "engines", "demo", "tokenizer"),
+    (
+        *("images", "labels", "prompts", "models", "scoring", "metrics", "vectors", "store", "engines"),
+        *("demo", "tokenizer"),
+    ),
     ("embedding",),
-    ("pipeline", "writers", "filing", "exchange", "upkeep"),
+    ("pipeline", "writers", "filing", "exchange", "upkeep", "labelled"),
+    ("ensembling", "evaluation", "calibration", "scoreboard", "report"),
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -81,7 +85,7 @@ def imported_by(code: str) -> set[str]:
 def test_help_imports_nothing_heavy() -> None:
     imported = imported_by("sys.argv = ['zsclip', '--help']; from zsclip.cli import main; main()")
     assert "zsclip.cli.classify" in imported
-    assert not imported & {"torch", "numpy", "PIL", "open_clip", "yaml", "huggingface_hub"}
+    assert not imported & {"torch", "numpy", "PIL", "open_clip", "yaml", "huggingface_hub", "scipy", "sklearn"}
 
 
 def test_the_package_itself_imports_nothing_heavy() -> None:

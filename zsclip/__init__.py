@@ -11,7 +11,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zsclip.errors import ImageError, InputError, LabelError, ModelError, PromptSetError, ZsclipError
+    from zsclip.calibration import Calibration
+    from zsclip.errors import (
+        CalibrationError,
+        ImageError,
+        InputError,
+        LabelError,
+        ModelError,
+        PromptSetError,
+        ZsclipError,
+    )
     from zsclip.labels import Label, LabelSet
     from zsclip.pipeline import Classifier
     from zsclip.prompts import PromptSet
@@ -19,6 +28,8 @@ if TYPE_CHECKING:
     from zsclip.scoring import ClassVectors, Rules
 
 __all__ = [
+    "Calibration",
+    "CalibrationError",
     "ClassVectors",
     "Classifier",
     "ImageError",
@@ -36,7 +47,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "zsclip.errors": ("ImageError", "InputError", "LabelError", "ModelError", "PromptSetError", "ZsclipError"),
+    "zsclip.calibration": ("Calibration",),
+    "zsclip.errors": (
+        "CalibrationError",
+        "ImageError",
+        "InputError",
+        "LabelError",
+        "ModelError",
+        "PromptSetError",
+        "ZsclipError",
+    ),
     "zsclip.labels": ("Label", "LabelSet"),
     "zsclip.pipeline": ("Classifier",),
     "zsclip.prompts": ("PromptSet",),

@@ -23,3 +23,7 @@ class InputError(ZsclipError):
 
 class ImageError(ZsclipError):
     """One image that cannot be read. It becomes an error row; the run goes on."""
+
+
+class CalibrationError(ZsclipError):
+    """A calibration that cannot be made or read, or that was made for another model, other labels or other prompts."""

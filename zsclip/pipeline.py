@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import re
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -94,24 +94,20 @@ class Classifier:
         taken as they are. Text vectors are kept in the store. Raises `LabelError`, `PromptSetError` or `ModelError`.
         """
         label_set, sets = as_label_set(labels), as_prompt_sets(prompts)
-        rows: dict[str, int] = {}
-        groups = [
-            [
-                [rows.setdefault(text, len(rows)) for text in prompt_sets.expand(sets, member)]
-                for member in label.members
-            ]
-            for label in label_set.labels
-        ]
-        beside = [rows.setdefault(text, len(rows)) for text in dict.fromkeys(background or ())]
-        texts = self.embedder.texts(list(rows))
+        return self.prompt_vectors(label_set, sets, background).class_vectors(label_set, sets, combine)
+
+    def prompt_vectors(
+        self, labels: LabelSet, sets: Sequence[PromptSet], background: Sequence[str] | None = None
+    ) -> PromptVectors:
+        """The vectors of all texts that the sets make of the labels, and of the background's."""
+        members = [member for label in labels.labels for member in label.members]
+        of_labels = dict.fromkeys(text for member in members for text in prompt_sets.expand(sets, member))
+        texts = list(dict.fromkeys([*of_labels, *(background or ())]))
+        vectors = self.embedder.texts(texts)
+        rows = {text: row for row, text in enumerate(texts)}
+        beside = [rows[text] for text in dict.fromkeys(background or ())]
         facts = self.embedder.facts
-        return ClassVectors(
-            label_set.names,
-            tuple(scoring.class_vectors(texts, groups, combine)),
-            facts.logit_scale,
-            facts.logit_bias,
-            texts[beside] if beside else None,
-        )
+        return PromptVectors(rows, vectors, facts.logit_scale, facts.logit_bias, vectors[beside] if beside else None)
 
     def classify(
         self,
@@ -167,11 +163,12 @@ class Classifier:
         """
         total = np.zeros(self.embedder.spec.embed_dim)
         for text, weight in query.texts:
-            expanded = prompt_sets.expand(prompts, text) if prompts else (text,)
-            total += weight * scoring.unit_mean(self.embedder.texts(expanded))
+            expanded = prompt_sets.expand(prompts, text) if prompts else {text: 1.0}
+            vectors = self.embedder.texts(list(expanded))
+            total += weight * scoring.unit_mean(vectors, list(expanded.values()))
         sources = [source for source, _ in query.images]
-        vectors = (one for batch in self.embedder.images(sources) for one in batch)
-        for image, (_, weight) in zip(vectors, query.images, strict=True):
+        embedded = (one for batch in self.embedder.images(sources) for one in batch)
+        for image, (_, weight) in zip(embedded, query.images, strict=True):
             if image.embedding is None:
                 raise InputError(f"--image {image.path}: {image.error}.")
             total += weight * image.embedding.vector
@@ -227,6 +224,30 @@ class Classifier:
                 else:
                     one = next(scored)
                     yield ImageResult(image.path, one.predictions, None, one.decision, one.accepted)
+
+
+@dataclass(frozen=True)
+class PromptVectors:
+    """Unit vectors of prompts, float32 (texts, d), of which class vectors are made without asking the model again."""
+
+    rows: Mapping[str, int]
+    vectors: Floats
+    logit_scale: float
+    logit_bias: float
+    background: Floats | None = None
+
+    def class_vectors(self, labels: LabelSet, sets: Sequence[PromptSet], combine: str = "mean") -> ClassVectors:
+        """The labels' class vectors by sets whose texts are all among the rows."""
+        texts = [[prompt_sets.expand(sets, member) for member in label.members] for label in labels.labels]
+        groups = [[[self.rows[text] for text in of_name] for of_name in of_label] for of_label in texts]
+        weights = [[list(of_name.values()) for of_name in of_label] for of_label in texts]
+        return ClassVectors(
+            labels.names,
+            tuple(scoring.class_vectors(self.vectors, groups, combine, weights)),
+            self.logit_scale,
+            self.logit_bias,
+            self.background,
+        )
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from zsclip import open_clip_data
 from zsclip.errors import PromptSetError
 from zsclip.yamlfile import Text, YamlFile
+
+if TYPE_CHECKING:
+    import yaml
 
 DEFAULT = "openai-simple"
 # open_clip's own, read at run time: published with CLIP, the 7 a bit better than the 80.
@@ -29,6 +33,8 @@ class PromptSet:
     """Templates with `<label>` in them, and prompts of their own for some labels.
 
     `label_prompts[label]`, where given, is used instead of the templates. `source` says where the set comes from.
+    `weights`, one for each template, say how much it counts in the mean; without any all count the same. `chosen` is the
+    record of how templates and weights were chosen, if they were.
     """
 
     name: str
@@ -36,6 +42,8 @@ class PromptSet:
     label_prompts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     description: str = ""
     source: str = ""
+    weights: tuple[float, ...] = ()
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Read other tools' placeholders; raise `PromptSetError` for a template without any, and for an empty set."""
@@ -50,6 +58,15 @@ class PromptSet:
                 )
         if not self.templates and not self.label_prompts:
             raise PromptSetError(f"The prompt set {self.name!r} is empty. Give at least one template.")
+        if self.weights and len(self.weights) != len(self.templates):
+            raise PromptSetError(
+                f"The prompt set {self.name!r} has {len(self.templates)} templates and {len(self.weights)} weights."
+            )
+        for weight in self.weights:
+            if not 0 < weight < math.inf:
+                raise PromptSetError(
+                    f"The prompt set {self.name!r}: a weight must be above 0, not {weight}. Leave the template out instead."
+                )
 
     def expand(self, label: str) -> tuple[str, ...]:
         """The texts for one label; raises `PromptSetError` where the set has none for it."""
@@ -62,6 +79,14 @@ class PromptSet:
                 f"It has prompts for: {known}{', …' if len(self.label_prompts) > 5 else ''}. Add a template or this label."
             )
         return tuple(template.replace("<label>", label) for template in self.templates)
+
+    def weigh(self, label: str) -> tuple[float, ...]:
+        """The weight of each text of `expand`, 1 on average, so that sets merged count by their number of templates."""
+        texts = len(self.expand(label))
+        if not self.weights or label in self.label_prompts:
+            return (1.0,) * texts
+        mean = sum(self.weights) / texts
+        return tuple(weight / mean for weight in self.weights)
 
     @classmethod
     def of(cls, templates: Iterable[str], name: str = "templates given inline") -> PromptSet:
@@ -105,9 +130,13 @@ def as_prompt_sets(prompts: PromptsLike) -> tuple[PromptSet, ...]:
     return tuple(one if isinstance(one, PromptSet) else PromptSet.load(one) for one in many)
 
 
-def expand(sets: Sequence[PromptSet], label: str) -> tuple[str, ...]:
-    """The texts of all sets for one label, joined without repeats, in order."""
-    return tuple(dict.fromkeys(text for one in sets for text in one.expand(label)))
+def expand(sets: Sequence[PromptSet], label: str) -> dict[str, float]:
+    """The texts of all sets for one label, joined without repeats, in order, with their weights (a repeat's: the first)."""
+    texts: dict[str, float] = {}
+    for one in sets:
+        for text, weight in zip(one.expand(label), one.weigh(label), strict=True):
+            texts.setdefault(text, weight)
+    return texts
 
 
 def normalise(template: str) -> str:
@@ -146,24 +175,85 @@ def read_file(path: Path) -> PromptSet:
     """Read and check one prompt set; raises `PromptSetError` that names the file, the set and the line."""
     file = YamlFile(path, f"prompt set {path.stem!r}", PromptSetError)
     templates: list[Text] = []
+    weights: list[float] = []
     label_prompts: dict[str, tuple[str, ...]] = {}
+    chosen: dict[str, str] = {}
     description = ""
     for key, value in file.items(file.root(), "a mapping with `templates:`"):
         if key.value == "templates":
-            templates = file.texts(value, "a template")
+            templates, weights = _read_templates(file, value)
             _check_templates(file, templates, key.line)
         elif key.value == "labels":
             for label, prompts in file.items(value, "labels, each with a list of prompts"):
                 label_prompts[label.value] = _prompts_of(file, label, file.texts(prompts, "a prompt"))
         elif key.value == "description":
             description = file.text(value, "a text").value
+        elif key.value == "chosen":
+            chosen = {name.value: file.text(one, "a text").value for name, one in file.items(value, "a mapping")}
         else:
-            raise file.fail(key.line, f"unknown key {key.value!r}. Known are: description, templates, labels.")
+            raise file.fail(key.line, f"unknown key {key.value!r}. Known are: description, templates, labels, chosen.")
     if not templates and not label_prompts:
         raise file.fail(None, "the set is empty. Write a list under `templates:`, such as `- a photo of a <label>.`")
     return PromptSet(
-        path.stem, tuple(normalise(template.value) for template in templates), label_prompts, description, str(path)
+        path.stem,
+        tuple(normalise(template.value) for template in templates),
+        label_prompts,
+        description,
+        str(path),
+        () if set(weights) <= {1.0} else tuple(weights),
+        chosen,
     )
+
+
+def to_yaml(one: PromptSet) -> str:
+    """A set as the text that `read_file` reads to the same set."""
+    import yaml
+
+    document: dict[str, object] = {}
+    if one.description:
+        document["description"] = one.description
+    if one.chosen:
+        document["chosen"] = dict(one.chosen)
+    weights = one.weights or (None,) * len(one.templates)
+    document["templates"] = [
+        template if weight is None else {"template": template, "weight": float(f"{weight:.6g}")}
+        for template, weight in zip(one.templates, weights, strict=True)
+    ]
+    if one.label_prompts:
+        document["labels"] = {label: list(prompts) for label, prompts in one.label_prompts.items()}
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _read_templates(file: YamlFile, node: yaml.Node) -> tuple[list[Text], list[float]]:
+    """Templates and their weights: `- TEXT`, which weighs 1, or `- {template: TEXT, weight: 2}`."""
+    import yaml
+
+    if not isinstance(node, yaml.SequenceNode):
+        templates = file.texts(node, "a template")
+        return templates, [1.0] * len(templates)
+    templates, weights = [], []
+    for item in node.value:
+        if not isinstance(item, yaml.MappingNode):
+            templates.append(file.text(item, "a template"))
+            weights.append(1.0)
+            continue
+        parts = {key.value: file.text(value, "a text") for key, value in file.items(item, "a template")}
+        line = item.start_mark.line + 1
+        if "template" not in parts or parts.keys() - {"template", "weight"}:
+            raise file.fail(line, "a template with a weight is written {template: a photo of a <label>., weight: 2}.")
+        templates.append(parts["template"])
+        weights.append(_weight(file, parts["weight"]) if "weight" in parts else 1.0)
+    return templates, weights
+
+
+def _weight(file: YamlFile, text: Text) -> float:
+    try:
+        weight = float(text.value)
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise file.fail(text.line, f"a weight must be a number above 0, not {text.value!r}. Or leave the template out.")
+    return weight
 
 
 def _check_templates(file: YamlFile, templates: list[Text], line: int) -> None:

@@ -69,19 +69,34 @@ def normalise(vectors: Floats) -> Floats:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32)
 
 
-def unit_mean(vectors: Floats) -> Floats:
-    """The mean of unit vectors (n, d), scaled to length 1: float32 (d,)."""
-    return normalise(vectors.mean(axis=0, dtype=np.float64))
+def unit_mean(vectors: Floats, weights: Sequence[float] | None = None) -> Floats:
+    """The mean of unit vectors (n, d), weighted if there are weights (n,), scaled to length 1: float32 (d,)."""
+    if weights is None or len(set(weights)) == 1:  # equal weights give the same bits as none
+        return normalise(vectors.mean(axis=0, dtype=np.float64))
+    return normalise(np.average(vectors.astype(np.float64), axis=0, weights=weights))
 
 
-def class_vectors(prompts: Floats, groups: Sequence[Sequence[Sequence[int]]], combine: str = "mean") -> list[Floats]:
+def class_vectors(
+    prompts: Floats,
+    groups: Sequence[Sequence[Sequence[int]]],
+    combine: str = "mean",
+    weights: Sequence[Sequence[Sequence[float]]] | None = None,
+) -> list[Floats]:
     """The unit vectors of each label: float32 (1, d), or (names, d) where `combine` keeps the names apart.
 
-    `prompts` are the unit vectors of all texts, (n, d). `groups[label][name]` lists the rows of one name's texts. A
-    name's vector is the unit mean of its prompts' (as in CLIP, Radford et al., 2021); for `mean` a label's is the unit
-    mean of its names'.
+    `prompts` are the unit vectors of all texts, (n, d). `groups[label][name]` lists the rows of one name's texts, and
+    `weights[label][name]` how much each counts. A name's vector is the unit mean of its prompts' (as in CLIP, Radford et
+    al., 2021); for `mean` a label's is the unit mean of its names'.
     """
-    names = [np.stack([unit_mean(prompts[list(rows)]) for rows in members]) for members in groups]
+    names = [
+        np.stack(
+            [
+                unit_mean(prompts[list(rows)], None if weights is None else weights[label][name])
+                for name, rows in enumerate(members)
+            ]
+        )
+        for label, members in enumerate(groups)
+    ]
     return [unit_mean(vectors)[None] for vectors in names] if combine == "mean" else names
 
 
@@ -114,6 +129,15 @@ def ranking(probability: Doubles, top_k: int) -> NDArray[np.intp]:
 
 
 @dataclass(frozen=True)
+class Scores:
+    """Scores of n images as arrays: probability and similarity float64 (n, labels); `withheld` (n,): no decision."""
+
+    probability: Doubles
+    similarity: Doubles
+    withheld: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Scored:
     """One image: the best labels, the decision, and all labels that hold (several only with `multi_label`)."""
 
@@ -143,32 +167,40 @@ class ClassVectors:
     def score(self, embeddings: Floats, top_k: int, rules: Rules | None = None) -> list[Scored]:
         """Score unit vectors (n, d): the best `top_k` labels of each, best first, and the decision."""
         rules = rules or Rules()
-        of_names = similarities(embeddings, self._all)
-        of_labels = np.maximum.reduceat(of_names, self._starts, axis=1)
-        if rules.multi_label:
-            probability, loses = self._independent(embeddings, of_labels, rules), np.zeros(len(embeddings), bool)
-        else:
-            probability, loses = self._softmax(embeddings, of_names, of_labels, rules)
-        best = ranking(probability, max(2, top_k))
-        p = np.take_along_axis(probability, best, -1)
-        s = np.take_along_axis(of_labels, best, -1)
-        margin = p[:, 0] - p[:, 1] if p.shape[1] > 1 else p[:, 0]
-        unknown = loses | (p[:, 0] < rules.least_probability)
-        if rules.min_margin is not None:
-            unknown |= margin < rules.min_margin
-        if rules.min_similarity is not None:
-            unknown |= s[:, 0] < rules.min_similarity
-        accepted = self._accepted(probability, of_labels, rules) if rules.multi_label else None
+        scores = self.arrays(embeddings, rules)
+        best = ranking(scores.probability, top_k)
+        p = np.take_along_axis(scores.probability, best, -1)
+        s = np.take_along_axis(scores.similarity, best, -1)
+        accepted = self._accepted(scores.probability, scores.similarity, rules) if rules.multi_label else None
         names, scored = self.names, []
         for row, (order, chances, cosines, no) in enumerate(
-            zip(best[:, :top_k].tolist(), p.tolist(), s.tolist(), unknown.tolist(), strict=True)
+            zip(best.tolist(), p.tolist(), s.tolist(), scores.withheld.tolist(), strict=True)
         ):
             predictions = tuple(
-                Prediction(names[n], chance, cosine) for n, chance, cosine in zip(order, chances, cosines, strict=False)
+                Prediction(names[n], chance, cosine) for n, chance, cosine in zip(order, chances, cosines, strict=True)
             )
             decision = rules.unknown_label if no else predictions[0].label
             scored.append(Scored(predictions, decision, accepted[row] if accepted else (decision,)))
         return scored
+
+    def arrays(self, embeddings: Floats, rules: Rules | None = None) -> Scores:
+        """Score unit vectors (n, d) against all labels, and tell for which images the decision is withheld."""
+        rules = rules or Rules()
+        of_names = similarities(embeddings, self._all)
+        of_labels = np.maximum.reduceat(of_names, self._starts, axis=1)
+        if rules.multi_label:
+            probability, withheld = self._independent(embeddings, of_labels, rules), np.zeros(len(embeddings), bool)
+        else:
+            probability, withheld = self._softmax(embeddings, of_names, of_labels, rules)
+        best = probability.argmax(axis=1)  # the first of equals, as in a ranking
+        leading = np.take_along_axis(probability, best[:, None], -1)[:, 0]
+        withheld = withheld | (leading < rules.least_probability)
+        if rules.min_margin is not None:
+            second = np.partition(probability, -2, axis=1)[:, -2] if probability.shape[1] > 1 else 0.0
+            withheld |= leading - second < rules.min_margin
+        if rules.min_similarity is not None:
+            withheld |= np.take_along_axis(of_labels, best[:, None], -1)[:, 0] < rules.min_similarity
+        return Scores(probability, of_labels, withheld)
 
     def _softmax(
         self, embeddings: Floats, of_names: Doubles, of_labels: Doubles, rules: Rules

@@ -272,13 +272,13 @@ def choose_format(asked: str | None, output: Path | None, on_terminal: bool) -> 
 
 
 @contextmanager
-def open_output(output: Path | None) -> Iterator[TextIO]:
+def open_output(output: Path | None, option: str = "--output") -> Iterator[TextIO]:
     """Standard output, or a file that appears (or is replaced) whole when the block ends well, and not at all else.
 
     Text is UTF-8; bytes of paths that are not come out as they were. Raises `InputError`.
     """
     if output is not None and str(output) != "-":
-        with open_binary_output(output) as binary:
+        with open_binary_output(output, option) as binary:
             stream = TextIOWrapper(binary, encoding="utf-8", errors="surrogateescape", newline="")
             yield stream
             stream.flush()
@@ -289,22 +289,22 @@ def open_output(output: Path | None) -> Iterator[TextIO]:
 
 
 @contextmanager
-def open_binary_output(output: Path) -> Iterator[BinaryIO]:
+def open_binary_output(output: Path, option: str = "--output") -> Iterator[BinaryIO]:
     """A file that appears (or is replaced) whole when the block ends well, and not at all else; raises `InputError`."""
     target = output.resolve()
     try:
         mode = output.stat().st_mode if output.exists() else None
         if mode is not None and not stat.S_ISREG(mode):  # a pipe or a device has no "whole"
             if stat.S_ISDIR(mode):
-                raise InputError(f"--output {output}: that is a folder. Name a file in it.")
+                raise InputError(f"{option} {output}: that is a folder. Name a file in it.")
             with open(output, "wb") as device:
                 yield device
             return
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
     except FileNotFoundError:
-        raise InputError(f"--output {output}: there is no folder {target.parent}. Make it first.") from None
+        raise InputError(f"{option} {output}: there is no folder {target.parent}. Make it first.") from None
     except OSError as error:
-        raise InputError(f"--output {output}: cannot be written: {error.strerror}.") from None
+        raise InputError(f"{option} {output}: cannot be written: {error.strerror}.") from None
     try:
         with open(handle, "wb") as stream:
             yield stream
@@ -315,7 +315,7 @@ def open_binary_output(output: Path) -> Iterator[BinaryIO]:
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None and error.errno is not None:
-            raise InputError(f"--output {output}: cannot be written: {error.strerror}.") from None
+            raise InputError(f"{option} {output}: cannot be written: {error.strerror}.") from None
         raise
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zsclip.cli import cache, classify, demo, embed, models, prompts, search, sort
+from zsclip.cli import cache, classify, demo, embed, evaluate, models, prompts, search, sort
 from zsclip.cli.messages import fail, prepare_streams
 from zsclip.errors import ZsclipError
 
@@ -71,6 +71,7 @@ def _main(
 
 
 app.command("classify")(classify.classify)
+app.command("evaluate")(evaluate.evaluate)
 app.command("search")(search.search)
 app.command("sort")(sort.sort)
 app.command("embed")(embed.embed)

@@ -8,9 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Annotated, Optional, TextIO
 
 import typer
 
@@ -20,13 +20,22 @@ from zsclip.cli.messages import console, listen, report_timings
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from zsclip.calibration import Calibration
+    from zsclip.report.gallery import Gallery
     from zsclip.results import ImageResult
     from zsclip.writers import Layout, Writer
 
 logger = logging.getLogger("zsclip")
 
+CalibrationFile = Annotated[
+    Optional[Path],
+    typer.Option("--calibration", metavar="FILE", rich_help_panel="Decision",
+                 help="What evaluate --calibrate wrote, for this model, these labels and these prompts: its temperature."),
+]  # fmt: skip
+
 
 def classify(
+    context: typer.Context,
     paths: options.Paths,
     labels: options.Labels = None,
     labels_file: options.LabelsFile = None,
@@ -44,6 +53,7 @@ def classify(
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,
     temperature: options.Temperature = 1.0,
+    calibration: CalibrationFile = None,
     combine: options.Combine = "mean",
     multi_label: options.MultiLabel = False,
     background: options.Background = None,
@@ -55,6 +65,8 @@ def classify(
     format: options.Format = None,
     output: options.Output = None,
     only: options.Only = None,
+    report: options.Report = None,
+    embed_thumbnails: options.EmbedThumbnails = False,
     cache_dir: options.CacheDir = None,
     no_cache: options.NoCache = False,
     rehash: options.Rehash = False,
@@ -71,6 +83,7 @@ def classify(
     A single image gives a ranked table, more give a row each. Probabilities are a softmax
     over your labels: they say which of them fits best, not whether any does.
     """
+    from zsclip.calibration import Binding
     from zsclip.cli.inputs import (
         open_images,
         read_background,
@@ -79,6 +92,8 @@ def classify(
         read_prompts,
         read_top_k,
         refuse_overwriting,
+        require_folder,
+        write_report,
     )
     from zsclip.pipeline import Classifier, require_choice
     from zsclip.scoring import Rules
@@ -95,7 +110,14 @@ def classify(
     if only is not None and only not in label_set.names and not (abstains and only == unknown_label):
         raise typer.BadParameter(f"{only!r} is not among the labels.", param_hint="--only")
     prompt_sets = read_prompts(prompts, template)
-    refuse_overwriting(output, paths, labels_file, background, prompts)
+    calibrated = _read_calibration(context, calibration, multi_label) if calibration else None
+    if calibrated:
+        rules = replace(rules, temperature=calibrated.temperature)
+    refuse_overwriting(output, paths, labels_file, background, prompts, calibration)
+    refuse_overwriting(report, paths, option="--report", extensions=(".html", ".htm"))
+    require_folder(report, "--report")
+    if embed_thumbnails and report is None:
+        raise typer.BadParameter("give the report too: --report FILE.html", param_hint="--embed-thumbnails")
     images = open_images(paths, null=null, recursive=not no_recursive)
 
     with Classifier.load(
@@ -107,17 +129,52 @@ def classify(
         def results() -> Generator[ImageResult, None, None]:
             return classifier.classify(images.found, label_set, prompt_sets, top_k=kept, rules=rules, background=beside)
 
+        if calibrated and calibration:
+            identity = classifier.embedder.identity
+            calibrated.require(Binding.of(identity, label_set, prompt_sets, combine, beside), calibration)
         classifier.embedder.fetch_if_new()  # a download shows a progress of its own, so it comes first
         columns = len(label_set) if kept is None else min(kept, len(label_set))
         layout = Layout(columns, abstains, null)
         names = [*label_set.names, *([unknown_label] if abstains else [])]
-        how = _Printing(format, output, only, quiet, names, layout, single=images.is_one_file)
+        gallery = None
+        if report is not None:
+            from zsclip.report.gallery import Gallery
+
+            gallery = Gallery(label_set.names, unknown_label if abstains else None, classifier.embedder.spec.title)
+        how = _Printing(format, output, only, quiet, names, layout, images.is_one_file, gallery)
         unreadable = _print(results, images.count, how)
         images.report(classifier.embedder)
         if timings:
             report_timings(classifier.embedder.timings)
+    if gallery and report:
+        write_report(report, lambda pictures: gallery.html(_title(paths), pictures), embed_thumbnails)
     if unreadable:
         raise typer.Exit(3)
+
+
+def _read_calibration(context: typer.Context, path: Path, multi_label: bool) -> Calibration:
+    from zsclip.calibration import read_file
+
+    if _is_given(context, "temperature"):
+        raise typer.BadParameter(
+            "a calibration brings its temperature. Leave out one of the two.",
+            param_hint="--calibration and --temperature",
+        )
+    if multi_label:
+        raise typer.BadParameter("a temperature for labels that compete does not suit labels on their own.",
+                                 param_hint="--calibration and --multi-label")  # fmt: skip
+    return read_file(path)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether an option was given, even if with its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _title(paths: Sequence[str]) -> str:
+    named = ["paths on standard input" if path == "-" else path for path in paths[:3]]
+    return f"Labels of {', '.join(named)}{f' and {len(paths) - 3} more' if len(paths) > 3 else ''}"
 
 
 @dataclass(frozen=True)
@@ -131,6 +188,7 @@ class _Printing:
     labels: Sequence[str]
     layout: Layout
     single: bool
+    gallery: Gallery | None = None
 
 
 def _print(
@@ -158,6 +216,8 @@ def _print(
             unreadable += result.error is not None
             if how.only is None or how.only in (result.label, *result.accepted):
                 writer.write(result)
+                if how.gallery:
+                    how.gallery.add(result)
             advance()
     seconds = time.perf_counter() - started
     logger.debug("%d images in %.1f s (%.1f images/s, loading the model included)", done, seconds, done / seconds)

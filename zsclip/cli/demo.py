@@ -14,6 +14,12 @@ def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder to be made.", show_default=False)],
     images: Annotated[int, typer.Option("--images", min=1, help="Pictures per label.")] = 2,
     seed: Annotated[int, typer.Option("--seed", help="Another seed draws other pictures.")] = 0,
+    noise: Annotated[
+        float,
+        typer.Option(
+            "--noise", min=0, max=1, metavar="A", help="Blur the pictures with noise, so that the model errs."
+        ),
+    ] = 0.0,
 ) -> None:
     """Draw a labelled folder of scenes for the demo model, and say what to try.
 
@@ -24,7 +30,7 @@ def demo(
     from zsclip.demo import draw_folder
     from zsclip.writers import printable
 
-    drawn = draw_folder(folder, images, seed)
+    drawn = draw_folder(folder, images, seed, noise)
     scenes, labels = (shlex.quote(str(path)) for path in (drawn.scenes, drawn.labels))
     first = shlex.quote(str(drawn.example))
     out = console()
@@ -33,6 +39,7 @@ def demo(
         f"zsclip classify {first} --model demo --labels-file {labels}",
         f"zsclip classify {scenes} --model demo --labels circle,ring,square,triangle,star,heart,cross,arrow",
         f"zsclip classify {scenes} --model demo --labels-file {labels} --format jsonl --output results.jsonl",
+        f"zsclip evaluate {scenes} --model demo --prompts plain --prompts photo",
         "zsclip prompts show photo --labels 'red star'",
         "zsclip models show --model demo",
     ):

@@ -6,7 +6,7 @@ import logging
 import os
 import select
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,6 +21,7 @@ from zsclip.prompts import DEFAULT, PromptSet, as_prompt_sets
 
 if TYPE_CHECKING:
     from zsclip.embedding import Embedder
+    from zsclip.report.pictures import Pictures
 
 logger = logging.getLogger("zsclip")
 
@@ -155,17 +156,45 @@ def open_images(
     return Images(walk, chain([first], found), listed.is_one_file, again)
 
 
-def refuse_overwriting(output: Path | None, *inputs: Iterable[str] | str | Path | None) -> None:
-    """Raise `InputError` for an output that is one of the inputs, or whose name promises another format."""
+def refuse_overwriting(
+    output: Path | None,
+    *inputs: Iterable[str] | str | Path | None,
+    option: str = "--output",
+    extensions: Sequence[str] = (),
+) -> None:
+    """Raise `InputError` for an output that is one of the inputs, or whose name promises another format.
+
+    `extensions`, if given, are those it must have one of.
+    """
     if output is None:
         return
     if output.suffix.lower() in EXTENSIONS | HEIF:
-        raise InputError(f"--output {output}: that is an image's name. Name a file for the results.")
-    if output.suffix.lower() == ".json":
+        raise InputError(f"{option} {output}: that is an image's name. Name a file for the results.")
+    if extensions and output.suffix.lower() not in extensions:
+        raise InputError(f"{option} {output}: the name must end in {' or '.join(extensions)}.")
+    if not extensions and output.suffix.lower() == ".json":
         raise InputError(f"--output {output}: JSON comes as one object a line; call the file {output.stem}.jsonl.")
     for path in _flat(inputs):
         if os.path.isfile(path) and output.exists() and os.path.samefile(path, output):
-            raise InputError(f"--output {output} is also an input, and would be replaced. Name another file.")
+            raise InputError(f"{option} {output} is also an input, and would be replaced. Name another file.")
+
+
+def require_folder(output: Path | None, option: str) -> None:
+    """Raise `InputError` now, not after the work, for an output in a folder that is not there."""
+    if output is not None and str(output) != "-" and not output.resolve().parent.is_dir():
+        raise InputError(f"{option} {output}: there is no folder {output.resolve().parent}. Make it first.")
+
+
+def write_report(report: Path, html: Callable[[Pictures], str], embed_thumbnails: bool) -> None:
+    """Write a page, whole or not at all, and say where and how large it is."""
+    from zsclip.cli.messages import say
+    from zsclip.report.pictures import Pictures
+    from zsclip.writers import open_output
+
+    text = html(Pictures(report.parent, embed_thumbnails))
+    with open_output(report, "--report") as stream:
+        stream.write(text)
+    say(f"Wrote {report} ({report.stat().st_size / 1e6:,.1f} MB).")
 
 
 def _flat(inputs: Iterable[Iterable[str] | str | Path | None]) -> Iterator[str]:

@@ -145,6 +145,16 @@ Only = Annotated[
     Optional[str],
     typer.Option("--only", metavar="LABEL", help="Only images decided for this label.", rich_help_panel=_OUTPUT),
 ]
+Report = Annotated[
+    Optional[Path],
+    typer.Option("--report", metavar="FILE.html", rich_help_panel=_OUTPUT,
+                 help="Also write a page to look through: one file, no network. Pictures are found where they lie now."),
+]  # fmt: skip
+EmbedThumbnails = Annotated[
+    bool,
+    typer.Option("--embed-thumbnails", help="Put small pictures into the report, to send it to someone.",
+                 rich_help_panel=_OUTPUT),
+]  # fmt: skip
 Quiet = Annotated[
     bool, typer.Option("-q", "--quiet", help="No progress and no notes; warnings stay.", rich_help_panel=_OUTPUT)
 ]

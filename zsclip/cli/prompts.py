@@ -75,8 +75,11 @@ def show(
     for line in (one.description, one.source):
         if line:
             out.print(printable(line), style="dim", soft_wrap=True)
-    for template in one.templates:
-        out.print(f"  {printable(template)}", soft_wrap=True)
+    for name, value in one.chosen.items():
+        out.print(printable(f"chosen {name}: {value}"), style="dim", soft_wrap=True)
+    for number, template in enumerate(one.templates):
+        weight = f"{one.weights[number]:8.4f}" if one.weights else ""
+        out.print(f"{weight}  {printable(template)}", soft_wrap=True)
     for name, texts_of_label in one.label_prompts.items():
         out.print(f"{printable(name)}:", soft_wrap=True)
         for text in texts_of_label:

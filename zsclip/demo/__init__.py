@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsclip.demo.scenes import PAIRS, draw, random_scene
+from zsclip.demo.scenes import PAIRS, add_noise, draw, random_scene
 from zsclip.errors import InputError
 
 # Width and height of the drawn pictures: of several shapes, as photos are.
@@ -23,10 +23,10 @@ class DrawnFolder:
     count: int
 
 
-def draw_folder(folder: Path, images: int = 2, seed: int = 0) -> DrawnFolder:
+def draw_folder(folder: Path, images: int = 2, seed: int = 0, noise: float = 0.0) -> DrawnFolder:
     """Draw `images` scenes for each of the 64 pairs of colour and shape into `folder`, which must be new or empty.
 
-    Raises `InputError`.
+    `noise`, from 0 to 1, is how much of each picture gives way to random pixels. Raises `InputError`.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
@@ -41,7 +41,8 @@ def draw_folder(folder: Path, images: int = 2, seed: int = 0) -> DrawnFolder:
             (scenes / names[-1]).mkdir(parents=True)
             for number in range(1, images + 1):
                 paths.append(scenes / names[-1] / f"{number:03}.png")
-                draw(random_scene(rng, pair), rng, rng.choice(_SIZES)).save(paths[-1])
+                scene = draw(random_scene(rng, pair), rng, rng.choice(_SIZES))
+                (add_noise(scene, noise, rng) if noise else scene).save(paths[-1])
         labels.write_text("\n".join(names) + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror}.") from None

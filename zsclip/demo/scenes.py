@@ -89,6 +89,13 @@ def draw(scene: Scene, rng: random.Random, size: tuple[int, int] = (160, 160)) -
     return image
 
 
+def add_noise(image: Image.Image, share: float, rng: random.Random) -> Image.Image:
+    """Blend the picture with grains of random colour, `share` from 0 (none) to 1 (nothing else); same size and mode."""
+    width, height = image.size
+    grains = Image.frombytes("RGB", (width // 4, height // 4), rng.randbytes(3 * (width // 4) * (height // 4)))
+    return Image.blend(image, grains.resize(image.size, Image.Resampling.BILINEAR), share)
+
+
 def _centres(count: int, rng: random.Random) -> list[tuple[float, float]]:
     if count == 1:
         return [(0.5, 0.5)]

@@ -1,0 +1,360 @@
+"""How right predictions are, with intervals, and whether one set of them is better than another.
+
+Everything works on one number an image (`Predictions`), so that memory does not grow with the number of labels.
+scikit-learn and SciPy are imported where they are used: only `evaluate` pays for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
+Booleans: TypeAlias = NDArray[np.bool_]
+
+CONFIDENCE = 0.95
+BINS = 15
+TOP = 5
+_LEAST_PROBABILITY = float(np.finfo(np.float64).eps)  # as scikit-learn's log_loss clips
+
+
+class Interval(NamedTuple):
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was said of n images whose label is known; arrays of shape (n,).
+
+    `truth` and `predicted` are numbers of labels, `confidence` is the probability of the predicted label,
+    `truth_probability` that of the true one, `truth_rank` its rank from 0; `withheld` tells where abstention applied.
+    """
+
+    truth: Integers
+    predicted: Integers
+    confidence: Doubles
+    truth_probability: Doubles
+    truth_rank: Integers
+    withheld: Booleans
+
+    @classmethod
+    def of(cls, probability: Doubles, truth: Integers, withheld: Booleans | None = None) -> Predictions:
+        """From probabilities (n, labels) and the true labels (n,). Equals rank in the order of the labels."""
+        rows = np.arange(len(truth))
+        predicted = probability.argmax(axis=1)
+        of_truth = probability[rows, truth]
+        before = np.arange(probability.shape[1]) < truth[:, None]
+        ahead = (probability > of_truth[:, None]) | ((probability == of_truth[:, None]) & before)
+        none = np.zeros(len(truth), bool)
+        return cls(
+            truth,
+            predicted,
+            probability[rows, predicted],
+            of_truth,
+            ahead.sum(axis=1),
+            none if withheld is None else withheld,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Parts one after the other."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def __getitem__(self, chosen: Booleans) -> Predictions:
+        return Predictions(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+    @property
+    def correct(self) -> Booleans:
+        """Where the most probable label is the true one, abstention or not."""
+        return np.asarray(self.predicted == self.truth)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Metrics over `images` images, as shares from 0 to 1; NLL in nats.
+
+    `top5` is None for five labels or fewer. `mean_recall` and `macro_f1` are means over the labels that have images.
+    `coverage` is the share of images with a decision, `covered_accuracy` the accuracy on those (None if there are none).
+    """
+
+    images: int
+    top1: float
+    top1_interval: Interval
+    top5: float | None
+    mean_recall: float
+    macro_f1: float
+    ece: float
+    nll: float
+    coverage: float
+    covered_accuracy: float | None
+    covered_interval: Interval | None
+
+
+def summary(predictions: Predictions, labels: int) -> Summary:
+    """All metrics of `Summary`; at least one image is needed."""
+    from sklearn.metrics import accuracy_score, f1_score, recall_score
+
+    truth, predicted = predictions.truth, predictions.predicted
+    present = np.unique(truth)
+    covered = predictions[~predictions.withheld]
+    right, count = int(covered.correct.sum()), len(covered)
+    return Summary(
+        images=len(predictions),
+        top1=float(accuracy_score(truth, predicted)),
+        top1_interval=wilson(int(predictions.correct.sum()), len(predictions)),
+        top5=float((predictions.truth_rank < TOP).mean()) if labels > TOP else None,
+        mean_recall=float(recall_score(truth, predicted, labels=present, average="macro")),
+        macro_f1=float(f1_score(truth, predicted, labels=present, average="macro")),
+        ece=expected_calibration_error(predictions.confidence, predictions.correct),
+        nll=negative_log_likelihood(predictions),
+        coverage=count / len(predictions),
+        covered_accuracy=right / count if count else None,
+        covered_interval=wilson(right, count) if count else None,
+    )
+
+
+def negative_log_likelihood(predictions: Predictions) -> float:
+    """The mean of -log of the true label's probability, clipped as scikit-learn's `log_loss` clips."""
+    return max(0.0, float(-np.log(np.clip(predictions.truth_probability, _LEAST_PROBABILITY, 1.0)).mean()))
+
+
+def wilson(successes: int, count: int) -> Interval:
+    """Wilson's score interval of a share (Wilson, 1927), by SciPy."""
+    from scipy.stats import binomtest
+
+    found = binomtest(successes, count).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(float(found.low), float(found.high))
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Images whose confidence lies in (low, high]: how many, their mean confidence and their accuracy (None for none)."""
+
+    low: float
+    high: float
+    images: int
+    confidence: float | None
+    accuracy: float | None
+
+
+def reliability(confidence: Doubles, correct: Booleans, bins: int = BINS) -> list[Bin]:
+    """Confidence against accuracy in bins of equal width."""
+    edges = np.linspace(0, 1, bins + 1)
+    member = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    counts = np.bincount(member, minlength=bins)
+    confidences = np.bincount(member, weights=confidence, minlength=bins)
+    rights = np.bincount(member, weights=correct, minlength=bins)
+    return [
+        Bin(
+            float(edges[n]),
+            float(edges[n + 1]),
+            int(count),
+            float(confidences[n] / count) if count else None,
+            float(rights[n] / count) if count else None,
+        )
+        for n, count in enumerate(counts)
+    ]
+
+
+def expected_calibration_error(confidence: Doubles, correct: Booleans, bins: int = BINS) -> float:
+    """ECE of the top probability in equal-width bins (Guo et al., 2017): the mean gap, weighted by images."""
+    gaps = [
+        one.images * abs(one.confidence - one.accuracy)
+        for one in reliability(confidence, correct, bins)
+        if one.confidence is not None and one.accuracy is not None
+    ]
+    return float(sum(gaps) / len(confidence))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Predictions against a baseline on the same images.
+
+    `gained` images are right only with the new one, `lost` only with the baseline. `difference` is that of top-1, with
+    Tango's score interval; `p_value` is the exact McNemar test's, `p_adjusted` Holm's over all comparisons made.
+    """
+
+    gained: int
+    lost: int
+    difference: float
+    interval: Interval
+    p_value: float
+    p_adjusted: float
+
+    @property
+    def verdict(self) -> str:
+        """`better` or `worse` where the adjusted p-value is under 0.05, else `unclear`: no difference is shown."""
+        if self.p_adjusted >= 0.05:
+            return "unclear"
+        return "better" if self.gained > self.lost else "worse"
+
+
+def compare(baseline: Predictions, others: Sequence[Predictions]) -> list[Comparison]:
+    """Each of the others against the baseline, over the same images in the same order."""
+    counts = [
+        (int((other.correct & ~baseline.correct).sum()), int((baseline.correct & ~other.correct).sum()))
+        for other in others
+    ]
+    p_values = [mcnemar(gained, lost) for gained, lost in counts]
+    return [
+        Comparison(
+            gained,
+            lost,
+            (gained - lost) / len(baseline),
+            paired_difference(gained, lost, len(baseline)),
+            p_value,
+            adjusted,
+        )
+        for (gained, lost), p_value, adjusted in zip(counts, p_values, holm(p_values), strict=True)
+    ]
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """The exact two-sided McNemar test: are images gained and lost equally likely? 1 if there are none."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for the number of tests (Holm, 1979)."""
+    order = sorted(range(len(p_values)), key=lambda n: p_values[n])
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, n in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[n]))
+        adjusted[n] = highest
+    return adjusted
+
+
+def paired_difference(gained: int, lost: int, count: int) -> Interval:
+    """Tango's score interval for a difference of paired proportions (Tango, Statistics in Medicine, 1998).
+
+    Of `count` images `gained` are right only with the new predictions, `lost` only with the old ones.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
+    z = float(norm.ppf(0.5 + CONFIDENCE / 2))
+    estimate = (gained - lost) / count
+
+    def distance(delta: float, side: float) -> float:
+        return _tango(gained, lost, count, delta) - side * z
+
+    edge = 1e-12
+    low = -1.0 if distance(-1 + edge, 1) <= 0 else float(brentq(distance, -1 + edge, max(estimate, -1 + edge), (1,)))
+    high = 1.0 if distance(1 - edge, -1) >= 0 else float(brentq(distance, min(estimate, 1 - edge), 1 - edge, (-1,)))
+    return Interval(low, high)
+
+
+def _tango(gained: int, lost: int, count: int, delta: float) -> float:
+    """The score statistic of the hypothesis that the difference is `delta`."""
+    # The likelihood's maximum under the hypothesis: the root of a quadratic in the share of lost images.
+    a = 2.0 * count
+    b = -gained - lost + (2.0 * count - gained + lost) * delta
+    c = -lost * delta * (1.0 - delta)
+    share = (np.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
+    variance = count * (2 * share + delta * (1.0 - delta))
+    lead = gained - lost - count * delta
+    if variance <= 0:
+        return 0.0 if lead == 0 else float(np.sign(lead) * np.inf)
+    return float(lead / np.sqrt(variance))
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """One label: precision, recall and F1 (None where there is nothing to divide by), its images, and what it is most
+    often taken for, with how many of its images."""
+
+    label: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    images: int
+    confused_with: int | None
+    confused: int
+
+
+def per_label(predictions: Predictions, labels: int) -> list[LabelScores]:
+    """Every label's scores, in the order of the labels."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    every = np.arange(labels)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        predictions.truth, predictions.predicted, labels=every, zero_division=np.nan
+    )
+    worst: dict[int, tuple[int | None, int]] = {}
+    for true, said, count in confusions(predictions):
+        if true != said and count > worst.get(true, (None, 0))[1]:
+            worst[true] = (said, count)
+
+    def number(value: float) -> float | None:
+        return None if np.isnan(value) else float(value)
+
+    scores = []
+    for n in every.tolist():
+        confused_with, confused = worst.get(n, (None, 0))
+        f1_or_none = number(f1[n]) if support[n] else None
+        scores.append(
+            LabelScores(
+                n, number(precision[n]), number(recall[n]), f1_or_none, int(support[n]), confused_with, confused
+            )
+        )
+    return scores
+
+
+def confusions(predictions: Predictions) -> list[tuple[int, int, int]]:
+    """The confusion matrix's cells that are not 0: (true label, predicted label, images), in order."""
+    if not len(predictions):
+        return []
+    pairs, counts = np.unique(np.stack([predictions.truth, predictions.predicted]), axis=1, return_counts=True)
+    return [(int(true), int(said), int(count)) for true, said, count in zip(*pairs, counts, strict=True)]
+
+
+class Coverage(NamedTuple):
+    """Deciding only from a least probability on: the share of images that are decided, and the accuracy on those."""
+
+    threshold: float
+    coverage: float
+    accuracy: float
+
+
+def coverage_curve(confidence: Doubles, correct: Booleans) -> list[Coverage]:
+    """One point for each threshold that makes a difference, the highest first; images as confident come together."""
+    order = np.argsort(-confidence, kind="stable")
+    ranked, rights = confidence[order], np.cumsum(correct[order])
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    count = len(confidence)
+    return [Coverage(float(ranked[n]), (n + 1) / count, float(rights[n] / (n + 1))) for n in last.tolist()]
+
+
+def coverage_at(confidence: Doubles, correct: Booleans, threshold: float) -> tuple[float, float | None]:
+    """Coverage, and accuracy on the covered (None if there are none), deciding from `threshold` on."""
+    covered = confidence >= threshold
+    return float(covered.mean()), float(correct[covered].mean()) if covered.any() else None
+
+
+def halves(truth: Integers, seed: int) -> Booleans:
+    """Which images are in the first of two halves drawn at random, label by label: (n,).
+
+    A label's odd image goes to one half and the next label's to the other, so that the halves differ by one at most.
+    """
+    rng = np.random.default_rng(seed)
+    first = np.zeros(len(truth), bool)
+    spare = 0
+    for label in np.unique(truth):
+        members = rng.permutation(np.flatnonzero(truth == label))
+        first[members[: (len(members) + spare) // 2]] = True
+        spare = (len(members) + spare) % 2
+    return first
