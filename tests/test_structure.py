@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "zsclip"
 LAYERS = (
     ("errors", "results"),
     ("yamlfile", "open_clip_data"),
-    ("images", "labels", "prompts", "models", "scoring", "vectors", "store", "engines", "demo", "tokenizer"),
+    ("images", "decoding", "labels", "prompts", "models", "scoring", "vectors", "store", "engines", "demo", "tokenizer"),
+    ("isolation",),
     ("embedding",),
     ("pipeline", "writers", "filing", "exchange", "upkeep"),
     ("cli", "__main__"),

@@ -40,6 +40,9 @@ def embed(
     exact: options.Exact = False,
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,
+    max_pixels: options.MaxPixels = 250_000_000,
+    isolate: options.Isolate = False,
+    decode_timeout: options.DecodeTimeout = 60,
     cache_dir: options.CacheDir = None,
     no_cache: options.NoCache = False,
     rehash: options.Rehash = False,
@@ -71,7 +74,8 @@ def embed(
         Classifier.load(
             *read_model(model, pretrained, offline=offline), device=device,
             engine=engine, precision=precision, exact=exact, batch_size=batch_size,
-            workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash,
+            workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash, max_pixels=max_pixels,
+            isolate=isolate, decode_timeout=decode_timeout,
         ) as classifier,
         open_binary_output(output) as stream,
     ):  # fmt: skip
