@@ -92,9 +92,9 @@ def _entries(folder: str, recursive: bool) -> list[tuple[str, bool]]:
     """
     with os.scandir(folder) as entries:
         found = [
-            (os.fsencode(entry.name), entry.is_dir(follow_symlinks=False))
+            (os.fsencode(entry.name), _is(entry.is_dir, follow_symlinks=False))
             for entry in entries
-            if not (entry.is_symlink() and entry.is_dir())
+            if not (entry.is_symlink() and _is(entry.is_dir))
         ]
     return [
         (os.path.join(folder, os.fsdecode(name)), is_folder)
@@ -103,11 +103,19 @@ def _entries(folder: str, recursive: bool) -> list[tuple[str, bool]]:
     ]
 
 
+def _is(asked: Callable[..., bool], **options: bool) -> bool:
+    """The answer; no where there is none, as for a link that leads to itself. That link's row will say so."""
+    try:
+        return asked(**options)
+    except OSError:
+        return False
+
+
 def require_paths(paths: Iterable[str]) -> None:
     """Raise `InputError` for the first path that is not there."""
     for path in paths:
         if "\0" in path or not os.path.lexists(path):
-            raise InputError(f"{path}: there is no such file or folder.")
+            raise InputError(f"{path or repr(path)}: there is no such file or folder.")
 
 
 def _is_folder(path: str) -> bool:

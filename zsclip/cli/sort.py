@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections import Counter
 from contextlib import closing
@@ -118,10 +117,10 @@ def sort(
 
 
 def _print_plan(plan: list[Filing]) -> int:
-    from zsclip.writers import open_output
+    from zsclip.writers import delimited_rows, open_output
 
     with open_output(None) as stream:
-        rows = csv.writer(stream, lineterminator="\n")
+        rows = delimited_rows(stream)
         rows.writerow(["from", "to", "label"])
         rows.writerows([one.source, one.target, one.label] for one in plan)
     return 0
