@@ -103,14 +103,10 @@ def embed(
 
 def _read_lines(file: Path) -> list[str]:
     from zsclip.errors import InputError
+    from zsclip.yamlfile import YamlFile
 
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
-    except OSError as error:
-        raise InputError(f"--texts {file}: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"--texts {file}: not UTF-8 text (byte {error.start}).") from None
-    texts = [line for line in lines if line]
+    lines = YamlFile(file, "file of texts", InputError).read().splitlines()
+    texts = [text for line in lines if (text := line.strip())]
     if not texts:
         raise InputError(f"--texts {file}: no texts in it. Write one a line.")
     return texts
