@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -207,7 +208,15 @@ def test_files_that_vanish_during_the_run_have_their_rows(tmp_path: Path) -> Non
 
 def start(*arguments: str | Path, **options: object) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "zsclip", *map(str, arguments), "--model", "demo"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=listening, **options
+    )
+
+
+def listening() -> None:
+    """The tests may run in the background, where signals are ignored, and what is started inherits that."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        signal.signal(signal.Signals[name], signal.SIG_DFL)
 
 
 def bash(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -345,6 +354,35 @@ def test_a_signal_ends_the_run_at_once_and_cleanly(few: Path, tmp_path: Path, na
     assert time.monotonic() - sent < 5
     assert err in (b"zsclip: interrupted.\n", b"")
     assert (os.listdir(output.parent), output.read_text()) == (["result.csv"], "old")
+
+
+def test_pressing_ctrl_c_many_times_is_no_different(few: Path, tmp_path: Path) -> None:
+    output = tmp_path / "result.csv"
+    run = start("classify", few / "img", "-l", "red,blue", "-o", output, "--no-cache")
+    while not os.listdir(tmp_path) and run.poll() is None:
+        time.sleep(0.01)
+    with contextlib.suppress(ProcessLookupError):
+        for _ in range(200):
+            os.kill(run.pid, signal.SIGINT)
+    _, err = run.communicate(timeout=20)
+    assert (run.returncode, err) == (130, b"zsclip: interrupted.\n")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_full_pipe_for_messages_does_not_keep_it_from_ending(few: Path, tmp_path: Path) -> None:
+    run = start("classify", few / "img", "-l", "red,blue", "-o", tmp_path / "result.csv", "--no-cache")
+    assert run.stderr is not None
+    filler = os.open(f"/proc/{os.getpid()}/fd/{run.stderr.fileno()}", os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(filler, bytes(1024))
+    while not os.listdir(tmp_path) and run.poll() is None:
+        time.sleep(0.01)
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(timeout=20) == 143
+    os.close(filler)
+    run.communicate()
 
 
 def test_what_was_to_be_ignored_stays_ignored(few: Path) -> None:

@@ -11,10 +11,9 @@ import signal
 import sys
 import threading
 import time
-from typing import Any
 
-_ending = threading.Lock()  # held by the one that ends the process
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_ending: list[int] = []  # the threads that were told to end the process; the first does
+_SIGNALS: list[int] = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def main() -> None:
@@ -49,9 +48,13 @@ def _listen_on_a_thread(numbers: list[int]) -> None:
     threading.Thread(target=wait, daemon=True, name="signals").start()
 
 
-def _end(number: int, _frame: Any = None) -> None:
-    while not _ending.acquire(blocking=False):
+def _end(number: int, _frame: object = None) -> None:
+    me = threading.get_ident()
+    _ending.append(me)
+    while _ending[0] != me:
         time.sleep(1)
+    if _ending.count(me) > 1:
+        return  # a second Ctrl-C, in the middle of what follows
     # What is still being imported has nothing to put in order.
     for module, name in (("zsclip.cli.messages", "leave"), ("zsclip.writers", "remove_unfinished")):
         if put_in_order := getattr(sys.modules.get(module), name, None):

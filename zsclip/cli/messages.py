@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import select
 import shutil
 import stat
 import sys
@@ -97,7 +98,9 @@ def leave() -> None:
             sys.stdout.flush()  # rows that are done
         # Over the progress, whose cursor was hidden.
         start = "\r\x1b[K\x1b[?25h" if sys.stderr.isatty() else ""
-        os.write(sys.stderr.fileno(), f"{start}zsclip: interrupted.\n".encode())
+        # A pipe that nobody empties would keep the process from ending.
+        if os.name != "posix" or select.select([], [sys.stderr], [], 0)[1]:
+            os.write(sys.stderr.fileno(), f"{start}zsclip: interrupted.\n".encode())
     except (OSError, ValueError, RuntimeError, AttributeError):
         return  # closed, full, or being written to at this very moment
 
