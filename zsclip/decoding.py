@@ -34,7 +34,7 @@ _STRIP_PIXELS = 4_000_000
 _MOST_JPEG_SEGMENTS = 10_000
 
 # A PNG may hold long texts, such as the workflow that made it (Pillow: 1 MiB).
-PngImagePlugin.MAX_TEXT_CHUNK = 64 << 20
+PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
 # Whether there are too many pixels is asked and told here.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
