@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "zsclip"
 LAYERS = (
     ("errors", "results"),
     ("yamlfile", "open_clip_data"),
-    ("images", "decoding", "labels", "prompts", "models", "scoring", "vectors", "store", "engines", "demo", "tokenizer"),
+    ("images", "labels", "prompts", "models", "scoring", "vectors", "store", "engines", "demo", "tokenizer"),
+    ("decoding",),
     ("isolation",),
     ("embedding",),
     ("pipeline", "writers", "filing", "exchange", "upkeep"),
