@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from browser import Browser
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+# ZSCLIP_FUZZ_EXAMPLES is set by `make fuzz`.
+_FUZZ = os.environ.get("ZSCLIP_FUZZ_EXAMPLES")
+settings.register_profile("tests", max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+settings.register_profile("fuzz", settings.get_profile("tests"), max_examples=int(_FUZZ or 1))
+settings.load_profile("fuzz" if _FUZZ else "tests")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -74,4 +74,4 @@ def test_what_does_not_belong_into_the_wheel_is_not_in_it(installed: Path) -> No
     assert {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")} == {"zsclip"}
     (info,) = installed.glob("*.dist-info")
     assert any((info / "licenses").glob("LICENSE*"))
-    assert "zsclip = zsclip.cli:main" in (info / "entry_points.txt").read_text()
+    assert "zsclip = zsclip.__main__:main" in (info / "entry_points.txt").read_text()

@@ -300,3 +300,12 @@ def test_a_read_only_picture_is_copied_by_an_ordinary_user(tmp_path: Path) -> No
             pytest.skip("the folders above belong to root alone")
     run = subprocess.run([sys.executable, "-c", code, source, target], user=65534, capture_output=True, text=True)
     assert run.stdout == "done\n", run.stderr
+
+
+def test_a_file_called_like_a_plan_is_no_plan(tmp_path: Path) -> None:
+    (tmp_path / "plan-holidays.csv").write_text("date,to\nMonday,Rome\n")
+    (tmp_path / "plan-b.csv").write_bytes(bytes(range(256)) * 10)
+    (tmp_path / "plan-c.csv").mkdir()
+    from zsclip import filing
+
+    assert filing._earlier_plans(tmp_path) == set()

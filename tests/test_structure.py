@@ -19,6 +19,8 @@ LAYERS = (
         *("images", "labels", "prompts", "models", "scoring", "metrics", "vectors", "store", "engines"),
         *("demo", "tokenizer"),
     ),
+    ("decoding",),
+    ("isolation",),
     ("embedding",),
     ("pipeline", "writers", "filing", "exchange", "upkeep", "labelled"),
     ("ensembling", "evaluation", "calibration", "scoreboard", "report"),

@@ -8,8 +8,9 @@ Names are resolved at first use, so that importing the package imports neither N
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+# Not from `typing`, which takes longer to import than all that comes before signals are listened to (`zsclip.__main__`).
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from zsclip.calibration import Calibration
     from zsclip.errors import (

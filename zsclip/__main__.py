@@ -1,6 +1,66 @@
-"""`python -m zsclip`."""
+"""The console script and `python -m zsclip`. What ends a run is listened to before anything is imported that takes time.
 
-from zsclip.cli import main
+Ctrl-C, SIGTERM and SIGHUP end the process at once, wherever it is: unfinished outputs are taken away, the terminal's cursor
+comes back, the exit code is 130, 143 or 129. No exception is raised for that: raised at a random place, in an import, a
+callback or at the end of Python itself, it would come out as a traceback or not at all. What else lies about is made to be
+left at any moment: the store (SQLite), moves (`zsclip.filing`), worker processes (`zsclip.isolation`).
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+_ending: list[int] = []  # the threads that were told to end the process; the first does
+_SIGNALS: list[int] = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def main() -> None:
+    """Run the command line."""
+    _listen()
+    from zsclip.cli import main as run
+
+    run()
+
+
+def _listen() -> None:
+    # What was to be ignored (nohup, a job in the background) stays ignored.
+    numbers = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in numbers:
+        signal.signal(number, _end)
+    if os.name == "posix" and numbers:
+        _listen_on_a_thread(numbers)
+
+
+def _listen_on_a_thread(numbers: list[int]) -> None:
+    """Python's handlers wait until the main thread comes back from what it calls: a forward pass, a lock, a download."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def wait() -> None:
+        while True:
+            for number in os.read(reader, 16):
+                if number in numbers:
+                    _end(number)
+
+    threading.Thread(target=wait, daemon=True, name="signals").start()
+
+
+def _end(number: int, _frame: object = None) -> None:
+    me = threading.get_ident()
+    _ending.append(me)
+    while _ending[0] != me:
+        time.sleep(1)
+    if _ending.count(me) > 1:
+        return  # a second Ctrl-C, in the middle of what follows
+    # What is still being imported has nothing to put in order.
+    for module, name in (("zsclip.cli.messages", "leave"), ("zsclip.writers", "remove_unfinished")):
+        if put_in_order := getattr(sys.modules.get(module), name, None):
+            put_in_order()
+    os._exit(128 + number)
+
 
 if __name__ == "__main__":
     main()

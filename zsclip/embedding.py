@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from zsclip import images, models
+from zsclip import decoding, images, models
 from zsclip.engines import Compute, Engine, available_cores
 from zsclip.engines import load as load_engine
 from zsclip.errors import ImageError, InputError, ModelError
+from zsclip.isolation import DEFAULT_SECONDS, IsolatedDecoder
 from zsclip.models import ModelSpec
 from zsclip.store import Store
 from zsclip.vectors import Embedding, FileStamp, ModelFacts, text_digest
@@ -51,7 +52,7 @@ class ImageEmbedding:
 
 
 class Timings:
-    """Seconds by stage. Reading, decoding and resizing are summed over the threads; `wait` is the model waiting for them."""
+    """Seconds by stage. Reading and decoding (resizing with it) are summed over the threads; `wait` is the model waiting for them."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -85,6 +86,9 @@ class Embedder:
         rehash: bool = False,
         workers: int | None = None,
         exports: Path | None = None,
+        max_pixels: int = decoding.DEFAULT_MAX_PIXELS,
+        isolate: bool = False,
+        decode_timeout: float = DEFAULT_SECONDS,
     ) -> None:
         compute = compute or Compute()
         if exact and compute.precision not in ("auto", "fp32"):
@@ -103,6 +107,17 @@ class Embedder:
         if workers is not None and workers < 1:
             raise ModelError(f"There must be at least one worker, not {workers}.")
         self._workers = workers or min(16, available_cores())
+        self._max_pixels = max_pixels
+        self._isolated = (
+            IsolatedDecoder(spec.preprocessing, full=exact, max_pixels=max_pixels, seconds=decode_timeout)
+            if isolate
+            else None
+        )
+
+    def close(self) -> None:
+        """End the worker processes, if there are any."""
+        if self._isolated:
+            self._isolated.close()
 
     @cached_property
     def checkpoint(self) -> Path:
@@ -277,11 +292,9 @@ class Embedder:
         measure, wanted = self.timings.measure, self.spec.preprocessing
         if not isinstance(source, (str, os.PathLike)):
             with measure("decode"):
-                image = images.upright_rgb(source.copy())
-            with measure("resize"):
-                return _Prepared(images.fit(image, wanted))
+                return _Prepared(images.fit(decoding.upright_rgb(source.copy()), wanted))
         with measure("read"):
-            data, status = images.read(os.fspath(source))
+            data, status = decoding.read(os.fspath(source), max_pixels=self._max_pixels)
         prepared = _Prepared()
         if self._store.usable:
             with measure("digest"):
@@ -293,10 +306,14 @@ class Embedder:
             prepared.stamp = FileStamp.of(source, status)
         if prepared.embedding is None:
             with measure("decode"):
-                image, prepared.reduced = images.decode(data, wanted, full=self._exact)
-            with measure("resize"):
-                prepared.pixels = images.fit(image, wanted)
+                prepared.pixels, prepared.reduced = self._decode(data)
         return prepared
+
+    def _decode(self, data: bytes) -> tuple[NDArray[np.uint8], bool]:
+        """A file's bytes as pixels, and whether they were decoded at a reduced scale; raises `ImageError`."""
+        if self._isolated:
+            return self._isolated(data)
+        return decoding.pixels(data, self.spec.preprocessing, full=self._exact, max_pixels=self._max_pixels)
 
     def _compute_batch(self, batch: list[_Pending]) -> _Batch:
         """On a thread: wait for what was prepared of a batch, and compute what is not known of it."""

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from zsclip.errors import InputError
 from zsclip.results import ImageResult
+from zsclip.writers import delimited_rows
 
 logger = logging.getLogger("zsclip")
 
@@ -110,8 +111,15 @@ def _earlier_plans(into: Path) -> set[tuple[str, str]]:
     """What earlier runs meant to do here: pairs of source and target."""
     pairs: set[tuple[str, str]] = set()
     for path in into.glob("plan-*.csv"):
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            pairs |= {(_entry(row["from"]), _entry(row["to"])) for row in csv.DictReader(stream) if row.get("to")}
+        if not path.is_file():
+            continue
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream:
+                rows = csv.DictReader(stream)
+                if rows.fieldnames == ["from", "to", "label"]:  # else it is some other file of this name
+                    pairs |= {(_entry(row["from"]), _entry(row["to"])) for row in rows if row["to"]}
+        except (OSError, ValueError, csv.Error) as error:
+            logger.warning("%s cannot be read as the plan of an earlier run: %s.", path, error)
     return pairs
 
 
@@ -122,7 +130,7 @@ def write_plan(filings: Iterable[Filing], into: Path) -> Path:
         stem = f"plan-{time.strftime('%Y%m%d-%H%M%S')}"
         name = _apart(f"{stem}.csv", lambda name: os.path.lexists(into / name))
         with open(into / name, "x", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            rows = csv.writer(stream, lineterminator="\n")
+            rows = delimited_rows(stream)
             rows.writerow(["from", "to", "label"])
             rows.writerows([filing.source, filing.target, filing.label] for filing in filings)
             stream.flush()

@@ -1,37 +1,27 @@
-"""Images: found in folders, read, and made into the pixels a model wants. Pillow and NumPy only."""
+"""Images: found in folders, and resized and cropped to the pixels a model wants. Pillow and NumPy only."""
 
 from __future__ import annotations
 
 import os
 import stat
-import struct
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from io import BytesIO
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps
 from PIL.Image import Resampling
 
-from zsclip.errors import ImageError, InputError
+from zsclip.errors import InputError
 
 ResizeMode = Literal["shortest", "longest", "squash"]
 Interpolation = Literal["bicubic", "bilinear"]
 
 # Counted into a model's identity: raise it when pixels change for the same file.
 PREPROCESSING_VERSION = 1
-
-MAX_FILE_BYTES = 4 << 30
-# Pillow refuses images of more than twice this as bombs; phones make 200 megapixels.
-Image.MAX_IMAGE_PIXELS = 250_000_000
-# and PNGs with long texts in them (1 MiB by default)
-PngImagePlugin.MAX_TEXT_CHUNK = 64 << 20
 
 HEIF = frozenset({".heic", ".heif", ".hif"})
 EXTENSIONS = frozenset({
@@ -102,9 +92,9 @@ def _entries(folder: str, recursive: bool) -> list[tuple[str, bool]]:
     """
     with os.scandir(folder) as entries:
         found = [
-            (os.fsencode(entry.name), entry.is_dir(follow_symlinks=False))
+            (os.fsencode(entry.name), _is(entry.is_dir, follow_symlinks=False))
             for entry in entries
-            if not (entry.is_symlink() and entry.is_dir())
+            if not (entry.is_symlink() and _is(entry.is_dir))
         ]
     return [
         (os.path.join(folder, os.fsdecode(name)), is_folder)
@@ -113,11 +103,19 @@ def _entries(folder: str, recursive: bool) -> list[tuple[str, bool]]:
     ]
 
 
+def _is(asked: Callable[..., bool], **options: bool) -> bool:
+    """The answer; no where there is none, as for a link that leads to itself. That link's row will say so."""
+    try:
+        return asked(**options)
+    except OSError:
+        return False
+
+
 def require_paths(paths: Iterable[str]) -> None:
     """Raise `InputError` for the first path that is not there."""
     for path in paths:
         if "\0" in path or not os.path.lexists(path):
-            raise InputError(f"{path}: there is no such file or folder.")
+            raise InputError(f"{path or repr(path)}: there is no such file or folder.")
 
 
 def _is_folder(path: str) -> bool:
@@ -130,133 +128,6 @@ def _is_folder(path: str) -> bool:
 def heif_supported() -> bool:
     """Whether `.heic` can be read: with the extra `heic` (pillow-heif) installed."""
     return find_spec("pillow_heif") is not None
-
-
-def read(path: str) -> tuple[bytes, os.stat_result]:
-    """The bytes of a regular file, and its status before they were read; raises `ImageError` otherwise."""
-    try:
-        mode = os.stat(path).st_mode  # before it is opened: a pipe would wait for its other end
-        if stat.S_ISDIR(mode):
-            raise ImageError(
-                "a folder, not an image" if os.access(path, os.R_OK | os.X_OK) else "a folder that cannot be read"
-            )
-        if not stat.S_ISREG(mode):
-            raise ImageError("not a regular file")
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_size > MAX_FILE_BYTES:
-                raise ImageError(f"larger than {MAX_FILE_BYTES >> 30} GiB, which no image is")
-            return file.read(), status
-    except OSError as error:
-        raise ImageError(error.strerror or str(error)) from None
-    except ValueError:
-        raise ImageError("not a path (it holds a NUL byte)") from None
-    except MemoryError:
-        raise ImageError("too large to read") from None
-
-
-def decode(data: bytes, wanted: Preprocessing, *, full: bool = False) -> tuple[Image.Image, bool]:
-    """The first frame as an upright RGB or grey (L) image, and whether it was decoded at a reduced scale.
-
-    Unless `full`, a JPEG is decoded at 1/2, 1/4 or 1/8 as long as both sides stay at least twice the wanted size
-    (libjpeg does that in the DCT). Raises `ImageError` for whatever is no image or is damaged.
-    """
-    if heif_supported():
-        from pillow_heif import register_heif_opener
-
-        register_heif_opener()
-    if not data:
-        raise ImageError("the file is empty")
-    if data[4:12] in _HEIF_BRANDS and not heif_supported():
-        raise ImageError("HEIC, which is read with: pip install pillow-heif")
-    with _told_as_image_errors():
-        image = Image.open(BytesIO(data))
-        stored = image.size
-        if not full and image.format == "JPEG":
-            image.draft(None, (2 * max(wanted.size), 2 * max(wanted.size)))
-        reduced = image.size != stored
-        return _upright_rgb(image), reduced
-
-
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """A Pillow image of the caller's, turned as its EXIF orientation says, in mode RGB or L; raises `ImageError`.
-
-    Transparency is laid over white; palettes and 1-bit images become RGB (resized later, not as indices); 16-bit and
-    other deep grey is scaled to 8 bits, not clipped.
-    """
-    with _told_as_image_errors():
-        return _upright_rgb(image)
-
-
-@contextmanager
-def _told_as_image_errors() -> Iterator[None]:
-    try:
-        yield
-    except UnidentifiedImageError:
-        raise ImageError("not an image in a format that is known here") from None
-    except (MemoryError, Image.DecompressionBombError) as error:
-        raise ImageError(f"too large to decode: {error or type(error).__name__}") from None
-    except _DAMAGED as error:
-        raise ImageError(f"damaged or unsupported image: {error}") from None
-
-
-# Pillow's decoders raise all of these for damaged, hostile or unsupported files.
-_DAMAGED = (
-    OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, AttributeError, RuntimeError,
-    struct.error, zlib.error,
-)  # fmt: skip
-_HEIF_BRANDS = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc", b"ftypmsf1")
-_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    image.load()
-    if not image.width or not image.height:
-        raise ImageError("an image without pixels")
-    has_transparency = image.has_transparency_data
-    if has_transparency and not _is_deep(image):
-        layer = image.convert("RGBA")
-        flat = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    elif image.mode in ("RGB", "L"):
-        flat = image
-    else:
-        flat = _deep_grey(image) if _is_deep(image) else image.convert("RGB")
-    turn = _TURNS.get(_orientation(image))
-    return flat if turn is None else flat.transpose(turn)
-
-
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation; 1 (upright) where the EXIF data is broken, which is no reason to refuse a picture."""
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except _DAMAGED:
-        return 1
-
-
-def _is_deep(image: Image.Image) -> bool:
-    return image.mode.startswith("I") or image.mode == "F"
-
-
-def _deep_grey(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.float64)
-    if image.mode == "F":
-        # No depth is declared: 0 to 1, 0 to 255, or else whatever range there is.
-        values = np.nan_to_num(values)
-        top = 1.0 if values.max() <= 1 else 255.0 if values.max() <= 255 else float(values.max())
-        values = np.clip(values, 0, None) / top
-    else:
-        # 16 bits unless there is more in it.
-        values = np.clip(values, 0, None) / max(65535.0, float(values.max()))
-    return Image.fromarray((values * 255).round().astype(np.uint8))
 
 
 def fit(image: Image.Image, wanted: Preprocessing) -> NDArray[np.uint8]:

@@ -106,17 +106,11 @@ def _builtin(name: str) -> LabelSet:
 
 
 def _read_text(path: Path) -> list[Label]:
-    file = YamlFile(path, "label file", LabelError)  # for its way of saying where
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise file.fail(None, f"{error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise file.fail(error.object[: error.start].count(b"\n") + 1, "not UTF-8 text.") from None
+    file = YamlFile(path, "label file", LabelError)  # for its way of reading and of saying where
     # " #" begins a comment as in YAML, so that "C#" stays a label.
     lines = [
         Text("" if line.lstrip().startswith("#") else line.split(" #")[0].strip(), number)
-        for number, line in enumerate(text.split("\n"), 1)
+        for number, line in enumerate(file.read().split("\n"), 1)
     ]
     labels = [line for line in lines if line.value]
     file.require_distinct(labels, "a label")

@@ -14,9 +14,11 @@ import numpy as np
 
 from zsclip import models, scoring
 from zsclip import prompts as prompt_sets
+from zsclip.decoding import DEFAULT_MAX_PIXELS
 from zsclip.embedding import Embedder, ImageSource
 from zsclip.engines import Compute
 from zsclip.errors import InputError, LabelError
+from zsclip.isolation import DEFAULT_SECONDS
 from zsclip.labels import LabelSet, LabelsLike, as_label_set
 from zsclip.prompts import PromptSet, PromptsLike, as_prompt_sets
 from zsclip.results import ImageResult, Match, SearchResult
@@ -52,6 +54,9 @@ class Classifier:
         cache_dir: str | os.PathLike[str] | None = None,
         use_cache: bool = True,
         rehash: bool = False,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        isolate: bool = False,
+        decode_timeout: float = DEFAULT_SECONDS,
     ) -> Classifier:
         """Resolve a model; its weights are loaded (and downloaded, if need be) when they are first needed.
 
@@ -59,13 +64,17 @@ class Classifier:
         `model` alone is `demo`, `local-dir:PATH` or `hf-hub:ORG/REPO`. The default is ViT-B-32-256 with
         datacomp_s34b_b86k. `exact` gives the numbers open_clip gives: full decoding, fp32. `cache_dir` is the
         folder of the store (default: the user's cache folder); `use_cache=False` neither reads nor keeps vectors.
-        Raises `ModelError`.
+        Images of more than `max_pixels` are not decoded. `isolate` decodes in worker processes, so that a decoder that
+        crashes, or takes more than `decode_timeout` seconds, is an error of its image alone. Raises `ModelError`.
         """
         spec = models.resolve(model, None if pretrained is None else os.fspath(pretrained))
         folder = Path(cache_dir) if cache_dir is not None else default_folder()
         store = Store(folder if use_cache else None)
         compute = Compute(device, engine, precision, batch_size)
-        embedder = Embedder(spec, store, compute, exact=exact, rehash=rehash, workers=workers, exports=folder / EXPORTS)
+        embedder = Embedder(
+            spec, store, compute, exact=exact, rehash=rehash, workers=workers, exports=folder / EXPORTS,
+            max_pixels=max_pixels, isolate=isolate, decode_timeout=decode_timeout,
+        )  # fmt: skip
         return cls(embedder, store)
 
     def __enter__(self) -> Classifier:
@@ -77,7 +86,8 @@ class Classifier:
         self.close()
 
     def close(self) -> None:
-        """Close the store. What was computed is kept."""
+        """Close the store and end worker processes. What was computed is kept."""
+        self.embedder.close()
         self._store.close()
 
     def class_vectors(

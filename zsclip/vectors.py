@@ -47,7 +47,9 @@ class FileStamp(NamedTuple):
     @classmethod
     def of(cls, path: str | os.PathLike[str], status: os.stat_result) -> FileStamp:
         """The stamp of a file with that status."""
-        return cls(os.fsencode(os.path.abspath(path)), status.st_size, status.st_mtime_ns)
+        # SQLite's integers end in the year 2262; what is beyond goes round to a time of its own.
+        mtime_ns = (status.st_mtime_ns + (1 << 63)) % (1 << 64) - (1 << 63)
+        return cls(os.fsencode(os.path.abspath(path)), status.st_size, mtime_ns)
 
 
 @dataclass(frozen=True)

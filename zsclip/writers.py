@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import secrets
 import stat
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -37,6 +37,32 @@ class MatchWriter(Protocol):
         """Write one match."""
 
 
+class Rows(Protocol):
+    """What the `csv` module writes rows with."""
+
+    def writerow(self, row: Iterable[object], /) -> object:
+        """Write one row."""
+
+    def writerows(self, rows: Iterable[Iterable[object]], /) -> object:
+        """Write some rows."""
+
+
+class _LineFeeds:
+    """Lets rows end in a line feed. Told to the `csv` module, that end would leave a carriage return in a field unquoted,
+    and a reader would take it for the end of the row (before Python 3.13)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> None:
+        self._stream.write(row.removesuffix("\r\n") + "\n")
+
+
+def delimited_rows(stream: TextIO, delimiter: str = ",") -> Rows:
+    """A writer of rows that read back equal, whatever is in them."""
+    return csv.writer(_LineFeeds(stream), delimiter=delimiter, lineterminator="\r\n")
+
+
 class CsvWriter:
     """One row an image: path, decision, the best label with its numbers, then the runners-up, then the error.
 
@@ -48,7 +74,7 @@ class CsvWriter:
     def __init__(self, stream: TextIO, top_k: int, abstains: bool) -> None:
         self._top_k = top_k
         self._abstains = abstains
-        self._rows = csv.writer(stream, delimiter=self.delimiter, lineterminator="\n")
+        self._rows = delimited_rows(stream, self.delimiter)
         header = ["path", "label", *(["best_label"] if abstains else []), "probability", "similarity"]
         for rank in range(2, top_k + 1):
             header += [f"label_{rank}", f"probability_{rank}", f"similarity_{rank}"]
@@ -199,7 +225,7 @@ class MatchRowsWriter:
     """One row a match: path, similarity, error."""
 
     def __init__(self, stream: TextIO, delimiter: str) -> None:
-        self._rows = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+        self._rows = delimited_rows(stream, delimiter)
         self._rows.writerow(["path", "similarity", "error"])
 
     def write(self, match: Match) -> None:
@@ -259,6 +285,8 @@ MATCH_WRITERS: dict[str, Callable[[TextIO, bool], MatchWriter]] = {
     "jsonl": lambda stream, null: MatchJsonlWriter(stream),
     "paths": MatchPathsWriter,
 }
+_PARTIAL = ".partial"
+_unfinished: set[str] = set()  # outputs under their temporary names
 _EXTENSIONS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
@@ -300,7 +328,9 @@ def open_binary_output(output: Path, option: str = "--output") -> Iterator[Binar
             with open(output, "wb") as device:
                 yield device
             return
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+        temporary = str(target.with_name(f".zsclip-{secrets.token_hex(8)}{_PARTIAL}"))
+        _unfinished.add(temporary)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     except FileNotFoundError:
         raise InputError(f"{option} {output}: there is no folder {target.parent}. Make it first.") from None
     except OSError as error:
@@ -317,6 +347,17 @@ def open_binary_output(output: Path, option: str = "--output") -> Iterator[Binar
         if isinstance(error, OSError) and error.filename is None and error.errno is not None:
             raise InputError(f"{option} {output}: cannot be written: {error.strerror}.") from None
         raise
+    finally:
+        _unfinished.discard(temporary)
+
+
+def remove_unfinished() -> None:
+    """Take away the outputs that are being written, because the process is about to end; raises nothing."""
+    for temporary in tuple(_unfinished):
+        try:
+            os.unlink(temporary)
+        except OSError:
+            continue
 
 
 class _Terminal:
@@ -344,9 +385,9 @@ def printable(text: str) -> str:
 
 
 def json_line(document: object) -> str:
-    """One line of JSON in UTF-8; escaped throughout if there are bytes in it that are no UTF-8."""
+    """One line of JSON in UTF-8; escaped throughout if there are bytes in it that are no UTF-8, or other ends of lines."""
     line = json.dumps(document, ensure_ascii=False)
-    if any("\ud800" <= character <= "\udfff" for character in line):
+    if any("\ud800" <= character <= "\udfff" or character in "\x85\u2028\u2029" for character in line):
         line = json.dumps(document)
     return line + "\n"
 

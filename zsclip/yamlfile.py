@@ -1,6 +1,7 @@
 """YAML files read as text with line numbers, so that a message can say where it was wrong.
 
-Scalars stay as they were written (`no` is the text "no", `1` is "1"); tags and anchors build nothing.
+Scalars stay as they were written (`no` is the text "no", `1` is "1"). Tags are refused, as are nesting and aliases that
+would multiply what stands in the file.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ import yaml
 from zsclip.errors import ZsclipError
 
 MAX_BYTES = 20_000_000
+_DEEPEST = 10
+_MOST_BY_ALIASES = 5_000_000
+# libyaml's is some ten times as fast.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -37,23 +42,52 @@ class YamlFile:
         where = f"{self.path}:{line}" if line else f"{self.path}"
         return self.error(f"{where}: {self.what}: {message}")
 
+    def read(self) -> str:
+        """The file's text (UTF-8, with or without a byte order mark), at most `MAX_BYTES`; raises `error`."""
+        try:
+            with open(self.path, "rb") as file:  # a pipe has no size to ask for
+                data = file.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as error:
+            raise self.fail(None, f"{getattr(error, 'strerror', None) or error}.") from None
+        if len(data) > MAX_BYTES:
+            raise self.fail(None, f"larger than {MAX_BYTES // 1_000_000} MB, which no such file needs.")
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise self.fail(data[: error.start].count(b"\n") + 1, f"not UTF-8 text (byte {error.start}).") from None
+
     def root(self) -> yaml.Node | None:
         """The top node, None for an empty file; raises `error` if it cannot be read or is not YAML."""
+        text = self.read()
         try:
-            if self.path.stat().st_size > MAX_BYTES:
-                raise self.fail(None, f"larger than {MAX_BYTES // 1_000_000} MB, which no such file needs.")
-            text = self.path.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise self.fail(None, f"{error.strerror}.") from None
-        except UnicodeDecodeError as error:
-            raise self.fail(None, f"not UTF-8 text (byte {error.start}).") from None
-        try:
-            return yaml.compose(text, Loader=yaml.SafeLoader)
+            self._refuse_bombs(text)
+            return yaml.compose(text, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             raise self.fail(mark.line + 1 if mark else None, f"not valid YAML: {error.problem}.") from None
-        except (yaml.YAMLError, RecursionError) as error:
-            raise self.fail(None, f"not valid YAML: {error}.") from None
+        except yaml.YAMLError as error:
+            raise self.fail(None, f"not valid YAML: {str(error).strip()}.") from None
+
+    def _refuse_bombs(self, text: str) -> None:
+        # Before nodes are made of it: libyaml's loader crashes the process where nesting is too deep.
+        depth = events = aliases = 0
+        for event in yaml.parse(text, Loader=_LOADER):
+            events += 1
+            line = event.start_mark.line + 1 if event.start_mark else None
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            elif isinstance(event, yaml.AliasEvent):
+                aliases += 1
+            if tag := getattr(event, "tag", None):
+                raise self.fail(line, f"the tag {tag} is not read here. Remove it.")
+            if depth > _DEEPEST:
+                raise self.fail(line, f"nested more than {_DEEPEST} deep.")
+        if aliases * events > _MOST_BY_ALIASES:
+            raise self.fail(
+                None, f"{aliases:,} aliases in a file of this size are too many. Write out what they stand for."
+            )
 
     def items(self, node: yaml.Node | None, expected: str) -> list[tuple[Text, yaml.Node]]:
         """Keys and values of a mapping; raises `error` for anything else and for repeated keys."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
-import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
@@ -16,32 +16,40 @@ from zsclip.cli.messages import fail, prepare_streams
 from zsclip.errors import ZsclipError
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turns errors into messages and exit codes, in one place for all commands."""
+    try:
+        yield
+    except ZsclipError as error:
+        message: str | None = str(error)
+    except (BrokenPipeError, SystemExit):
+        message = None  # the reader has had enough (`| head`), for which Rich would exit with 1
+    except OSError as error:
+        reason = error.strerror or str(error)
+        message = f"{error.filename}: {reason}." if error.filename else f"Standard output cannot be written: {reason}."
+    except MemoryError:
+        message = "There is not enough memory. A smaller --batch-size or fewer --workers need less."
+    else:
+        return
+    # Python writes what is left for standard output at its end, and what failed would fail then too.
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if message is not None:
+        fail(message)
+    raise typer.Exit(0 if message is None else 1)
+
+
 class _Group(typer.core.TyperGroup):
-    """Turns the library's errors into messages and exit codes, in one place for all commands."""
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with _told():  # --help and --version print here
+            return super().make_context(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _told():
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except ZsclipError as error:
-            fail(str(error))
-            raise typer.Exit(1) from None
-        except OSError as error:
-            if error.filename is not None or error.errno not in (
-                errno.EPIPE,
-                errno.EINVAL,
-                errno.ENOSPC,
-                errno.EIO,
-                None,
-            ):
-                raise
-            # Nothing may be written to standard output at exit either.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            if isinstance(error, BrokenPipeError):
-                raise typer.Exit(0) from None  # the reader has had enough (`| head`)
-            fail(f"Standard output cannot be written: {error.strerror}.")
-            raise typer.Exit(1) from None
 
 
 app = typer.Typer(
@@ -82,11 +90,12 @@ app.add_typer(cache.app, name="cache")
 
 
 def main() -> None:
-    """The console script. Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 3 done but some inputs
-    could not be read, 130 and 143 interrupted."""
+    """What the console script runs (see `zsclip.__main__`).
+
+    Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 3 done but some inputs could not be read; 129,
+    130 and 143 interrupted.
+    """
     prepare_streams()
     # Results are many small objects without cycles; looking for cycles among them took a seventh of a run over 100,000.
     gc.set_threshold(50_000, 20, 20)
-    if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     app()

@@ -52,6 +52,9 @@ def classify(
     exact: options.Exact = False,
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,
+    max_pixels: options.MaxPixels = 250_000_000,
+    isolate: options.Isolate = False,
+    decode_timeout: options.DecodeTimeout = 60,
     temperature: options.Temperature = 1.0,
     calibration: CalibrationFile = None,
     combine: options.Combine = "mean",
@@ -123,7 +126,8 @@ def classify(
     with Classifier.load(
         *read_model(model, pretrained, offline=offline), device=device,
         engine=engine, precision=precision, exact=exact, batch_size=batch_size,
-        workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash,
+        workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash, max_pixels=max_pixels,
+        isolate=isolate, decode_timeout=decode_timeout,
     ) as classifier:  # fmt: skip
 
         def results() -> Generator[ImageResult, None, None]:

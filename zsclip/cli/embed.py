@@ -40,6 +40,9 @@ def embed(
     exact: options.Exact = False,
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,
+    max_pixels: options.MaxPixels = 250_000_000,
+    isolate: options.Isolate = False,
+    decode_timeout: options.DecodeTimeout = 60,
     cache_dir: options.CacheDir = None,
     no_cache: options.NoCache = False,
     rehash: options.Rehash = False,
@@ -71,7 +74,8 @@ def embed(
         Classifier.load(
             *read_model(model, pretrained, offline=offline), device=device,
             engine=engine, precision=precision, exact=exact, batch_size=batch_size,
-            workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash,
+            workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash, max_pixels=max_pixels,
+            isolate=isolate, decode_timeout=decode_timeout,
         ) as classifier,
         open_binary_output(output) as stream,
     ):  # fmt: skip
@@ -99,14 +103,10 @@ def embed(
 
 def _read_lines(file: Path) -> list[str]:
     from zsclip.errors import InputError
+    from zsclip.yamlfile import YamlFile
 
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
-    except OSError as error:
-        raise InputError(f"--texts {file}: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"--texts {file}: not UTF-8 text (byte {error.start}).") from None
-    texts = [line for line in lines if line]
+    lines = YamlFile(file, "file of texts", InputError).read().splitlines()
+    texts = [text for line in lines if (text := line.strip())]
     if not texts:
         raise InputError(f"--texts {file}: no texts in it. Write one a line.")
     return texts

@@ -102,7 +102,10 @@ class PathList:
         while True:
             while not _is_ready(descriptor):
                 yield None
-            block = os.read(descriptor, 1 << 16)
+            try:
+                block = os.read(descriptor, 1 << 16)
+            except OSError as error:
+                raise InputError(f"- stands for standard input, which cannot be read: {error.strerror}.") from None
             *whole, rest = (rest + block).split(self._separator)
             if not block and rest:
                 whole = [rest]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import logging
 import os
+import select
 import shutil
 import stat
 import sys
 import textwrap
 import warnings
 from typing import TYPE_CHECKING, TextIO
+
+from zsclip.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,13 +67,42 @@ def prepare_streams() -> None:
     """Make standard streams that can take any text, and exist."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the shell: `>&-`
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+            sink = _Closed() if name == "stdout" else open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115
+            setattr(sys, name, sink)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A reader of a pipe gets each row as it comes; a regular file need not be told of each.
         regular = stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n", line_buffering=not regular)
     if isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr.reconfigure(errors="backslashreplace")
+
+
+class _Closed(io.StringIO):
+    """In the place of a standard output that was closed: what is written there is missed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._descriptor = os.open(os.devnull, os.O_WRONLY)  # the number of standard output, so that no file gets it
+
+    def write(self, _text: str) -> int:
+        raise InputError("Standard output is closed. Name a file with --output.")
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+
+def leave() -> None:
+    """Say that the run is interrupted, because the process is about to end; raises nothing and does not wait."""
+    try:
+        if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+            sys.stdout.flush()  # rows that are done
+        # Over the progress, whose cursor was hidden.
+        start = "\r\x1b[K\x1b[?25h" if sys.stderr.isatty() else ""
+        # A pipe that nobody empties would keep the process from ending.
+        if os.name != "posix" or select.select([], [sys.stderr], [], 0)[1]:
+            os.write(sys.stderr.fileno(), f"{start}zsclip: interrupted.\n".encode())
+    except (OSError, ValueError, RuntimeError, AttributeError):
+        return  # closed, full, or being written to at this very moment
 
 
 def say(message: str) -> None:
@@ -85,13 +117,16 @@ def _say(level: int, message: str) -> None:
     if sys.stderr.isatty():
         width = shutil.get_terminal_size().columns
         text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
-    print(text, file=sys.stderr, flush=True)
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        return  # nobody listens; the exit code says it too
 
 
 def report_timings(timings: Timings) -> None:
     """Seconds by stage, and which stage the others waited for."""
     seconds = timings.seconds
-    for stage in ("load", "texts", "read", "digest", "decode", "resize", "wait", "model", "store"):
+    for stage in ("load", "texts", "read", "digest", "decode", "wait", "model", "store"):
         say(f"{stage:<7}{seconds[stage]:8.2f} s{'  (summed over the threads)' if stage == 'read' else ''}")
     slowest = "the model" if seconds["model"] >= seconds["wait"] else "reading and decoding"
     say(f"The slowest stage for images was {slowest}.")

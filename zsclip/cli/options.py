@@ -88,6 +88,21 @@ Workers = Annotated[
     typer.Option("--workers", min=1, metavar="N", help="Threads that decode. Default: one a core, up to 16.",
                  rich_help_panel=_MODEL),
 ]  # fmt: skip
+MaxPixels = Annotated[
+    int,
+    typer.Option("--max-pixels", min=1, metavar="N", help="Larger images are not decoded; each gets a row that says so.",
+                 rich_help_panel=_INPUT),
+]  # fmt: skip
+Isolate = Annotated[
+    bool,
+    typer.Option("--isolate", rich_help_panel=_INPUT,
+                 help="Decode in worker processes: a decoder that crashes or hangs costs its image only."),
+]  # fmt: skip
+DecodeTimeout = Annotated[
+    float,
+    typer.Option("--decode-timeout", min=0.001, metavar="SECONDS", help="With --isolate, the longest an image may take.",
+                 rich_help_panel=_INPUT),
+]  # fmt: skip
 Temperature = Annotated[
     float,
     typer.Option("--temperature", metavar="T", help="Divides the logits: above 1 softens the probabilities.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections import Counter
 from contextlib import closing
@@ -56,6 +55,9 @@ def sort(
     exact: options.Exact = False,
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,
+    max_pixels: options.MaxPixels = 250_000_000,
+    isolate: options.Isolate = False,
+    decode_timeout: options.DecodeTimeout = 60,
     cache_dir: options.CacheDir = None,
     no_cache: options.NoCache = False,
     rehash: options.Rehash = False,
@@ -87,7 +89,8 @@ def sort(
     with Classifier.load(
         *read_model(model, pretrained, offline=offline), device=device,
         engine=engine, precision=precision, exact=exact, batch_size=batch_size,
-        workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash,
+        workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash, max_pixels=max_pixels,
+        isolate=isolate, decode_timeout=decode_timeout,
     ) as classifier:  # fmt: skip
         classifier.embedder.fetch_if_new()
         results = []
@@ -114,10 +117,10 @@ def sort(
 
 
 def _print_plan(plan: list[Filing]) -> int:
-    from zsclip.writers import open_output
+    from zsclip.writers import delimited_rows, open_output
 
     with open_output(None) as stream:
-        rows = csv.writer(stream, lineterminator="\n")
+        rows = delimited_rows(stream)
         rows.writerow(["from", "to", "label"])
         rows.writerows([one.source, one.target, one.label] for one in plan)
     return 0

@@ -35,7 +35,7 @@ openvino = import_without("openvino", "openvino.tools.ovc")
 
 logger = logging.getLogger("zsclip")
 
-EXPORT_VERSION = 1  # raise it when an export of the same weights would be another; those of before are made again
+EXPORT_VERSION = 2  # raise it when an export of the same weights would be another; those of before are made again
 EXPORT_FACTS = "export.json"
 BF16_FACTS = "bf16.json"
 ALL, LARGEST = "all", "largest"  # where a text tower pools, if not at a token of a certain number
