@@ -105,16 +105,26 @@ def _require_fit_size(file: BinaryIO, size: int, max_pixels: int) -> None:
 
 
 def pixels(
-    data: bytes, wanted: Preprocessing, *, full: bool = False, max_pixels: int = DEFAULT_MAX_PIXELS
+    data: bytes,
+    wanted: Preprocessing,
+    *,
+    full: bool = False,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    measure: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> tuple[NDArray[np.uint8], bool]:
     """A file's bytes as the model wants them: uint8 (height, width, 3), and whether they were decoded at a reduced scale.
 
-    As `decode` and `fit`, but big images take turns among threads, so that memory holds one of them. Raises `ImageError`.
+    As `decode` and `fit`, but big images take turns among threads, so that memory holds one of them. `measure` is told
+    which of the two, "decode" or "resize", is being done. Raises `ImageError`.
     """
     with _told_as_image_errors():
-        image, reduced = _opened(data, wanted, full, max_pixels)
+        with measure("decode"):
+            image, reduced = _opened(data, wanted, full, max_pixels)
         with _turn(image):
-            return fit(_upright_rgb(image), wanted), reduced
+            with measure("decode"):
+                upright = _upright_rgb(image)
+            with measure("resize"):
+                return fit(upright, wanted), reduced
 
 
 def decode(

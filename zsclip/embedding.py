@@ -52,7 +52,7 @@ class ImageEmbedding:
 
 
 class Timings:
-    """Seconds by stage. Reading and decoding (resizing with it) are summed over the threads; `wait` is the model waiting for them."""
+    """Seconds by stage, summed over its threads; `wait` is the model waiting for images."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -292,7 +292,9 @@ class Embedder:
         measure, wanted = self.timings.measure, self.spec.preprocessing
         if not isinstance(source, (str, os.PathLike)):
             with measure("decode"):
-                return _Prepared(images.fit(decoding.upright_rgb(source.copy()), wanted))
+                upright = decoding.upright_rgb(source.copy())
+            with measure("resize"):
+                return _Prepared(images.fit(upright, wanted))
         with measure("read"):
             data, status = decoding.read(os.fspath(source), max_pixels=self._max_pixels)
         prepared = _Prepared()
@@ -305,15 +307,21 @@ class Embedder:
                 ).get(prepared.digest)
             prepared.stamp = FileStamp.of(source, status)
         if prepared.embedding is None:
-            with measure("decode"):
-                prepared.pixels, prepared.reduced = self._decode(data)
+            prepared.pixels, prepared.reduced = self._decode(data)
         return prepared
 
     def _decode(self, data: bytes) -> tuple[NDArray[np.uint8], bool]:
         """A file's bytes as pixels, and whether they were decoded at a reduced scale; raises `ImageError`."""
         if self._isolated:
-            return self._isolated(data)
-        return decoding.pixels(data, self.spec.preprocessing, full=self._exact, max_pixels=self._max_pixels)
+            with self.timings.measure("decode"):  # and resize, in another process
+                return self._isolated(data)
+        return decoding.pixels(
+            data,
+            self.spec.preprocessing,
+            full=self._exact,
+            max_pixels=self._max_pixels,
+            measure=self.timings.measure,
+        )
 
     def _compute_batch(self, batch: list[_Pending]) -> _Batch:
         """On a thread: wait for what was prepared of a batch, and compute what is not known of it."""

@@ -126,7 +126,11 @@ def _say(level: int, message: str) -> None:
 def report_timings(timings: Timings) -> None:
     """Seconds by stage, and which stage the others waited for."""
     seconds = timings.seconds
-    for stage in ("load", "texts", "read", "digest", "decode", "wait", "model", "store"):
+    for stage in ("load", "texts", "read", "digest", "decode", "resize", "wait", "model", "store"):
         say(f"{stage:<7}{seconds[stage]:8.2f} s{'  (summed over the threads)' if stage == 'read' else ''}")
-    slowest = "the model" if seconds["model"] >= seconds["wait"] else "reading and decoding"
-    say(f"The slowest stage for images was {slowest}.")
+    slowest = (
+        "the model"
+        if seconds["model"] >= seconds["wait"]
+        else max(("read", "decode", "resize"), key=lambda stage: seconds[stage])
+    )
+    say(f"The bottleneck for images was {slowest}.")

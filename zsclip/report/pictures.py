@@ -13,9 +13,10 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from zsclip import images
+from zsclip import decoding
 from zsclip.engines import available_cores
 from zsclip.errors import ImageError
+from zsclip.images import Preprocessing
 
 _SIDE = 240
 _QUALITY = 72
@@ -55,8 +56,8 @@ def relative_url(path: str, folder: Path) -> str:
 def thumbnail(path: str) -> str:
     """A small JPEG as a `data:` URL; empty for what cannot be read."""
     try:
-        data, _ = images.read(path)
-        image, _ = images.decode(data, images.Preprocessing(size=(_SIDE, _SIDE)))
+        data, _ = decoding.read(path)
+        image, _ = decoding.decode(data, Preprocessing(size=(_SIDE, _SIDE)))
     except ImageError:
         return ""
     image.thumbnail((_SIDE, _SIDE), Image.Resampling.BICUBIC)
