@@ -18,19 +18,34 @@ _SIGNALS: list[int] = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "
 
 def main() -> None:
     """Run the command line."""
-    _listen()
-    from zsclip.cli import main as run
+    numbers = _listen()
+    try:
+        from zsclip.cli import main as run
 
-    run()
+        run()
+    finally:
+        _stop_listening(numbers)
 
 
-def _listen() -> None:
+def _listen() -> list[int]:
     # What was to be ignored (nohup, a job in the background) stays ignored.
     numbers = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     for number in numbers:
         signal.signal(number, _end)
     if os.name == "posix" and numbers:
         _listen_on_a_thread(numbers)
+    return numbers
+
+
+def _stop_listening(numbers: list[int]) -> None:
+    """Let signals end the process by themselves: the thread must not wake up while Python takes itself apart, which crashed.
+
+    Outputs are whole by now.
+    """
+    for number in numbers:
+        signal.signal(number, signal.SIG_DFL)
+    if os.name == "posix" and numbers:
+        signal.set_wakeup_fd(-1)
 
 
 def _listen_on_a_thread(numbers: list[int]) -> None:
