@@ -207,7 +207,7 @@ def test_files_that_vanish_during_the_run_have_their_rows(tmp_path: Path) -> Non
 
 
 def start(*arguments: str | Path, **options: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "zsclip", *map(str, arguments), "--model", "demo"]
+    command = [sys.executable, "-m", "zsclip", *map(str, arguments), "--model", "demo", "-q"]
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=listening, **options
     )

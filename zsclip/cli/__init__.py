@@ -22,22 +22,28 @@ def _told() -> Iterator[None]:
     try:
         yield
     except ZsclipError as error:
-        message: str | None = str(error)
+        fail(str(error))
     except (BrokenPipeError, SystemExit):
-        message = None  # the reader has had enough (`| head`), for which Rich would exit with 1
+        _give_up_stdout()
+        raise typer.Exit(0) from None  # the reader has had enough (`| head`), for which Rich would exit with 1
     except OSError as error:
         reason = error.strerror or str(error)
-        message = f"{error.filename}: {reason}." if error.filename else f"Standard output cannot be written: {reason}."
+        if error.filename:
+            fail(f"{error.filename}: {reason}.")
+        else:
+            _give_up_stdout()
+            fail(f"Standard output cannot be written: {reason}.")
     except MemoryError:
-        message = "There is not enough memory. A smaller --batch-size or fewer --workers need less."
+        fail("There is not enough memory. A smaller --batch-size or fewer --workers need less.")
     else:
         return
-    # Python writes what is left for standard output at its end, and what failed would fail then too.
+    raise typer.Exit(1)
+
+
+def _give_up_stdout() -> None:
+    """Python writes what is left for it at its end, and what failed would fail then too."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if message is not None:
-        fail(message)
-    raise typer.Exit(0 if message is None else 1)
 
 
 class _Group(typer.core.TyperGroup):
