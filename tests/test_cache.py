@@ -15,6 +15,9 @@ from zsclip import Classifier, scoring, upkeep
 from zsclip.store import Store, default_folder
 from zsclip.vectors import Embedding, FileStamp, text_digest
 
+# `prune` would take away the exports that other tests share.
+pytestmark = pytest.mark.usefixtures("own_exports")
+
 
 @pytest.fixture(autouse=True)
 def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
