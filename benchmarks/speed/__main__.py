@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,18 +21,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.speed import material
 from benchmarks.speed.material import ARCHITECTURE, LABELS
+from benchmarks.speed.sides import share_exports
 
 THROUGHPUT = ("zsclip", "zsclip --exact", "open_clip", "pipeline 1", "pipeline 32", "ONNX Runtime",
               "model", "decode", "model fp32", "decode in full")  # fmt: skip
 # Images a round, so that every side takes a few seconds.
 SMALL_COUNT = {"zsclip": 256, "zsclip --exact": 128, "open_clip": 64, "pipeline 1": 16, "pipeline 32": 64, "ONNX Runtime": 96,
                "model": 256, "decode": 512, "model fp32": 128, "decode in full": 512}  # fmt: skip
-LARGE_COUNT = {"zsclip": 64, "zsclip --exact": 32, "open_clip": 32, "model": 64, "decode": 64, "model fp32": 64,
-               "decode in full": 32}  # fmt: skip
+LARGE_COUNT = {"zsclip": 48, "zsclip --exact": 24, "open_clip": 16, "model": 64, "decode": 48, "model fp32": 64,
+               "decode in full": 24}  # fmt: skip
 
 
 class Side:
@@ -117,7 +121,7 @@ def throughput(folder: Path, rounds: int) -> None:
     """500 x 375 and 12-megapixel JPEGs."""
     with sides(THROUGHPUT, folder) as running:
         for kind, counts in (("small", SMALL_COUNT), ("large", LARGE_COUNT)):
-            paths = sorted(str(path) for path in (folder / kind).iterdir())
+            paths = sorted(str(path) for path in (folder / kind).glob("*.jpg"))
             tasks: dict[str, dict[str, object]] = {
                 name: {"paths": [paths[n % len(paths)] for n in range(count)]} for name, count in counts.items()
             }
@@ -127,7 +131,7 @@ def throughput(folder: Path, rounds: int) -> None:
                   f"--exact: {of_limit(rates, 'zsclip --exact', 'model fp32', 'decode in full')}.", flush=True)  # fmt: skip
 
 
-def texts(folder: Path, rounds: int, full: bool) -> None:
+def texts(folder: Path, full: bool) -> None:
     """Class vectors of 10 and 100 labels with 80 templates."""
     with sides(("zsclip", "zsclip --exact", "open_clip"), folder) as running:
         for count in (10, 100):
@@ -138,15 +142,16 @@ def texts(folder: Path, rounds: int, full: bool) -> None:
                 dict.fromkeys(names, 80 * count),
                 3 if count == 10 else 1,
             )
-            report(rates, f"{count} labels x 80 templates", "prompts")
+            rounds_done = "3 rounds" if count == 10 else "one round"
+            report(rates, f"{count} labels x 80 templates ({rounds_done})", "prompts")
             sys.stdout.flush()
 
 
-def command(folder: Path, *arguments: str) -> list[str]:
+def command(folder: Path, *arguments: str, cache: str = "cache") -> list[str]:
     """zsclip's command line, as a user would type it."""
     return [
         sys.executable, "-m", "zsclip", "classify", "--model", ARCHITECTURE, "--pretrained", str(folder / "vit.pt"),
-        "--cache-dir", str(folder / "cache"), "--labels", ",".join(LABELS), "--quiet", "-f", "csv", *arguments,
+        "--cache-dir", str(folder / cache), "--labels", ",".join(LABELS), "--quiet", "-f", "csv", *arguments,
     ]  # fmt: skip
 
 
@@ -180,8 +185,14 @@ def processes(folder: Path, rounds: int) -> None:
     """Whole processes: start-up, and a folder from start to end, with peak memory."""
     script = folder / "open_clip_loop.py"
     script.write_text(OPEN_CLIP.format(architecture=ARCHITECTURE, weights=str(folder / "vit.pt"), labels=LABELS))
-    small, large = (sorted(str(path) for path in (folder / kind).iterdir()) for kind in ("small", "large"))
+    small, large = (sorted(str(path) for path in (folder / kind).glob("*.jpg")) for kind in ("small", "large"))
     fresh = iter(range(10**6))
+
+    def cold(*paths: str) -> list[str]:
+        """With the model converted and an empty store."""
+        cache = folder / f"cold-{next(fresh)}"
+        share_exports(folder, cache)
+        return command(folder, *paths, cache=cache.name)
 
     def one_new_image() -> list[str]:
         path = folder / f"new-{os.getpid()}-{next(fresh)}.jpg"
@@ -193,9 +204,9 @@ def processes(folder: Path, rounds: int) -> None:
     rows = {
         "one new image, labels known": (one_new_image, lambda: [*loop, small[0]]),
         "32 images, all known": (lambda: command(folder, *small[:32]), lambda: [*loop, *small[:32]]),
-        f"{len(small)} images of 500 x 375": (lambda: command(folder, "--no-cache", *small), lambda: [*loop, *small]),
+        f"{len(small)} images of 500 x 375": (lambda: cold(*small), lambda: [*loop, *small]),
         f"{len(large)} images of 12 megapixels": (
-            lambda: command(folder, "--no-cache", *large),
+            lambda: cold(*large),
             lambda: [*loop, *large],
         ),
     }
@@ -212,8 +223,19 @@ def processes(folder: Path, rounds: int) -> None:
             f"{max(a[1] for a, _ in pairs):.0f} | {max(b[1] for _, b in pairs):.0f} |",
             flush=True,
         )
+    _, peak = whole(command(folder, "--no-cache", *large * 4))
+    print(f"\nPeak memory over {4 * len(large)} images of 12 megapixels: {peak:.0f} MB.")
     for path in folder.glob("new-*.jpg"):
         path.unlink()
+    for path in folder.glob("cold-*"):
+        shutil.rmtree(path)
+
+
+def processor() -> str:
+    """The processor's name, as OpenVINO tells it."""
+    import openvino
+
+    return str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME"))
 
 
 def main() -> None:
@@ -226,14 +248,16 @@ def main() -> None:
     parser.add_argument("--only", choices=("throughput", "texts", "processes"))
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    material.make(args.folder, small=256, large=16)
+    material.make(args.folder, small=256, large=48)
     # Converted before any side is measured.
     whole([*command(args.folder, str(args.folder / "small" / "00000.jpg"))])
-    print(f"{os.cpu_count()} cores; Python {sys.version.split()[0]}; {args.rounds} rounds", flush=True)
+    packages = ("torch", "open_clip_torch", "openvino", "transformers", "onnxruntime", "pillow")
+    print(f"{os.cpu_count()} cores ({processor()}), Python {platform.python_version()}, "
+          f"{', '.join(f'{name} {version(name)}' for name in packages)}; {args.rounds} rounds", flush=True)  # fmt: skip
     if args.only in (None, "throughput"):
         throughput(args.folder, args.rounds)
     if args.only in (None, "texts"):
-        texts(args.folder, args.rounds, args.full)
+        texts(args.folder, args.full)
     if args.only in (None, "processes"):
         processes(args.folder, args.rounds)
     print(f"\npeak memory of the benchmark itself: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")

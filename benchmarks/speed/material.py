@@ -36,7 +36,8 @@ def make(folder: Path, small: int, large: int) -> None:
             path = folder / name / f"{number:05}.jpg"
             if not path.exists():
                 image = photo_like(size, number).filter(ImageFilter.GaussianBlur(0.8))
-                image.save(path, quality=_QUALITY[size])
+                image.save(path.with_suffix(".part"), "JPEG", quality=_QUALITY[size])
+                path.with_suffix(".part").rename(path)
     if not (folder / "visual.onnx").exists():
         _weights(folder)
 

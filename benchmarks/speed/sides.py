@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +23,44 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 TEMPLATE = "a photo of a {}."
 
 
-def zsclip_side(folder: Path, *, exact: bool) -> tuple[Callable[[Paths], Any], Callable[[int], Any]]:
-    from zsclip import Classifier, LabelSet, PromptSet, open_clip_data
+@dataclass(frozen=True)
+class Side:
+    """What a side does with images and with a number of labels, and what it does before the clock starts."""
 
-    classifier = Classifier.load(
-        ARCHITECTURE, folder / "vit.pt", exact=exact, use_cache=False, cache_dir=folder / "cache"
-    )
+    images: Callable[[Paths], Any]
+    texts: Callable[[int], Any] | None = None
+    prepare: Callable[[], Any] = lambda: None
+
+
+def zsclip_side(folder: Path, *, exact: bool) -> Side:
+    """As it is by default, with its store; what the store knows of images is forgotten before each round."""
+    from zsclip import Classifier, LabelSet, PromptSet, open_clip_data, upkeep
+
+    cache = folder / ("cache-exact" if exact else "cache-fast")
+    share_exports(folder, cache)
+    classifier = Classifier.load(ARCHITECTURE, folder / "vit.pt", exact=exact, cache_dir=cache)
+    prompt = PromptSet.of([TEMPLATE])
     templates = PromptSet.of(open_clip_data.templates("openai-imagenet"))
-    print(classifier.embedder.engine.description, file=sys.stderr)
 
-    def images(paths: Paths) -> Any:
-        return list(classifier.classify(paths, LABELS, PromptSet.of([TEMPLATE])))
+    def prepare() -> None:
+        upkeep.clear(classifier._store)
+        classifier.class_vectors(LABELS, prompt)
 
-    def texts(count: int) -> Any:
-        return classifier.class_vectors(LabelSet.of(_names(count)), templates)
+    return Side(
+        lambda paths: list(classifier.classify(paths, LABELS, prompt)),
+        lambda count: classifier.class_vectors(LabelSet.of(_names(count)), templates),
+        prepare,
+    )
 
-    return images, texts
+
+def share_exports(folder: Path, cache: Path) -> None:
+    """A store of its own beside the model that was converted before."""
+    cache.mkdir(exist_ok=True)
+    if not (cache / "exports").exists():
+        (cache / "exports").symlink_to((folder / "cache" / "exports").absolute())
 
 
-def open_clip_side(folder: Path) -> tuple[Callable[[Paths], Any], Callable[[int], Any]]:
+def open_clip_side(folder: Path) -> Side:
     """The loop of open_clip's README, over batches of 32."""
     import open_clip
     import torch
@@ -49,17 +69,17 @@ def open_clip_side(folder: Path) -> tuple[Callable[[Paths], Any], Callable[[int]
     model, _, preprocess = open_clip.create_model_and_transforms(ARCHITECTURE, pretrained=str(folder / "vit.pt"))
     model.eval()
     tokenizer = open_clip.get_tokenizer(ARCHITECTURE)
+    with torch.no_grad():
+        classes = model.encode_text(tokenizer([TEMPLATE.format(label) for label in LABELS]), normalize=True)
 
     def images(paths: Paths) -> Any:
         results = []
         with torch.no_grad():
-            texts = model.encode_text(tokenizer([TEMPLATE.format(label) for label in LABELS]))
-            texts /= texts.norm(dim=-1, keepdim=True)
             for start in range(0, len(paths), 32):
                 batch = torch.stack([preprocess(Image.open(path)) for path in paths[start : start + 32]])
                 features = model.encode_image(batch)
                 features /= features.norm(dim=-1, keepdim=True)
-                results.append((100.0 * features @ texts.T).softmax(dim=-1))
+                results.append((100.0 * features @ classes.T).softmax(dim=-1))
         return results
 
     def texts(count: int) -> Any:
@@ -67,10 +87,10 @@ def open_clip_side(folder: Path) -> tuple[Callable[[Paths], Any], Callable[[int]
             model, tokenizer, _names(count), open_clip.OPENAI_IMAGENET_TEMPLATES, num_classes_per_batch=10
         )
 
-    return images, texts
+    return Side(images, texts)
 
 
-def pipeline_side(folder: Path, batch: int) -> tuple[Callable[[Paths], Any], None]:
+def pipeline_side(folder: Path, batch: int) -> Side:
     """The Hugging Face pipeline: a call an image, or all at once in batches."""
     import transformers
 
@@ -83,10 +103,10 @@ def pipeline_side(folder: Path, batch: int) -> tuple[Callable[[Paths], Any], Non
             return [pipe(path, **wanted) for path in paths]
         return pipe(list(paths), batch_size=batch, **wanted)
 
-    return images, None
+    return Side(images)
 
 
-def onnx_side(folder: Path) -> tuple[Callable[[Paths], Any], None]:
+def onnx_side(folder: Path) -> Side:
     """ONNX Runtime in fp32 as rclip 3.3 uses it: batches of 8, pictures decoded on threads meanwhile."""
     import numpy as np
     import onnxruntime
@@ -121,15 +141,19 @@ def onnx_side(folder: Path) -> tuple[Callable[[Paths], Any], None]:
                 results.append(features @ classes.T)
         return results
 
-    return images, None
+    return Side(images)
 
 
-def model_limit(folder: Path, precision: str) -> tuple[Callable[[Paths], Any], None]:
-    """The bare compiled model on ready arrays, as many as there are paths."""
+def model_limit(folder: Path, *, exact: bool) -> Side:
+    """The bare compiled model, in zsclip's precision, on ready arrays, as many as there are paths."""
     import numpy as np
     import openvino
 
-    export = next(path.parent for path in (folder / "cache" / "exports").glob("*/image.xml"))
+    from zsclip import Classifier
+
+    with Classifier.load(ARCHITECTURE, folder / "vit.pt", exact=exact, cache_dir=folder / "cache") as classifier:
+        export, precision = classifier.embedder._export, "f32" if classifier.embedder.engine.exact else "bf16"
+    assert export
     compiled = openvino.Core().compile_model(
         export / "image.xml", "CPU", {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "THROUGHPUT"}
     )
@@ -141,10 +165,10 @@ def model_limit(folder: Path, precision: str) -> tuple[Callable[[Paths], Any], N
             requests.start_async([batch], share_inputs=True)
         requests.wait_all()
 
-    return images, None
+    return Side(images)
 
 
-def decode_limit(folder: Path, *, reduced: bool) -> tuple[Callable[[Paths], Any], None]:
+def decode_limit(folder: Path, *, reduced: bool) -> Side:
     """Pillow's bare decoding, at the scale that zsclip decodes at, on all cores."""
     from PIL import Image
 
@@ -158,22 +182,22 @@ def decode_limit(folder: Path, *, reduced: bool) -> tuple[Callable[[Paths], Any]
         with ThreadPoolExecutor(CORES) as pool:
             list(pool.map(decode, paths))
 
-    return images, None
+    return Side(images)
 
 
 def _names(count: int) -> list[str]:
     return [f"{LABELS[n % len(LABELS)]} {n // len(LABELS)}".removesuffix(" 0") for n in range(count)]
 
 
-SIDES: dict[str, Callable[[Path], tuple[Callable[[Paths], Any], Callable[[int], Any] | None]]] = {
+SIDES: dict[str, Callable[[Path], Side]] = {
     "zsclip": lambda folder: zsclip_side(folder, exact=False),
     "zsclip --exact": lambda folder: zsclip_side(folder, exact=True),
     "open_clip": open_clip_side,
     "pipeline 1": lambda folder: pipeline_side(folder, 1),
     "pipeline 32": lambda folder: pipeline_side(folder, 32),
     "ONNX Runtime": onnx_side,
-    "model": lambda folder: model_limit(folder, "bf16"),
-    "model fp32": lambda folder: model_limit(folder, "f32"),
+    "model": lambda folder: model_limit(folder, exact=False),
+    "model fp32": lambda folder: model_limit(folder, exact=True),
     "decode": lambda folder: decode_limit(folder, reduced=True),
     "decode in full": lambda folder: decode_limit(folder, reduced=False),
 }
@@ -181,16 +205,17 @@ SIDES: dict[str, Callable[[Path], tuple[Callable[[Paths], Any], Callable[[int], 
 
 def main() -> None:
     name, folder = sys.argv[1], Path(sys.argv[2])
-    images, texts = SIDES[name](folder)
+    side = SIDES[name](folder)
     print("ready", flush=True)
     for line in sys.stdin:
         task = json.loads(line)
+        side.prepare()
         started = time.perf_counter()
         if "paths" in task:
-            images(task["paths"])
+            side.images(task["paths"])
         else:
-            assert texts is not None
-            texts(task["labels"])
+            assert side.texts is not None
+            side.texts(task["labels"])
         print(time.perf_counter() - started, flush=True)
 
 
