@@ -132,6 +132,9 @@ def evaluate(
     exact: options.Exact = False,
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,
+    max_pixels: options.MaxPixels = 250_000_000,
+    isolate: options.Isolate = False,
+    decode_timeout: options.DecodeTimeout = 60,
     format: TableFormat = None,
     output: options.Output = None,
     report: options.Report = None,
@@ -184,7 +187,8 @@ def evaluate(
     with Classifier.load(
         *read_model(model, pretrained, offline=offline), device=device,
         engine=engine, precision=precision, exact=exact, batch_size=batch_size,
-        workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash,
+        workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash, max_pixels=max_pixels,
+        isolate=isolate, decode_timeout=decode_timeout,
     ) as classifier:  # fmt: skip
         classifier.embedder.fetch_if_new()
         with progress(None, lambda: len(data.paths), hidden=quiet) as advance:
