@@ -18,10 +18,11 @@ from corpus import picture, saved
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsclip import ImageError, LabelError, LabelSet, PromptSet, PromptSetError, scoring
+from zsclip import ImageError, InputError, LabelError, LabelSet, PromptSet, PromptSetError, scoring
 from zsclip.decoding import _without_metadata, pixels
 from zsclip.errors import ZsclipError
 from zsclip.images import Preprocessing
+from zsclip.labelled import ClassNames, from_manifest
 from zsclip.results import ImageResult, Match, Prediction
 from zsclip.scoring import ClassVectors, Rules
 from zsclip.store import Store
@@ -151,6 +152,33 @@ def test_any_bytes_as_a_label_file(folder: Path, data: bytes, suffix: str) -> No
     if labels is not None:
         assert len(set(labels.names)) == len(labels) > 0
         assert all(name and name == name.strip() for name in labels.names)
+
+
+@given(
+    st.binary(max_size=200)
+    | st.text('{}[],:"\n\t \\u0path label error.png', max_size=80).map(str.encode)
+    | st.lists(st.tuples(names, names), max_size=4).map(
+        lambda rows: "\n".join(json.dumps({"path": path, "label": label}) for path, label in rows).encode()
+    )
+)
+def test_any_bytes_as_a_manifest_or_class_names(folder: Path, data: bytes) -> None:
+    path = folder / "manifest"
+    path.write_bytes(data)
+    with contextlib.suppress(InputError, LabelError):
+        found = from_manifest(path)
+        assert len(found.paths) == len(found.truth) > 0
+    with contextlib.suppress(InputError, LabelError):
+        ClassNames.load(path)
+
+
+def test_manifests_that_are_bombs_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "deep").write_text('{"path": "a", "label": ' + "[" * 100_000 + "\n")
+    with pytest.raises(InputError, match="deep:1: manifest: not JSON"):
+        from_manifest(tmp_path / "deep")
+    with open(tmp_path / "huge", "wb") as file:
+        file.truncate(8 << 30)
+    with pytest.raises(InputError, match="larger than 500 MB"):
+        from_manifest(tmp_path / "huge")
 
 
 @given(nodes | prompt_documents, st.booleans())

@@ -23,6 +23,7 @@ from zsclip.yamlfile import YamlFile
 logger = logging.getLogger("zsclip")
 
 _SHOWN = 5
+_MOST_BYTES = 500_000_000  # some millions of rows
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,7 @@ class _Manifest:
                 continue
             try:
                 document: Any = json.loads(line)
-            except ValueError as fault:
+            except (ValueError, RecursionError) as fault:
                 raise InputError(f"{self.path}:{number}: manifest: not JSON: {fault}.") from None
             if not isinstance(document, dict) or "path" not in document or "label" not in document:
                 raise InputError(f'{self.path}:{number}: manifest: expected {{"path": …, "label": …}} on each line.')
@@ -316,9 +317,14 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list
 def _text(path: Path, what: str) -> str:
     """A file's text; bytes that are not UTF-8 stay what they are, for they occur in paths."""
     try:
-        return path.read_bytes().decode("utf-8-sig", "surrogateescape")
+        with open(path, "rb") as file:  # a pipe has no size to ask for
+            is_larger = os.fstat(file.fileno()).st_size > _MOST_BYTES
+            data = b"" if is_larger else file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path}: {what}: {error.strerror}.") from None
+    if is_larger or len(data) > _MOST_BYTES:
+        raise InputError(f"{path}: {what}: larger than {_MOST_BYTES // 10**6} MB. Split it.")
+    return data.decode("utf-8-sig", "surrogateescape")
 
 
 def _start(pairs: list[tuple[str, str]], manifest: Path) -> Path:
