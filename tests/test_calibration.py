@@ -104,6 +104,33 @@ def test_thresholds_tell_coverage_and_accuracy_on_the_other_half(made: Path, noi
     assert [one["coverage"] for one in thresholds] == sorted((one["coverage"] for one in thresholds), reverse=True)
 
 
+@pytest.mark.parametrize("option", [("--background", "FILE"), ("--min-margin", "0.3"), ("--min-similarity", "0.35")])
+def test_thresholds_tell_what_classify_does_with_the_other_reasons_to_abstain(  # type: ignore[no-untyped-def]
+    noisy_folder: Path, cli, tmp_path: Path, option: tuple[str, str]
+) -> None:
+    from zsclip import metrics
+
+    (tmp_path / "b.txt").write_text("a picture of a square.\nred\n")
+    option = (option[0], option[1].replace("FILE", str(tmp_path / "b.txt")))
+    file = tmp_path / "c.yaml"
+    # a least probability of one's own does not count: the table is what it is chosen by
+    run = cli("evaluate", noisy_folder, "-p", "plain", *option, "--min-probability", "0.9", "--calibrate", file)
+    assert run.code == 0, run.err
+    thresholds = yaml.safe_load(file.read_text())["thresholds"]
+    assert thresholds
+    half = ~metrics.halves(np.repeat(np.arange(64), 3), 0)
+    base = ("classify", noisy_folder, "-l", labels_of(noisy_folder), "-p", "plain", *option, "--calibration", file)
+    for one in thresholds:
+        out = cli(*base, "--min-probability", str(one["min_probability"]), "-f", "jsonl").out
+        results = [json.loads(line) for line, chosen in zip(out.splitlines(), half, strict=True) if chosen]
+        decided = [result for result in results if result["label"] != "unknown"]
+        right = sum(result["label"] == Path(result["path"]).parent.name for result in decided)
+        assert one["coverage"] == pytest.approx(len(decided) / len(results))
+        assert one["accuracy"] == pytest.approx(right / len(decided))
+    without = cli(*base, "-f", "jsonl").out.splitlines()
+    assert any(json.loads(line)["label"] == "unknown" for line in without)  # the option alone withholds some
+
+
 def test_classify_uses_its_temperature(made: Path, noisy_folder: Path, cli) -> None:  # type: ignore[no-untyped-def]
     base = ("classify", noisy_folder, "-l", labels_of(noisy_folder), "-p", "plain")
     temperature = yaml.safe_load(made.read_text())["temperature"]

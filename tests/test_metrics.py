@@ -225,14 +225,21 @@ def test_a_comparison_counts_what_is_gained_and_lost() -> None:
 
 def test_coverage_curve_and_thresholds() -> None:
     confidence = np.array([0.9, 0.8, 0.8, 0.5])
-    correct = np.array([True, True, False, False])
-    assert metrics.coverage_curve(confidence, correct) == [
-        (0.9, 0.25, 1.0),
-        (0.8, 0.75, pytest.approx(2 / 3)),
-        (0.5, 1.0, 0.5),
-    ]
-    assert metrics.coverage_at(confidence, correct, 0.8) == (0.75, pytest.approx(2 / 3))
-    assert metrics.coverage_at(confidence, correct, 0.95) == (0.0, None)
+    wrong = np.array([0, 0, 1, 1])
+    one = Predictions(np.zeros(4, int), wrong, confidence, confidence, wrong, np.zeros(4, bool))
+    assert metrics.coverage_curve(one) == [(0.9, 0.25, 1.0), (0.8, 0.75, pytest.approx(2 / 3)), (0.5, 1.0, 0.5)]
+    assert metrics.coverage_at(one, 0.8) == (0.75, pytest.approx(2 / 3))
+    assert metrics.coverage_at(one, 0.95) == (0.0, None)
+
+
+def test_what_is_withheld_for_another_reason_is_never_covered() -> None:
+    confidence = np.array([0.9, 0.8, 0.8, 0.5])
+    wrong = np.array([0, 0, 1, 1])
+    one = Predictions(np.zeros(4, int), wrong, confidence, confidence, wrong, np.array([True, False, True, False]))
+    assert metrics.coverage_curve(one) == [(0.8, 0.25, 1.0), (0.5, 0.5, 0.5)]
+    assert metrics.coverage_at(one, 0.8) == (0.25, 1.0)
+    assert metrics.coverage_at(one, 0.9) == (0.0, None)
+    assert metrics.coverage_curve(one[np.array([True, False, True, False])]) == []
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=80), st.integers(0, 99))

@@ -122,6 +122,7 @@ def calibrate(
 ) -> Calibration:
     """Fit a temperature by NLL on one half of the images (Guo et al., 2017), and measure it on the other.
 
+    Thresholds of probability are told for `rules` without theirs: with the same background, margin and similarity.
     Raises `CalibrationError` if there are too few images.
     """
     from zsclip import metrics
@@ -134,7 +135,8 @@ def calibrate(
     if len(fitting) < _FEW:
         logger.warning("Few images to fit a temperature on: %d.", len(fitting))
     classes = classifier.class_vectors(images.labels, [one], combine=rules.combine, background=background)
-    rules = replace(rules, temperature=1.0)
+    # A least probability is what the thresholds are for; the other reasons to abstain stay.
+    rules = replace(rules, temperature=1.0, min_probability=None)
     temperature = _fit(
         lambda t: metrics.negative_log_likelihood(predict(classes, fitting, replace(rules, temperature=t)))
     )
@@ -147,16 +149,6 @@ def calibrate(
     before = predict(classes, measuring, rules)
     warm = replace(rules, temperature=temperature)
     fitted, after = predict(classes, fitting, warm), predict(classes, measuring, warm)
-    thresholds = []
-    for target in TARGETS:
-        reached = [
-            point.threshold
-            for point in metrics.coverage_curve(fitted.confidence, fitted.correct)
-            if point.accuracy >= target
-        ]
-        if reached:
-            least = math.floor(min(reached) * 1e6) / 1e6  # as it is written, and no image falls out by rounding
-            thresholds.append(Threshold(target, least, *metrics.coverage_at(after.confidence, after.correct, least)))
     return Calibration(
         temperature=temperature,
         binding=Binding.of(classifier.embedder.identity, images.labels, [one], rules.combine, background),
@@ -168,7 +160,7 @@ def calibrate(
         seed=seed,
         before=_quality(before),
         after=_quality(after),
-        thresholds=tuple(thresholds),
+        thresholds=_thresholds(fitted, after),
     )
 
 
@@ -178,6 +170,20 @@ def _quality(found: Predictions) -> Quality:
     return Quality(
         metrics.expected_calibration_error(found.confidence, found.correct), metrics.negative_log_likelihood(found)
     )
+
+
+def _thresholds(fitted: Predictions, measured: Predictions) -> tuple[Threshold, ...]:
+    """The least probabilities that reach each of `TARGETS` on the fitting half, with what they give on the other."""
+    from zsclip import metrics
+
+    curve = metrics.coverage_curve(fitted)
+    thresholds = []
+    for target in TARGETS:
+        reached = [point.threshold for point in curve if point.accuracy >= target]
+        if reached:
+            least = math.floor(min(reached) * 1e6) / 1e6  # as it is written, and no image falls out by rounding
+            thresholds.append(Threshold(target, least, *metrics.coverage_at(measured, least)))
+    return tuple(thresholds)
 
 
 def _fit(loss: Callable[[float], float]) -> float:

@@ -134,10 +134,11 @@ function reliability(one) {
 }
 
 function riskCoverage(one) {
+  if (!one.curve.length) return make("p", {}, "No image is decided.");
   const highest = Math.max(0.01, ...one.curve.map(([, , accuracy]) => 1 - accuracy));
   const top = Math.min(1, Math.ceil(highest * 20) / 20);
   const { chart, x, y } = axes("Risk against coverage", "Coverage: images decided (%)", "Wrong among them (%)", [0, 1], [0, top],
-    `All images decided: ${percent(1 - one.top1)} wrong.`);
+    `${percent(one.curve.at(-1)[1])} decided: ${percent(1 - one.curve.at(-1)[2])} wrong.`);
   const points = one.curve.map(([, coverage, accuracy]) => [x(coverage), y(1 - accuracy)]);
   const line = points.map(([px, py], index) => `${index ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`).join("");
   chart.append(
@@ -316,7 +317,7 @@ function calibration(made) {
       made.measured_on.toLocaleString("en")}: ECE ${percent(made.before.ece, 2)} before, ${percent(made.after.ece, 2)} after; NLL ${
       made.before.nll.toFixed(4)} before, ${made.after.nll.toFixed(4)} after.`),
     made.thresholds.length ? table("Thresholds", ["Accuracy aimed at", "--min-probability", "Coverage", "Accuracy"],
-      made.thresholds.map((one) => ({ cells: [percent(one.target, 0), one.min_probability.toFixed(4), percent(one.coverage), percent(one.accuracy)] }))) : null);
+      made.thresholds.map((one) => ({ cells: [percent(one.target, 0), one.min_probability.toFixed(6), percent(one.coverage), percent(one.accuracy)] }))) : null);
 }
 
 /* ---- the page ---- */
@@ -330,7 +331,8 @@ function show() {
       make("section", { className: "card" }, make("h2", {}, "Are its probabilities right?"), reliability(one),
         make("p", { className: "small soft" }, "Bars: how often it was right; short lines: what it said. Equal when calibrated (dashed). Darker bars hold more images.")),
       make("section", { className: "card" }, make("h2", {}, "What does abstaining buy?"), riskCoverage(one),
-        make("p", { className: "small soft" }, "Leaving out the least probable images first: how many are decided, and how many of those wrongly."))),
+        make("p", { className: "small soft" }, `Leaving out the least probable images first: how many are decided, and how many of those wrongly.${
+          data.abstains ? " What the options given withhold is never decided." : ""}`))),
     make("section", { className: "card" }, make("h2", {}, "What is taken for what?"),
       make("div", { className: "pair wide" }, heatMap(one), confusedPairs(one))),
     perClass(one), ...[alone(one)].filter(Boolean), mistakes(one));
