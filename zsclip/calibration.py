@@ -134,6 +134,8 @@ def calibrate(
         raise CalibrationError("A calibration needs at least two images that can be read: it is fitted on one half.")
     if len(fitting) < _FEW:
         logger.warning("Few images to fit a temperature on: %d.", len(fitting))
+    if one.chosen:
+        logger.warning("%s: if they are among these, its calibration is too good. Fit it on others.", one.origin)
     classes = classifier.class_vectors(images.labels, [one], combine=rules.combine, background=background)
     # A least probability is what the thresholds are for; the other reasons to abstain stay.
     rules = replace(rules, temperature=1.0, min_probability=None)
@@ -143,7 +145,7 @@ def calibrate(
     right = predict(classes, fitting, rules).correct
     if right.all() or not right.any():
         logger.warning(
-            "There are %s on the %d images that the temperature is fitted on: it runs to the edge. Do not trust it.",
+            "There are %s on the %d images that the temperature is fitted on. Do not trust it.",
             "no mistakes" if right.all() else "only mistakes", len(fitting),
         )  # fmt: skip
     before = predict(classes, measuring, rules)
@@ -192,7 +194,14 @@ def _fit(loss: Callable[[float], float]) -> float:
 
     low, high = (math.log(bound) for bound in _BOUNDS)
     found = minimize_scalar(lambda x: loss(math.exp(x)), bounds=(low, high), method="bounded", options={"xatol": 1e-5})
-    return float(f"{math.exp(found.x):.6g}")
+    temperature = math.exp(found.x)
+    if temperature < _BOUNDS[0] * 1.01 or temperature > _BOUNDS[1] / 1.01:
+        logger.warning(
+            "The temperature, %.4g, is at the edge of what is searched, %g to %g. Do not trust it.",
+            temperature,
+            *_BOUNDS,
+        )
+    return float(f"{temperature:.6g}")
 
 
 def to_yaml(calibration: Calibration) -> str:

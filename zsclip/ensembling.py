@@ -51,7 +51,7 @@ def weigh_by_zpe(texts: PromptVectors, one: PromptSet, labels: LabelSet, vectors
     chosen = {
         "method": "zpe, zero-shot prompt ensembling (Allingham et al., 2023), normalised with these images alone",
         "from": f"{one.name} ({len(one.templates)} templates)",
-        "images": f"{len(vectors)}, without their labels",
+        "images": f"{len(vectors)} images, without their labels",
         "labels": str(len(labels)),
     }
     return replace(
@@ -93,7 +93,7 @@ def select(
     chosen = {
         "method": "greedy forward selection by top-1, of equals by NLL",
         "from": f"{one.name} ({len(one.templates)} templates)",
-        "images": f"{images}, with their labels",
+        "images": f"{images} images, with their labels",
         "labels": str(len(labels)),
         "top-1 on these images": f"{reached[0]:.4f}",
     }

@@ -98,6 +98,11 @@ class Evaluation:
         images = self.baseline.summary.images
         if self.chosen_on:
             notes.append(f"{self.chosen_on} images chose templates and weights; all figures are of the other {images}.")
+        notes += [
+            f"{one.prompts.origin}: if they are among these, its figures are too good."
+            for one in self.sets
+            if one.kind == "given" and one.prompts.chosen
+        ]
         sizes = {len(one.prompts.templates) for one in self.sets}
         if len(sizes) > 1:
             notes.append(
