@@ -85,6 +85,26 @@ def test_ranks_and_predictions_take_equals_in_the_order_of_the_labels() -> None:
     assert one.truth_rank.tolist() == [1, 1, 2]
 
 
+@pytest.mark.parametrize("temperature", [100.0, 1.0, 0.01, 1e-4])
+def test_ranks_do_not_change_with_temperature(temperature: float) -> None:
+    """Next to 0 all losers have the same probability, 0: their similarity ranks them."""
+    rng = np.random.default_rng(4)
+    similarity, truth = rng.standard_normal((200, 30)) / 5, rng.integers(0, 30, 200)
+    logits = 100 * similarity / temperature
+    probability = softmax(logits, axis=1)
+    one = Predictions.of(probability, truth, similarity=similarity)
+    theirs = (similarity > similarity[np.arange(200), truth][:, None]).sum(1)
+    np.testing.assert_array_equal(one.truth_rank, theirs)
+    np.testing.assert_array_equal(one.correct, one.truth_rank == 0)
+
+
+def test_what_is_predicted_ranks_first_whatever_its_similarity() -> None:
+    probability, similarity = np.array([[0.4, 0.4, 0.2]] * 3), np.array([[0.1, 0.2, 0.3]] * 3)
+    one = Predictions.of(probability, np.array([0, 1, 2]), similarity=similarity)
+    assert one.predicted.tolist() == [0, 0, 0]
+    assert one.truth_rank.tolist() == [0, 1, 2]
+
+
 def test_ece_is_the_gap_between_scikit_learns_curve_and_the_diagonal() -> None:
     probability, truth = drawn(5, 2000, 8)
     one = Predictions.of(probability, truth)

@@ -208,7 +208,8 @@ def predict(classes: ClassVectors, images: EmbeddedImages, rules: Rules) -> Pred
     parts = []
     for start in range(0, len(images), step):
         scores = classes.arrays(images.vectors[start : start + step], rules)
-        parts.append(Predictions.of(scores.probability, images.truth[start : start + step], scores.withheld))
+        truth = images.truth[start : start + step]
+        parts.append(Predictions.of(scores.probability, truth, scores.withheld, scores.similarity))
     return Predictions.joined(parts)
 
 

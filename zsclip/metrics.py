@@ -46,13 +46,23 @@ class Predictions:
     withheld: Booleans
 
     @classmethod
-    def of(cls, probability: Doubles, truth: Integers, withheld: Booleans | None = None) -> Predictions:
-        """From probabilities (n, labels) and the true labels (n,). Equals rank in the order of the labels."""
+    def of(
+        cls, probability: Doubles, truth: Integers, withheld: Booleans | None = None, similarity: Doubles | None = None
+    ) -> Predictions:
+        """From probabilities (n, labels) and the true labels (n,).
+
+        Of equal probabilities, as losers have at a temperature next to 0, the higher `similarity` (n, labels) ranks
+        higher, then the first label; what is predicted is the first of the most probable and ranks before all.
+        """
         rows = np.arange(len(truth))
         predicted = probability.argmax(axis=1)
         of_truth = probability[rows, truth]
-        before = np.arange(probability.shape[1]) < truth[:, None]
-        ahead = (probability > of_truth[:, None]) | ((probability == of_truth[:, None]) & before)
+        ahead = np.arange(probability.shape[1]) < truth[:, None]
+        for values in (probability,) if similarity is None else (similarity, probability):
+            mine = values[rows, truth][:, None]
+            ahead = (values > mine) | ((values == mine) & ahead)
+        ahead[rows, predicted] = True
+        ahead[predicted == truth] = False
         none = np.zeros(len(truth), bool)
         return cls(
             truth,
