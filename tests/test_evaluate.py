@@ -285,7 +285,8 @@ def test_one_label_is_no_question(cli, demo_folder: Path, tmp_path: Path) -> Non
     shutil.copytree(demo_folder / "scenes" / "red star", tmp_path / "red star")
     run = cli("evaluate", tmp_path)
     assert run.code == 1
-    assert "Only one label is given" in run.err
+    assert "Only one label" in run.err
+    assert "--multi-label" not in run.err
 
 
 def test_labels_may_have_synonyms(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

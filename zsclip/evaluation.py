@@ -158,7 +158,7 @@ def evaluate(
     Raises `InputError`, `LabelError`, `PromptSetError` and `ModelError`.
     """
     rules = rules or Rules()
-    require_choice(images.labels, rules, background)
+    require_choice(images.labels, rules, background, "--background")
     sets = named_apart(sets)
     require_baseline(sets, baseline)
     first = metrics.halves(images.truth, seed) if weigh or select else np.zeros(len(images), bool)

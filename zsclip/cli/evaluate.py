@@ -178,7 +178,7 @@ def evaluate(
     form = _format(format, output, tables)
     data = _read_images(folder, manifest, class_names, labels, labels_file, unknown_label)
     beside = read_background(background)
-    require_choice(data.labels, rules, beside)
+    require_choice(data.labels, rules, beside, "--background")
     for note in data.notes:
         logger.info("%s", note)
     with Classifier.load(
