@@ -22,6 +22,7 @@ from zsclip import evaluation as evaluation_module
 from zsclip.ensembling import weigh_by_zpe
 from zsclip.evaluation import named_apart
 from zsclip.labelled import from_folder
+from zsclip.scoreboard import COLUMNS
 
 MISLEADING = "a blue ring and a <label>."
 
@@ -181,6 +182,29 @@ def test_a_baseline_of_ones_own(cli, noisy_folder: Path) -> None:  # type: ignor
     run = cli("evaluate", noisy_folder, "-p", "plain", "--baseline", "photo")
     assert run.code == 1
     assert "no such set among those compared: plain" in run.err
+
+
+def test_a_set_that_is_made_here_may_be_the_baseline(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    base = ("evaluate", noisy_folder, "-p", "photo", "--baseline", "photo + zpe")
+    rows = rows_of(cli(*base, "--weight-templates", "zpe", "--save-prompts", tmp_path / "s.yaml").out)
+    assert [row["baseline"] for row in rows] == ["photo + zpe"] * 2
+    assert [bool(row["verdict"]) for row in rows] == [True, False]
+    assert PromptSet.load(tmp_path / "s.yaml").description == "The templates of photo, weighed."
+    run = cli(*base, "--select-templates")
+    assert run.code == 1
+    assert "no such set among those compared: photo, photo + selected." in run.err
+
+
+def test_no_mistakes(cli, demo_folder: Path) -> None:  # type: ignore[no-untyped-def]
+    base = ("evaluate", demo_folder / "scenes", "-p", "plain", "--errors", "5")
+    assert cli(*base, "-f", "csv").out == "prompts,path,label,predicted,probability\n"
+    assert "plain: No mistakes." in cli(*base, "-f", "table").out
+
+
+def test_a_header_is_the_same_with_rows_and_without(cli, noisy_folder: Path) -> None:  # type: ignore[no-untyped-def]
+    for table, option in (("errors", ("--errors", "1")), ("per_template", ("--per-template",))):
+        head = cli("evaluate", noisy_folder, "-p", "plain", *option, "-f", "csv").out.splitlines()[0]
+        assert head == ",".join(COLUMNS[table])
 
 
 def test_abstention_is_told_as_coverage(cli, noisy_folder: Path) -> None:  # type: ignore[no-untyped-def]

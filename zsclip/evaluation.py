@@ -97,7 +97,8 @@ class Evaluation:
         notes = []
         images = self.baseline.summary.images
         if self.chosen_on:
-            notes.append(f"{self.chosen_on} images chose templates and weights; all figures are of the other {images}.")
+            chose = "1 image" if self.chosen_on == 1 else f"{self.chosen_on} images"
+            notes.append(f"{chose} chose templates and weights; all figures are of the other {images}.")
         notes += [
             f"{one.prompts.origin}: if they are among these, its figures are too good."
             for one in self.sets
@@ -110,7 +111,8 @@ class Evaluation:
                 "not only from how they are worded."
             )
         if images < _FEW:
-            notes.append(f"{images} images are few: look at the intervals.")
+            few = "1 image is" if images == 1 else f"{images} images are"
+            notes.append(f"{few} few: look at the intervals.")
         return tuple(notes)
 
 
@@ -160,7 +162,7 @@ def evaluate(
     rules = rules or Rules()
     require_choice(images.labels, rules, background, "--background")
     sets = named_apart(sets)
-    require_baseline(sets, baseline)
+    require_baseline(sets, baseline, weigh=weigh, select=select)
     first = metrics.halves(images.truth, seed) if weigh or select else np.zeros(len(images), bool)
     choosing, reported = images[first], images[~first]
     if (weigh or select) and not (len(choosing) and len(reported)):
@@ -195,9 +197,12 @@ def evaluate(
     )  # fmt: skip
 
 
-def require_baseline(sets: Sequence[PromptSet], baseline: str | None) -> None:
-    """Raise `PromptSetError` for a baseline that is none of the sets."""
-    names = [one.name for one in sets]
+def require_baseline(
+    sets: Sequence[PromptSet], baseline: str | None, *, weigh: bool = False, select: bool = False
+) -> None:
+    """Raise `PromptSetError` for a baseline that is none of the sets, nor what `weigh` and `select` make of them."""
+    kinds = ["", *([ensembling.WEIGHED] if weigh else []), *([ensembling.SELECTED] if select else [])]
+    names = [one.name + kind for one in sets for kind in kinds]
     if baseline is not None and baseline not in names:
         raise PromptSetError(f"--baseline {baseline}: there is no such set among those compared: {', '.join(names)}.")
 

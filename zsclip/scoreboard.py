@@ -12,7 +12,7 @@ from zsclip import metrics
 from zsclip.calibration import Calibration
 from zsclip.evaluation import Evaluation, SetResult
 from zsclip.metrics import Comparison, Interval
-from zsclip.writers import fit_width, json_line, printable
+from zsclip.writers import counted, fit_width, json_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -151,11 +151,15 @@ def write_json(stream: TextIO, content: Row) -> None:
     stream.write(json.dumps(content, indent=2) + "\n")
 
 
-def write_csv(stream: TextIO, rows: Sequence[Row]) -> None:
-    """A header and a row each; what is not known is empty."""
-    if not rows:
-        return
-    out = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+COLUMNS = {  # of the tables that may have no row
+    "per_template": ("prompts", "template", "top1", "top1_low", "top1_high", "nll"),
+    "errors": ("prompts", "path", "label", "predicted", "probability"),
+}
+
+
+def write_csv(stream: TextIO, rows: Sequence[Row], columns: Sequence[str] = ()) -> None:
+    """A header and a row each; what is not known is empty. `columns` are the header's where there is no row."""
+    out = csv.DictWriter(stream, list(rows[0] if rows else columns), lineterminator="\n")
     out.writeheader()
     for row in rows:
         out.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
@@ -187,7 +191,7 @@ class _Printer:
     def comparison(self) -> None:
         found = self._found
         images = found.baseline.summary.images
-        self._line(f"{images:,} images, {len(found.labels):,} labels, {found.model}. Shares in %.")
+        self._line(f"{counted(images, 'image')}, {counted(len(found.labels), 'label')}, {found.model}. Shares in %.")
         self._line()
         self._table(
             ["prompts", "n", "top-1 [95 %]", "top-5", "recall", "F1", "ECE", "NLL"],
@@ -289,7 +293,8 @@ class _Printer:
         said, names = one.predictions, self._found.labels.names
         chosen = mistakes(one, self._errors)
         wrong = int((~said.correct).sum())
-        self._line(f"{one.name}: the {len(chosen)} most confident of {wrong} mistakes", style="bold")
+        what = f"the {len(chosen)} most confident of {counted(wrong, 'mistake')}" if wrong else "No mistakes."
+        self._line(f"{one.name}: {what}", style="bold")
         rows = [
             [
                 f"{100 * said.confidence[n]:.1f}",
@@ -305,7 +310,7 @@ class _Printer:
     def calibration(self, made: Calibration) -> None:
         self._line(f"{made.prompts}: calibration", style="bold")
         self._line(
-            f"Temperature {made.temperature:.4g}, fitted on {made.fitted_on:,} images; on the other {made.measured_on:,}:"
+            f"Temperature {made.temperature:.4g}, fitted on {counted(made.fitted_on, 'image')}; on the other {made.measured_on:,}:"
         )
         self._table(
             ["", "ECE", "NLL"],
