@@ -156,7 +156,7 @@ def test_formats(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: igno
     everything = ("--per-class", "--per-template", "--confusion", "--errors", "2")
     table = cli(*base, *everything, "-f", "table")
     assert table.code == 0
-    assert max(map(len, table.out.splitlines())) <= 80
+    assert max(len(line) for line in table.out.splitlines() if not line.endswith(".png")) <= 80
     for said in (
         "192 images, 64 labels, demo",
         "top-1 [95 %]",
@@ -174,6 +174,29 @@ def test_formats(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: igno
     assert cli(*base, "-o", tmp_path / "x.csv").code == 0
     assert (tmp_path / "x.csv").read_text() == cli(*base).out
     assert "must end in .csv or .json or .txt" in cli(*base, "-o", tmp_path / "x.jsonl").err
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 120])
+def test_tables_fit_the_terminal(  # type: ignore[no-untyped-def]
+    cli, noisy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    names = [path.name for path in noisy_folder.iterdir()]
+    (tmp_path / "n.csv").write_text("".join(f"{name},{name} {'unbroken' * 12}\n" for name in names))
+    run = cli(
+        *("evaluate", noisy_folder, "-p", "plain", "-p", "photo", "--template", "a <label>", "--template", MISLEADING),
+        *("--class-names", tmp_path / "n.csv", "--per-class", "--confusion", "--errors", "3", "-f", "table"),
+    )
+    assert run.code == 0, run.err
+    lines = run.out.splitlines()
+    paths = [line for line in lines if line.endswith(".png")]
+    assert len(paths) == 12
+    assert all(str(noisy_folder) in line for line in paths)  # whole, to be copied
+    headings = [line for line in lines if "most confident of" in line]  # wrapped by the terminal
+    assert max(len(line) for line in lines if line not in paths + headings) <= width
+    assert sum(line.startswith(("plain ", "photo ")) for line in lines) == 3
+    assert sum(line.startswith("red sta") for line in lines if "  3  " in line) == 4  # a line a label, in each table
+    assert ("F1" in lines[2]) == (width >= 80)
 
 
 def test_a_baseline_of_ones_own(cli, noisy_folder: Path) -> None:  # type: ignore[no-untyped-def]
