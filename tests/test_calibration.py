@@ -15,7 +15,7 @@ from scipy import optimize
 from sklearn.metrics import log_loss
 
 from zsclip import Calibration, CalibrationError, LabelSet, PromptSet
-from zsclip.calibration import Binding, read_file
+from zsclip.calibration import Binding, _fit, read_file
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +102,33 @@ def test_thresholds_tell_coverage_and_accuracy_on_the_other_half(made: Path, noi
         assert one["coverage"] == pytest.approx(len(decided) / len(results))
         assert one["accuracy"] == pytest.approx(right / len(decided))
     assert [one["coverage"] for one in thresholds] == sorted((one["coverage"] for one in thresholds), reverse=True)
+
+
+@pytest.mark.parametrize("option", [("--background", "FILE"), ("--min-margin", "0.3"), ("--min-similarity", "0.35")])
+def test_thresholds_tell_what_classify_does_with_the_other_reasons_to_abstain(  # type: ignore[no-untyped-def]
+    noisy_folder: Path, cli, tmp_path: Path, option: tuple[str, str]
+) -> None:
+    from zsclip import metrics
+
+    (tmp_path / "b.txt").write_text("a picture of a square.\nred\n")
+    option = (option[0], option[1].replace("FILE", str(tmp_path / "b.txt")))
+    file = tmp_path / "c.yaml"
+    # a least probability of one's own does not count: the table is what it is chosen by
+    run = cli("evaluate", noisy_folder, "-p", "plain", *option, "--min-probability", "0.9", "--calibrate", file)
+    assert run.code == 0, run.err
+    thresholds = yaml.safe_load(file.read_text())["thresholds"]
+    assert thresholds
+    half = ~metrics.halves(np.repeat(np.arange(64), 3), 0)
+    base = ("classify", noisy_folder, "-l", labels_of(noisy_folder), "-p", "plain", *option, "--calibration", file)
+    for one in thresholds:
+        out = cli(*base, "--min-probability", str(one["min_probability"]), "-f", "jsonl").out
+        results = [json.loads(line) for line, chosen in zip(out.splitlines(), half, strict=True) if chosen]
+        decided = [result for result in results if result["label"] != "unknown"]
+        right = sum(result["label"] == Path(result["path"]).parent.name for result in decided)
+        assert one["coverage"] == pytest.approx(len(decided) / len(results))
+        assert one["accuracy"] == pytest.approx(right / len(decided))
+    without = cli(*base, "-f", "jsonl").out.splitlines()
+    assert any(json.loads(line)["label"] == "unknown" for line in without)  # the option alone withholds some
 
 
 def test_classify_uses_its_temperature(made: Path, noisy_folder: Path, cli) -> None:  # type: ignore[no-untyped-def]
@@ -196,3 +223,27 @@ def test_nothing_to_learn_from_is_said(cli, demo_folder: Path, tmp_path: Path) -
         shutil.copytree(demo_folder / "scenes" / label, tmp_path / "few" / label)
     run = cli("evaluate", tmp_path / "few", "-p", "plain", "--calibrate", tmp_path / "c.yaml")
     assert "Few images to fit a temperature on: 1." in run.err
+
+
+@pytest.mark.parametrize(("direction", "bound"), [(1, 0.01), (-1, 100)])
+def test_a_temperature_at_the_edge_is_said(caplog: pytest.LogCaptureFixture, direction: int, bound: float) -> None:
+    assert _fit(lambda t: direction * t) == pytest.approx(bound, rel=0.01)
+    assert "at the edge of what is searched, 0.01 to 100" in caplog.text
+
+
+def test_a_temperature_within_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    assert _fit(lambda t: (t - 2) ** 2) == pytest.approx(2, rel=1e-3)
+    assert caplog.text == ""
+
+
+def test_a_set_that_was_chosen_on_these_images_is_said_to_be(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    saved = tmp_path / "saved.yaml"
+    run = cli("evaluate", noisy_folder, "-p", "photo", "--select-templates", "--save-prompts", saved)
+    assert "if they are among these" not in run.err  # these figures are of the other half
+    run = cli("evaluate", noisy_folder, "-p", "plain", "-p", saved, "-f", "json")
+    said = "saved was chosen on 96 images, with their labels: if they are among these, its figures are too good."
+    assert said in json.loads(run.out)["notes"]
+    assert said in run.err
+    run = cli("evaluate", noisy_folder, "-p", saved, "--calibrate", tmp_path / "c.yaml", "-q")
+    assert "saved was chosen on 96 images, with their labels: if they are among these" in run.err
+    assert "calibration is too good" in run.err

@@ -22,6 +22,7 @@ from zsclip import evaluation as evaluation_module
 from zsclip.ensembling import weigh_by_zpe
 from zsclip.evaluation import named_apart
 from zsclip.labelled import from_folder
+from zsclip.scoreboard import COLUMNS
 
 MISLEADING = "a blue ring and a <label>."
 
@@ -155,7 +156,7 @@ def test_formats(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: igno
     everything = ("--per-class", "--per-template", "--confusion", "--errors", "2")
     table = cli(*base, *everything, "-f", "table")
     assert table.code == 0
-    assert max(map(len, table.out.splitlines())) <= 80
+    assert max(len(line) for line in table.out.splitlines() if not line.endswith(".png")) <= 80
     for said in (
         "192 images, 64 labels, demo",
         "top-1 [95 %]",
@@ -175,12 +176,58 @@ def test_formats(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: igno
     assert "must end in .csv or .json or .txt" in cli(*base, "-o", tmp_path / "x.jsonl").err
 
 
+@pytest.mark.parametrize("width", [60, 70, 80, 120])
+def test_tables_fit_the_terminal(  # type: ignore[no-untyped-def]
+    cli, noisy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    names = [path.name for path in noisy_folder.iterdir()]
+    (tmp_path / "n.csv").write_text("".join(f"{name},{name} {'unbroken' * 12}\n" for name in names))
+    run = cli(
+        *("evaluate", noisy_folder, "-p", "plain", "-p", "photo", "--template", "a <label>", "--template", MISLEADING),
+        *("--class-names", tmp_path / "n.csv", "--per-class", "--confusion", "--errors", "3", "-f", "table"),
+    )
+    assert run.code == 0, run.err
+    lines = run.out.splitlines()
+    paths = [line for line in lines if line.endswith(".png")]
+    assert len(paths) == 12
+    assert all(str(noisy_folder) in line for line in paths)  # whole, to be copied
+    headings = [line for line in lines if "most confident of" in line]  # wrapped by the terminal
+    assert max(len(line) for line in lines if line not in paths + headings) <= width
+    assert sum(line.startswith(("plain ", "photo ")) for line in lines) == 3
+    assert sum(line.startswith("red sta") for line in lines if "  3  " in line) == 4  # a line a label, in each table
+    assert ("F1" in lines[2]) == (width >= 80)
+
+
 def test_a_baseline_of_ones_own(cli, noisy_folder: Path) -> None:  # type: ignore[no-untyped-def]
     rows = rows_of(cli("evaluate", noisy_folder, "-p", "plain", "--template", MISLEADING, "--baseline", MISLEADING).out)
     assert (rows[0]["verdict"], rows[1]["verdict"]) == ("better", "")
     run = cli("evaluate", noisy_folder, "-p", "plain", "--baseline", "photo")
     assert run.code == 1
     assert "no such set among those compared: plain" in run.err
+
+
+def test_a_set_that_is_made_here_may_be_the_baseline(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    base = ("evaluate", noisy_folder, "-p", "photo", "--baseline", "photo + zpe")
+    rows = rows_of(cli(*base, "--weight-templates", "zpe", "--save-prompts", tmp_path / "s.yaml").out)
+    assert [row["baseline"] for row in rows] == ["photo + zpe"] * 2
+    assert [bool(row["verdict"]) for row in rows] == [True, False]
+    assert PromptSet.load(tmp_path / "s.yaml").description == "The templates of photo, weighed."
+    run = cli(*base, "--select-templates")
+    assert run.code == 1
+    assert "no such set among those compared: photo, photo + selected." in run.err
+
+
+def test_no_mistakes(cli, demo_folder: Path) -> None:  # type: ignore[no-untyped-def]
+    base = ("evaluate", demo_folder / "scenes", "-p", "plain", "--errors", "5")
+    assert cli(*base, "-f", "csv").out == "prompts,path,label,predicted,probability\n"
+    assert "plain: No mistakes." in cli(*base, "-f", "table").out
+
+
+def test_a_header_is_the_same_with_rows_and_without(cli, noisy_folder: Path) -> None:  # type: ignore[no-untyped-def]
+    for table, option in (("errors", ("--errors", "1")), ("per_template", ("--per-template",))):
+        head = cli("evaluate", noisy_folder, "-p", "plain", *option, "-f", "csv").out.splitlines()[0]
+        assert head == ",".join(COLUMNS[table])
 
 
 def test_abstention_is_told_as_coverage(cli, noisy_folder: Path) -> None:  # type: ignore[no-untyped-def]
@@ -285,7 +332,8 @@ def test_one_label_is_no_question(cli, demo_folder: Path, tmp_path: Path) -> Non
     shutil.copytree(demo_folder / "scenes" / "red star", tmp_path / "red star")
     run = cli("evaluate", tmp_path)
     assert run.code == 1
-    assert "Only one label is given" in run.err
+    assert "Only one label" in run.err
+    assert "--multi-label" not in run.err
 
 
 def test_labels_may_have_synonyms(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -197,3 +197,46 @@ def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
         from_folder(tmp_path)
     (tmp_path / "n.csv").write_bytes(b"\xff,cat\n")
     assert from_folder(tmp_path, names=ClassNames.load(tmp_path / "n.csv")).truth == ("b", "cat")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_warned"),
+    [
+        ("path,label,probability,similarity,error\na.jpg,cat,0.9,0.3,\nb.jpg,dog,0.9,0.3,\n", True),
+        ("path,label,predicted,probability,checked\na.jpg,cat,cat,0.9,yes\nb.jpg,dog,cat,0.9,no\n", False),
+        ("path,label\na.jpg,cat\nb.jpg,dog\n", False),
+        ('{"path": "a.jpg", "label": "cat", "predictions": []}\n{"path": "b.jpg", "label": "dog"}\n', True),
+        ('{"path": "a.jpg", "label": "cat"}\n{"path": "b.jpg", "label": "dog"}\n', False),
+        (
+            '{"path": "a.jpg", "label": "cat", "probability": 1, "checked": true}\n{"path": "b", "label": "dog"}\n',
+            False,
+        ),
+    ],
+)
+def test_labels_that_are_predictions_are_said_to_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, is_warned: bool
+) -> None:
+    from_manifest(write(tmp_path / "m.csv", text))
+    assert ("its labels are predictions: sets that agree with them look right" in caplog.text) == is_warned
+
+
+def test_one_image_in_two_spellings_is_one(tmp_path: Path) -> None:
+    data = from_manifest(write(tmp_path / "m.csv", "path,label\na.jpg,cat\n./a.jpg,cat\nx/../a.jpg,cat\nb.jpg,dog\n"))
+    assert data.paths == ("a.jpg", "b.jpg")
+    assert data.notes == ("Left out of m.csv: 2 rows repeated.",)
+    with pytest.raises(InputError, match="'dog' here and 'cat' on line 2"):
+        from_manifest(write(tmp_path / "m.csv", "path,label\na.jpg,cat\n.//a.jpg,dog\n"))
+
+
+@pytest.mark.parametrize("given", [None, LabelSet.of(["cat", "dog"])])
+def test_a_folder_too_high(tmp_path: Path, given: LabelSet | None) -> None:
+    root = tree(tmp_path, "scenes/cat/a.jpg", "scenes/dog/b.jpg", "notes/x.txt", "labels.txt")
+    with pytest.raises(InputError, match=r"Only one folder, 'scenes': did you mean .*/scenes\?"):
+        from_folder(root, given)
+    assert len(from_folder(root, LabelSet.of(["scenes", "dog"])).paths) == 2
+    assert len(from_folder(root / "scenes", given).paths) == 2
+
+
+def test_other_delimiters_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"m.csv: manifest: its columns are separated by ';'.*commas or tabs"):
+        from_manifest(write(tmp_path / "m.csv", "path;label\na.jpg;cat\n"))

@@ -85,6 +85,26 @@ def test_ranks_and_predictions_take_equals_in_the_order_of_the_labels() -> None:
     assert one.truth_rank.tolist() == [1, 1, 2]
 
 
+@pytest.mark.parametrize("temperature", [100.0, 1.0, 0.01, 1e-4])
+def test_ranks_do_not_change_with_temperature(temperature: float) -> None:
+    """Next to 0 all losers have the same probability, 0: their similarity ranks them."""
+    rng = np.random.default_rng(4)
+    similarity, truth = rng.standard_normal((200, 30)) / 5, rng.integers(0, 30, 200)
+    logits = 100 * similarity / temperature
+    probability = softmax(logits, axis=1)
+    one = Predictions.of(probability, truth, similarity=similarity)
+    theirs = (similarity > similarity[np.arange(200), truth][:, None]).sum(1)
+    np.testing.assert_array_equal(one.truth_rank, theirs)
+    np.testing.assert_array_equal(one.correct, one.truth_rank == 0)
+
+
+def test_what_is_predicted_ranks_first_whatever_its_similarity() -> None:
+    probability, similarity = np.array([[0.4, 0.4, 0.2]] * 3), np.array([[0.1, 0.2, 0.3]] * 3)
+    one = Predictions.of(probability, np.array([0, 1, 2]), similarity=similarity)
+    assert one.predicted.tolist() == [0, 0, 0]
+    assert one.truth_rank.tolist() == [0, 1, 2]
+
+
 def test_ece_is_the_gap_between_scikit_learns_curve_and_the_diagonal() -> None:
     probability, truth = drawn(5, 2000, 8)
     one = Predictions.of(probability, truth)
@@ -225,14 +245,21 @@ def test_a_comparison_counts_what_is_gained_and_lost() -> None:
 
 def test_coverage_curve_and_thresholds() -> None:
     confidence = np.array([0.9, 0.8, 0.8, 0.5])
-    correct = np.array([True, True, False, False])
-    assert metrics.coverage_curve(confidence, correct) == [
-        (0.9, 0.25, 1.0),
-        (0.8, 0.75, pytest.approx(2 / 3)),
-        (0.5, 1.0, 0.5),
-    ]
-    assert metrics.coverage_at(confidence, correct, 0.8) == (0.75, pytest.approx(2 / 3))
-    assert metrics.coverage_at(confidence, correct, 0.95) == (0.0, None)
+    wrong = np.array([0, 0, 1, 1])
+    one = Predictions(np.zeros(4, int), wrong, confidence, confidence, wrong, np.zeros(4, bool))
+    assert metrics.coverage_curve(one) == [(0.9, 0.25, 1.0), (0.8, 0.75, pytest.approx(2 / 3)), (0.5, 1.0, 0.5)]
+    assert metrics.coverage_at(one, 0.8) == (0.75, pytest.approx(2 / 3))
+    assert metrics.coverage_at(one, 0.95) == (0.0, None)
+
+
+def test_what_is_withheld_for_another_reason_is_never_covered() -> None:
+    confidence = np.array([0.9, 0.8, 0.8, 0.5])
+    wrong = np.array([0, 0, 1, 1])
+    one = Predictions(np.zeros(4, int), wrong, confidence, confidence, wrong, np.array([True, False, True, False]))
+    assert metrics.coverage_curve(one) == [(0.8, 0.25, 1.0), (0.5, 0.5, 0.5)]
+    assert metrics.coverage_at(one, 0.8) == (0.25, 1.0)
+    assert metrics.coverage_at(one, 0.9) == (0.0, None)
+    assert metrics.coverage_curve(one[np.array([True, False, True, False])]) == []
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=80), st.integers(0, 99))

@@ -278,6 +278,49 @@ def test_an_evaluation_tells_what_the_json_tells(browser: Browser, judged: Path,
     quiet_and_at_home(browser)
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_long_labels_cut_no_figure_off(  # type: ignore[no-untyped-def]
+    browser: Browser, cli, noisy_folder: Path, tmp_path: Path, width: int
+) -> None:
+    names = [path.name for path in noisy_folder.iterdir()]
+    (tmp_path / "n.csv").write_text("".join(f"{name},{name} {'unbroken' * 6}\n" for name in names))
+    page = tmp_path / "long.html"
+    run = cli(
+        *("evaluate", noisy_folder, "-p", "plain", "--class-names", tmp_path / "n.csv", "--min-margin", "0.1"),
+        *("--report", page, "-q", "-o", tmp_path / "x.csv"),
+    )
+    assert run.code == 0, run.err
+    browser.open(page, width, 6000)
+    browser.wait("return document.querySelector('.mistakes li')")
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    assert (
+        browser.run("const p = document.querySelector('.pairs').parentElement; return p.scrollWidth - p.clientWidth")
+        <= 0
+    )
+    outside = (
+        "return [...document.querySelectorAll('.mistakes .wrong')].filter((p) =>"
+        " p.querySelector('.small').getBoundingClientRect().right > p.getBoundingClientRect().right + 1).length"
+    )
+    assert browser.texts(".mistakes .wrong .small")[0].endswith("%")
+    assert browser.run(outside) == 0
+    ticks = browser.run("return [...document.querySelectorAll('.chart')[1].querySelectorAll('text[text-anchor=end]')]"
+                        ".map((t) => t.textContent).slice(0, 5)")  # fmt: skip
+    assert ticks in [[str(step * n) for n in range(5)] for step in (5, 10, 15, 20, 25)]
+    # 64 labels: some are written in the margin, and a tap tells the pair
+    inked = (
+        "const c = document.querySelector('canvas');"
+        "const d = c.getContext('2d').getImageData(0, Math.round(c.height / 2), Math.round(c.width * .29), 60).data;"
+        "return d.some((v, n) => n % 4 === 3 && v > 0)"
+    )
+    assert browser.run(inked)
+    browser.run(
+        "const c = document.querySelector('canvas'), b = c.getBoundingClientRect();"
+        "c.dispatchEvent(new PointerEvent('pointerdown', { clientX: b.right - 2, clientY: b.bottom - 2, bubbles: true }))"
+    )
+    assert "taken for" in browser.texts(".told")[0]
+    quiet_and_at_home(browser)
+
+
 def test_every_control_has_a_name(browser: Browser, page: Path, judged: Path) -> None:
     for report in (page, judged):
         browser.open(report)

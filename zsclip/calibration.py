@@ -122,6 +122,7 @@ def calibrate(
 ) -> Calibration:
     """Fit a temperature by NLL on one half of the images (Guo et al., 2017), and measure it on the other.
 
+    Thresholds of probability are told for `rules` without theirs: with the same background, margin and similarity.
     Raises `CalibrationError` if there are too few images.
     """
     from zsclip import metrics
@@ -133,30 +134,23 @@ def calibrate(
         raise CalibrationError("A calibration needs at least two images that can be read: it is fitted on one half.")
     if len(fitting) < _FEW:
         logger.warning("Few images to fit a temperature on: %d.", len(fitting))
+    if one.chosen:
+        logger.warning("%s: if they are among these, its calibration is too good. Fit it on others.", one.origin)
     classes = classifier.class_vectors(images.labels, [one], combine=rules.combine, background=background)
-    rules = replace(rules, temperature=1.0)
+    # A least probability is what the thresholds are for; the other reasons to abstain stay.
+    rules = replace(rules, temperature=1.0, min_probability=None)
     temperature = _fit(
         lambda t: metrics.negative_log_likelihood(predict(classes, fitting, replace(rules, temperature=t)))
     )
     right = predict(classes, fitting, rules).correct
     if right.all() or not right.any():
         logger.warning(
-            "There are %s on the %d images that the temperature is fitted on: it runs to the edge. Do not trust it.",
+            "There are %s on the %d images that the temperature is fitted on. Do not trust it.",
             "no mistakes" if right.all() else "only mistakes", len(fitting),
         )  # fmt: skip
     before = predict(classes, measuring, rules)
     warm = replace(rules, temperature=temperature)
     fitted, after = predict(classes, fitting, warm), predict(classes, measuring, warm)
-    thresholds = []
-    for target in TARGETS:
-        reached = [
-            point.threshold
-            for point in metrics.coverage_curve(fitted.confidence, fitted.correct)
-            if point.accuracy >= target
-        ]
-        if reached:
-            least = math.floor(min(reached) * 1e6) / 1e6  # as it is written, and no image falls out by rounding
-            thresholds.append(Threshold(target, least, *metrics.coverage_at(after.confidence, after.correct, least)))
     return Calibration(
         temperature=temperature,
         binding=Binding.of(classifier.embedder.identity, images.labels, [one], rules.combine, background),
@@ -168,7 +162,7 @@ def calibrate(
         seed=seed,
         before=_quality(before),
         after=_quality(after),
-        thresholds=tuple(thresholds),
+        thresholds=_thresholds(fitted, after),
     )
 
 
@@ -180,13 +174,34 @@ def _quality(found: Predictions) -> Quality:
     )
 
 
+def _thresholds(fitted: Predictions, measured: Predictions) -> tuple[Threshold, ...]:
+    """The least probabilities that reach each of `TARGETS` on the fitting half, with what they give on the other."""
+    from zsclip import metrics
+
+    curve = metrics.coverage_curve(fitted)
+    thresholds = []
+    for target in TARGETS:
+        reached = [point.threshold for point in curve if point.accuracy >= target]
+        if reached:
+            least = math.floor(min(reached) * 1e6) / 1e6  # as it is written, and no image falls out by rounding
+            thresholds.append(Threshold(target, least, *metrics.coverage_at(measured, least)))
+    return tuple(thresholds)
+
+
 def _fit(loss: Callable[[float], float]) -> float:
     """The temperature with the least loss, to six digits."""
     from scipy.optimize import minimize_scalar
 
     low, high = (math.log(bound) for bound in _BOUNDS)
     found = minimize_scalar(lambda x: loss(math.exp(x)), bounds=(low, high), method="bounded", options={"xatol": 1e-5})
-    return float(f"{math.exp(found.x):.6g}")
+    temperature = math.exp(found.x)
+    if temperature < _BOUNDS[0] * 1.01 or temperature > _BOUNDS[1] / 1.01:
+        logger.warning(
+            "The temperature, %.4g, is at the edge of what is searched, %g to %g. Do not trust it.",
+            temperature,
+            *_BOUNDS,
+        )
+    return float(f"{temperature:.6g}")
 
 
 def to_yaml(calibration: Calibration) -> str:

@@ -18,6 +18,7 @@ from zsclip.scoring import ClassVectors, Doubles, Floats, Rules
 
 logger = logging.getLogger("zsclip")
 
+WEIGHED, SELECTED = " + zpe", " + selected"  # behind the name of a set
 _SCORES_AT_ONCE = 1 << 20
 _LEAST_WEIGHT = 1e-9  # a weight must not be 0
 
@@ -51,11 +52,15 @@ def weigh_by_zpe(texts: PromptVectors, one: PromptSet, labels: LabelSet, vectors
     chosen = {
         "method": "zpe, zero-shot prompt ensembling (Allingham et al., 2023), normalised with these images alone",
         "from": f"{one.name} ({len(one.templates)} templates)",
-        "images": f"{len(vectors)}, without their labels",
+        "images": f"{len(vectors)} images, without their labels",
         "labels": str(len(labels)),
     }
     return replace(
-        one, name=f"{one.name} + zpe", weights=tuple(np.maximum(weights, _LEAST_WEIGHT).tolist()), chosen=chosen
+        one,
+        name=one.name + WEIGHED,
+        description=f"The templates of {one.name}, weighed.",
+        weights=tuple(np.maximum(weights, _LEAST_WEIGHT).tolist()),
+        chosen=chosen,
     )
 
 
@@ -93,8 +98,15 @@ def select(
     chosen = {
         "method": "greedy forward selection by top-1, of equals by NLL",
         "from": f"{one.name} ({len(one.templates)} templates)",
-        "images": f"{images}, with their labels",
+        "images": f"{images} images, with their labels",
         "labels": str(len(labels)),
         "top-1 on these images": f"{reached[0]:.4f}",
     }
-    return replace(one, name=f"{one.name} + selected", templates=tuple(taken), weights=(), chosen=chosen)
+    return replace(
+        one,
+        name=one.name + SELECTED,
+        description=f"{len(taken)} of the {len(one.templates)} templates of {one.name}.",
+        templates=tuple(taken),
+        weights=(),
+        chosen=chosen,
+    )

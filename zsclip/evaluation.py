@@ -97,7 +97,13 @@ class Evaluation:
         notes = []
         images = self.baseline.summary.images
         if self.chosen_on:
-            notes.append(f"{self.chosen_on} images chose templates and weights; all figures are of the other {images}.")
+            chose = "1 image" if self.chosen_on == 1 else f"{self.chosen_on} images"
+            notes.append(f"{chose} chose templates and weights; all figures are of the other {images}.")
+        notes += [
+            f"{one.prompts.origin}: if they are among these, its figures are too good."
+            for one in self.sets
+            if one.kind == "given" and one.prompts.chosen
+        ]
         sizes = {len(one.prompts.templates) for one in self.sets}
         if len(sizes) > 1:
             notes.append(
@@ -105,7 +111,8 @@ class Evaluation:
                 "not only from how they are worded."
             )
         if images < _FEW:
-            notes.append(f"{images} images are few: look at the intervals.")
+            few = "1 image is" if images == 1 else f"{images} images are"
+            notes.append(f"{few} few: look at the intervals.")
         return tuple(notes)
 
 
@@ -153,9 +160,9 @@ def evaluate(
     Raises `InputError`, `LabelError`, `PromptSetError` and `ModelError`.
     """
     rules = rules or Rules()
-    require_choice(images.labels, rules, background)
+    require_choice(images.labels, rules, background, "--background")
     sets = named_apart(sets)
-    require_baseline(sets, baseline)
+    require_baseline(sets, baseline, weigh=weigh, select=select)
     first = metrics.halves(images.truth, seed) if weigh or select else np.zeros(len(images), bool)
     choosing, reported = images[first], images[~first]
     if (weigh or select) and not (len(choosing) and len(reported)):
@@ -190,9 +197,12 @@ def evaluate(
     )  # fmt: skip
 
 
-def require_baseline(sets: Sequence[PromptSet], baseline: str | None) -> None:
-    """Raise `PromptSetError` for a baseline that is none of the sets."""
-    names = [one.name for one in sets]
+def require_baseline(
+    sets: Sequence[PromptSet], baseline: str | None, *, weigh: bool = False, select: bool = False
+) -> None:
+    """Raise `PromptSetError` for a baseline that is none of the sets, nor what `weigh` and `select` make of them."""
+    kinds = ["", *([ensembling.WEIGHED] if weigh else []), *([ensembling.SELECTED] if select else [])]
+    names = [one.name + kind for one in sets for kind in kinds]
     if baseline is not None and baseline not in names:
         raise PromptSetError(f"--baseline {baseline}: there is no such set among those compared: {', '.join(names)}.")
 
@@ -203,7 +213,8 @@ def predict(classes: ClassVectors, images: EmbeddedImages, rules: Rules) -> Pred
     parts = []
     for start in range(0, len(images), step):
         scores = classes.arrays(images.vectors[start : start + step], rules)
-        parts.append(Predictions.of(scores.probability, images.truth[start : start + step], scores.withheld))
+        truth = images.truth[start : start + step]
+        parts.append(Predictions.of(scores.probability, truth, scores.withheld, scores.similarity))
     return Predictions.joined(parts)
 
 

@@ -80,6 +80,7 @@ def from_folder(
             f"{folder}: no labelled images found. It must hold a folder for each label, with that label's images in it."
         )
     names = names or ClassNames()
+    _require_level(folder, found, labels, names)
     notes = _unused_names(names, folders, "folder")
     called = {one: names.names.get(one) or Label.of(_label_of_folder(one, folder)) for one in folders}
     if changed := [f"{one} → {called[one].name}" for one in folders if called[one].name != one]:
@@ -183,6 +184,20 @@ def _folders(folder: Path) -> tuple[list[str], int]:
     return folders, sum(1 for path in Walk([str(folder)], recursive=False) if path is not None)
 
 
+def _require_level(folder: Path, found: Mapping[str, list[str]], labels: LabelSet | None, names: ClassNames) -> None:
+    """Raise `InputError` where all images are in folders of one folder, which is no label that is known."""
+    with_images = [one for one, paths in found.items() if paths]
+    if len(with_images) != 1 or with_images[0] in names.names:
+        return
+    (one,) = with_images
+    inner = os.path.join(folder, one)
+    below = {os.path.relpath(path, inner).split(os.sep)[0] for path in found[one] if os.path.dirname(path) != inner}
+    if len(below) > 1 and (labels is None or _label_of_folder(one, folder) not in labels.names):
+        raise InputError(
+            f"{folder}: Only one folder, {one!r}: did you mean {inner}? It has {len(below)} folders with images."
+        )
+
+
 def _label_of_folder(name: str, folder: Path) -> str:
     label = " ".join(name.replace("_", " ").split())
     if not label:
@@ -235,13 +250,14 @@ class _Manifest:
     def __init__(self, path: Path, unknown: str | None) -> None:
         self.path = path
         self._unknown = unknown
+        self._keys: set[str] = set()  # what its rows tell
         self._errors = self._unlabelled = self._undecided = self._repeated = 0
 
     def pairs(self) -> list[tuple[str, str]]:
         """Paths and labels, without those left out; raises `InputError`."""
         text = _text(self.path, "manifest")
         rows = self._json_rows(text) if text.lstrip()[:1] == "{" else self._table_rows(text)
-        seen: dict[str, tuple[str, int]] = {}
+        seen: dict[str, tuple[str, str, int]] = {}
         for line, path, label, error in rows:
             if error:
                 self._errors += 1
@@ -251,16 +267,19 @@ class _Manifest:
                 self._unlabelled += 1
             elif label == self._unknown:
                 self._undecided += 1
-            elif path not in seen:
-                seen[path] = (label, line)
-            elif seen[path][0] == label:
+            elif (key := os.path.normpath(path)) not in seen:
+                seen[key] = (path, label, line)
+            elif seen[key][1] == label:
                 self._repeated += 1
             else:
+                _, other, where = seen[key]
                 raise InputError(
-                    f"{self.path}:{line}: manifest: {path} is {label!r} here and {seen[path][0]!r} on line {seen[path][1]}. "
+                    f"{self.path}:{line}: manifest: {path} is {label!r} here and {other!r} on line {where}. "
                     f"Leave one of them."
                 )
-        return [(path, label) for path, (label, _) in seen.items()]
+        if self._keys & {"probability", "predictions"} and "checked" not in self._keys:
+            logger.warning("%s: its labels are predictions: sets that agree with them look right.", self.path)
+        return [(path, label) for path, label, _ in seen.values()]
 
     def notes(self) -> list[str]:
         """What was left out."""
@@ -283,6 +302,7 @@ class _Manifest:
                 raise InputError(f"{self.path}:{number}: manifest: not JSON: {fault}.") from None
             if not isinstance(document, dict) or "path" not in document or "label" not in document:
                 raise InputError(f'{self.path}:{number}: manifest: expected {{"path": …, "label": …}} on each line.')
+            self._keys |= document.keys()
             path, label, error = (document.get(name) for name in ("path", "label", "error"))
             if not isinstance(path, str) or not isinstance(label, (str, type(None))):
                 raise InputError(f"{self.path}:{number}: manifest: path and label must be texts.")
@@ -293,7 +313,13 @@ class _Manifest:
         rows = _csv_rows(self.path, text, "\t" if "\t" in head else ",")
         _, header = next(rows, (1, []))
         columns = [cell.strip().lower() for cell in header]
+        self._keys |= set(columns)
         if "path" not in columns or "label" not in columns:
+            for delimiter in (";", "|"):
+                if {"path", "label"} <= {cell.strip().strip('"').lower() for cell in head.split(delimiter)}:
+                    raise InputError(
+                        f"{self.path}: manifest: its columns are separated by {delimiter!r}. Write it with commas or tabs."
+                    )
             raise InputError(
                 f"{self.path}: manifest: the first line must name the columns, with path and label among them, "
                 f"not: {head.strip()[:80]}"

@@ -46,13 +46,23 @@ class Predictions:
     withheld: Booleans
 
     @classmethod
-    def of(cls, probability: Doubles, truth: Integers, withheld: Booleans | None = None) -> Predictions:
-        """From probabilities (n, labels) and the true labels (n,). Equals rank in the order of the labels."""
+    def of(
+        cls, probability: Doubles, truth: Integers, withheld: Booleans | None = None, similarity: Doubles | None = None
+    ) -> Predictions:
+        """From probabilities (n, labels) and the true labels (n,).
+
+        Of equal probabilities, as losers have at a temperature next to 0, the higher `similarity` (n, labels) ranks
+        higher, then the first label; what is predicted is the first of the most probable and ranks before all.
+        """
         rows = np.arange(len(truth))
         predicted = probability.argmax(axis=1)
         of_truth = probability[rows, truth]
-        before = np.arange(probability.shape[1]) < truth[:, None]
-        ahead = (probability > of_truth[:, None]) | ((probability == of_truth[:, None]) & before)
+        ahead = np.arange(probability.shape[1]) < truth[:, None]
+        for values in (probability,) if similarity is None else (similarity, probability):
+            mine = values[rows, truth][:, None]
+            ahead = (values > mine) | ((values == mine) & ahead)
+        ahead[rows, predicted] = True
+        ahead[predicted == truth] = False
         none = np.zeros(len(truth), bool)
         return cls(
             truth,
@@ -330,19 +340,26 @@ class Coverage(NamedTuple):
     accuracy: float
 
 
-def coverage_curve(confidence: Doubles, correct: Booleans) -> list[Coverage]:
-    """One point for each threshold that makes a difference, the highest first; images as confident come together."""
-    order = np.argsort(-confidence, kind="stable")
-    ranked, rights = confidence[order], np.cumsum(correct[order])
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    count = len(confidence)
-    return [Coverage(float(ranked[n]), (n + 1) / count, float(rights[n] / (n + 1))) for n in last.tolist()]
+def coverage_curve(predictions: Predictions) -> list[Coverage]:
+    """One point for each threshold that makes a difference, the highest first; images as confident come together.
+
+    What is withheld already is never covered: with a background the curve ends below a coverage of 1, or has no point.
+    """
+    decided = predictions[~predictions.withheld]
+    order = np.argsort(-decided.confidence, kind="stable")
+    ranked, rights = decided.confidence[order], np.cumsum(decided.correct[order])
+    last = np.flatnonzero(ranked[1:] != ranked[:-1]).tolist() + ([len(ranked) - 1] if len(ranked) else [])
+    count = len(predictions)
+    return [Coverage(float(ranked[n]), (n + 1) / count, float(rights[n] / (n + 1))) for n in last]
 
 
-def coverage_at(confidence: Doubles, correct: Booleans, threshold: float) -> tuple[float, float | None]:
-    """Coverage, and accuracy on the covered (None if there are none), deciding from `threshold` on."""
-    covered = confidence >= threshold
-    return float(covered.mean()), float(correct[covered].mean()) if covered.any() else None
+def coverage_at(predictions: Predictions, threshold: float) -> tuple[float, float | None]:
+    """Coverage, and accuracy on the covered (None if there are none), deciding from `threshold` on.
+
+    What is withheld already is not covered.
+    """
+    covered = (predictions.confidence >= threshold) & ~predictions.withheld
+    return float(covered.mean()), float(predictions.correct[covered].mean()) if covered.any() else None
 
 
 def halves(truth: Integers, seed: int) -> Booleans:

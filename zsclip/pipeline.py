@@ -293,8 +293,10 @@ def curated_background() -> tuple[str, ...]:
     return LabelSet.load(prompt_sets.shipped_folder() / "background.yaml").names
 
 
-def require_choice(labels: LabelSet, rules: Rules, background: Sequence[str] | None) -> None:
-    """Raise `LabelError` for labels that the rules make no question of.
+def require_choice(
+    labels: LabelSet, rules: Rules, background: Sequence[str] | None, remedy: str = "--multi-label or --background"
+) -> None:
+    """Raise `LabelError` for labels that the rules make no question of; `remedy` asks whether a single one is there.
 
     A single label has nothing to be told apart from, unless it stands on its own, against a background or a least
     similarity; and no label may be called what the absence of one is called.
@@ -309,5 +311,5 @@ def require_choice(labels: LabelSet, rules: Rules, background: Sequence[str] | N
         raise LabelError(
             f"Only one label is given ({name!r}), and the softmax over one label is always 1, whatever the picture shows. "
             f"Give what it is to be told apart from as well, such as --labels '{name},something else', or ask whether "
-            f"it is there at all with --multi-label or --background."
+            f"it is there at all with {remedy}."
         )

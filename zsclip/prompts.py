@@ -88,6 +88,11 @@ class PromptSet:
         mean = sum(self.weights) / texts
         return tuple(weight / mean for weight in self.weights)
 
+    @property
+    def origin(self) -> str:
+        """In words, on which images templates and weights were chosen, if they were."""
+        return f"{self.name} was chosen on {self.chosen.get('images', 'images of its own')}" if self.chosen else ""
+
     @classmethod
     def of(cls, templates: Iterable[str], name: str = "templates given inline") -> PromptSet:
         """A set of templates given in code or on the command line; raises `PromptSetError` for one without `<label>`."""

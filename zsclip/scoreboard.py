@@ -12,7 +12,7 @@ from zsclip import metrics
 from zsclip.calibration import Calibration
 from zsclip.evaluation import Evaluation, SetResult
 from zsclip.metrics import Comparison, Interval
-from zsclip.writers import fit_width, json_line, printable
+from zsclip.writers import counted, fit_width, json_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -151,11 +151,15 @@ def write_json(stream: TextIO, content: Row) -> None:
     stream.write(json.dumps(content, indent=2) + "\n")
 
 
-def write_csv(stream: TextIO, rows: Sequence[Row]) -> None:
-    """A header and a row each; what is not known is empty."""
-    if not rows:
-        return
-    out = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+COLUMNS = {  # of the tables that may have no row
+    "per_template": ("prompts", "template", "top1", "top1_low", "top1_high", "nll"),
+    "errors": ("prompts", "path", "label", "predicted", "probability"),
+}
+
+
+def write_csv(stream: TextIO, rows: Sequence[Row], columns: Sequence[str] = ()) -> None:
+    """A header and a row each; what is not known is empty. `columns` are the header's where there is no row."""
+    out = csv.DictWriter(stream, list(rows[0] if rows else columns), lineterminator="\n")
     out.writeheader()
     for row in rows:
         out.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
@@ -182,23 +186,25 @@ class _Printer:
         self._console, self._found, self._errors = console, found, errors
         self._decimals = 2 if found.baseline.summary.images >= _MANY else 1
         longest = max(len(one.name) for one in found.sets)
-        self._name_width = max(8, min(longest, console.width - 60))
+        figures = 60 if self._decimals == 1 else 68
+        self._narrow = console.width < figures + min(longest, 12)
+        self._name_width = max(8, min(longest, console.width - figures + (14 if self._narrow else 0)))
 
     def comparison(self) -> None:
         found = self._found
         images = found.baseline.summary.images
-        self._line(f"{images:,} images, {len(found.labels):,} labels, {found.model}. Shares in %.")
+        self._line(f"{counted(images, 'image')}, {counted(len(found.labels), 'label')}, {found.model}. Shares in %.")
         self._line()
+        means = [] if self._narrow else ["recall", "F1"]
         self._table(
-            ["prompts", "n", "top-1 [95 %]", "top-5", "recall", "F1", "ECE", "NLL"],
+            ["prompts", "n", "top-1 [95 %]", "top-5", *means, "ECE", "NLL"],
             [
                 [
                     self._name(one),
                     str(len(one.prompts.templates)),
                     self._with_interval(one.summary.top1, one.summary.top1_interval),
                     self._percent(one.summary.top5),
-                    self._percent(one.summary.mean_recall),
-                    self._percent(one.summary.macro_f1),
+                    *map(self._percent, (one.summary.mean_recall, one.summary.macro_f1) if means else ()),
                     self._percent(one.summary.ece),
                     f"{one.summary.nll:.3f}",
                 ]
@@ -222,13 +228,12 @@ class _Printer:
             self._line()
             self._line(f"Against {found.baseline.name}, image by image:")
             self._table(
-                ["prompts", "difference [95 %]", "gained", "lost", "p", "Holm", ""],
+                ["prompts", "difference [95 %]", *([] if self._narrow else ["gained", "lost"]), "p", "Holm", ""],
                 [
                     [
                         self._name(one),
                         self._with_interval(against.difference, against.interval, sign=True),
-                        str(against.gained),
-                        str(against.lost),
+                        *([] if self._narrow else [str(against.gained), str(against.lost)]),
                         _p(against.p_value),
                         _p(against.p_adjusted),
                         against.verdict,
@@ -241,13 +246,15 @@ class _Printer:
         names = self._found.labels.names
         rows = []
         for scores in metrics.per_label(one.predictions, len(names)):
-            confused = "" if scores.confused_with is None else f"{names[scores.confused_with]} ({scores.confused})"
+            confused = ""
+            if scores.confused_with is not None:
+                confused = f"{self._label(scores.confused_with, 44)} ({scores.confused})"
             rows.append(
                 [
-                    printable(names[scores.label]),
+                    self._label(scores.label, 44),
                     *map(self._percent, (scores.precision, scores.recall, scores.f1)),
                     str(scores.images),
-                    printable(confused),
+                    confused,
                 ]
             )
         self._line(one.name, style="bold")
@@ -278,34 +285,38 @@ class _Printer:
             self._table(["label \\ predicted", *numbers], rows, gap=1)
             return
         wrong = sorted((pair for pair in pairs if pair[0] != pair[1]), key=lambda pair: -pair[2])
-        rows = [[printable(names[true]), printable(names[said]), str(count)] for true, said, count in wrong[:_PAIRS]]
+        rows = [[self._label(true, 12), self._label(said, 12), str(count)] for true, said, count in wrong[:_PAIRS]]
         if not wrong:
             self._line("No mistakes.")
             return
-        self._line(f"Too wide for {self._console.width} columns; the pairs most confused (all: --format csv):")
+        self._line("The pairs most confused (all of them: --format csv):")
         self._table(["label", "predicted", "images"], rows, left=(0, 1))
 
     def errors(self, one: SetResult) -> None:
-        said, names = one.predictions, self._found.labels.names
+        from rich.cells import cell_len
+
+        said = one.predictions
         chosen = mistakes(one, self._errors)
         wrong = int((~said.correct).sum())
-        self._line(f"{one.name}: the {len(chosen)} most confident of {wrong} mistakes", style="bold")
-        rows = [
-            [
-                f"{100 * said.confidence[n]:.1f}",
-                printable(names[said.predicted[n]]),
-                printable(names[said.truth[n]]),
-                printable(self._found.paths[n]),
-            ]
-            for n in chosen
+        what = f"the {len(chosen)} most confident of {counted(wrong, 'mistake')}" if wrong else "No mistakes."
+        self._line(f"{one.name}: {what}", style="bold")
+        if not chosen:
+            return
+        columns = [
+            ["predicted", *(self._label(said.predicted[n], 40) for n in chosen)],
+            ["label", *(self._label(said.truth[n], 40) for n in chosen)],
         ]
-        if rows:
-            self._table(["%", "predicted", "label", "path"], rows, left=(1, 2, 3))
+        widths = [max(map(cell_len, column)) for column in columns]
+        padded = [[fit_width(cell, width) for cell in column] for column, width in zip(columns, widths, strict=True)]
+        self._line("  ".join(["    %", padded[0][0], padded[1][0], "path"]), style="dim")
+        for n, predicted, label in zip(chosen, padded[0][1:], padded[1][1:], strict=True):
+            # The path last and whole, however long, so that it can be copied.
+            self._line("  ".join([f"{100 * said.confidence[n]:5.1f}", predicted, label, self._found.paths[n]]))
 
     def calibration(self, made: Calibration) -> None:
         self._line(f"{made.prompts}: calibration", style="bold")
         self._line(
-            f"Temperature {made.temperature:.4g}, fitted on {made.fitted_on:,} images; on the other {made.measured_on:,}:"
+            f"Temperature {made.temperature:.4g}, fitted on {counted(made.fitted_on, 'image')}; on the other {made.measured_on:,}:"
         )
         self._table(
             ["", "ECE", "NLL"],
@@ -332,6 +343,11 @@ class _Printer:
     def _name(self, one: SetResult) -> str:
         return fit_width(printable(one.name), self._name_width)
 
+    def _label(self, number: int, others: int) -> str:
+        """A label, cut where two of them and `others` cells would not fit into a line."""
+        name = printable(self._found.labels.names[number])
+        return fit_width(name, max(8, (self._console.width - others) // 2)).rstrip()
+
     def _percent(self, share: float | None, decimals: int | None = None) -> str:
         return "–" if share is None else f"{100 * share:.{self._decimals if decimals is None else decimals}f}"
 
@@ -355,7 +371,13 @@ class _Printer:
         table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False, header_style="dim")
         for number, name in enumerate(header):
             is_left = number in left
-            table.add_column(Text(name), justify="left" if is_left else "right", no_wrap=not is_left, overflow="fold")
+            table.add_column(
+                Text(name),
+                justify="left" if is_left else "right",
+                no_wrap=not is_left,
+                overflow="fold",
+                min_width=self._name_width if header[0] == "prompts" and number == 0 else None,
+            )
         for row in rows:
             table.add_row(*map(Text, row))
         self._console.print(table)

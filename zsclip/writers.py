@@ -384,6 +384,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun, as in "1 image" and "1,200 images"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def json_line(document: object) -> str:
     """One line of JSON in UTF-8; escaped throughout if there are bytes in it that are no UTF-8, or other ends of lines."""
     line = json.dumps(document, ensure_ascii=False)

@@ -166,7 +166,7 @@ def evaluate(
     tables = [name for name, is_asked in asked.items() if is_asked]
     rules = Rules(temperature, combine, False, min_probability, min_margin, min_similarity, unknown_label)
     sets = evaluation.named_apart(_read_sets(prompts, template))
-    evaluation.require_baseline(sets, baseline)
+    evaluation.require_baseline(sets, baseline, weigh=weight_templates is not None, select=select_templates)
     _require_one_set(sets, save_prompts, calibrate, weight_templates is not None, select_templates)
     for option, path, extensions in (
         ("--output", None if str(output) == "-" else output, (".csv", ".json", ".txt")),
@@ -181,7 +181,7 @@ def evaluate(
     form = _format(format, output, tables)
     data = _read_images(folder, manifest, class_names, labels, labels_file, unknown_label)
     beside = read_background(background)
-    require_choice(data.labels, rules, beside)
+    require_choice(data.labels, rules, beside, "--background")
     for note in data.notes:
         logger.info("%s", note)
     with Classifier.load(
@@ -295,7 +295,7 @@ def _print(
             scoreboard.write_json(stream, scoreboard.document(found, tables, errors, made))
         else:
             rows = scoreboard.DETAILS[tables[0]](found, errors) if tables else scoreboard.comparison_rows(found)
-            scoreboard.write_csv(stream, rows)
+            scoreboard.write_csv(stream, rows, scoreboard.COLUMNS.get(tables[0], ()) if tables else ())
     for note in found.notes:
         logger.info("%s", note)
 
@@ -312,23 +312,25 @@ def _write_prompts(found: Evaluation, path: Path) -> None:
 
 def _write_calibration(made: Calibration, path: Path) -> None:
     from zsclip.calibration import to_yaml
-    from zsclip.writers import open_output
+    from zsclip.writers import counted, open_output
 
     with open_output(path, "--calibrate") as stream:
         stream.write(to_yaml(made))
     say(
-        f"Wrote {path}: temperature {made.temperature:.4g}; on {made.measured_on:,} other images ECE "
+        f"Wrote {path}: temperature {made.temperature:.4g}; on {counted(made.measured_on, 'other image')} ECE "
         f"{made.before.ece:.4f} before and {made.after.ece:.4f} after, NLL {made.before.nll:.4f} and {made.after.nll:.4f}."
     )
 
 
 def _tell_unreadable(found: Evaluation) -> None:
+    from zsclip.writers import counted
+
     shown = 5
     for path, error in found.unreadable[:shown]:
         logger.warning("%s could not be read: %s.", path, error)
     more = len(found.unreadable) - shown
     logger.warning(
-        "%d images could not be read%s; they count neither as right nor as wrong.",
-        len(found.unreadable),
+        "%s could not be read%s; what cannot be read counts neither as right nor as wrong.",
+        counted(len(found.unreadable), "image"),
         f", {more} more than these" if more > 0 else "",
     )

@@ -134,10 +134,11 @@ function reliability(one) {
 }
 
 function riskCoverage(one) {
+  if (!one.curve.length) return make("p", {}, "No image is decided.");
   const highest = Math.max(0.01, ...one.curve.map(([, , accuracy]) => 1 - accuracy));
-  const top = Math.min(1, Math.ceil(highest * 20) / 20);
+  const top = [0.04, 0.08, 0.2, 0.4, 0.6, 0.8, 1].find((one) => one >= highest) ?? 1; // ticks in whole percents
   const { chart, x, y } = axes("Risk against coverage", "Coverage: images decided (%)", "Wrong among them (%)", [0, 1], [0, top],
-    `All images decided: ${percent(1 - one.top1)} wrong.`);
+    `${percent(one.curve.at(-1)[1])} decided: ${percent(1 - one.curve.at(-1)[2])} wrong.`);
   const points = one.curve.map(([, coverage, accuracy]) => [x(coverage), y(1 - accuracy)]);
   const line = points.map(([px, py], index) => `${index ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`).join("");
   chart.append(
@@ -167,7 +168,7 @@ function heatMap(one) {
   const size = names.length;
   const canvas = make("canvas", { role: "img", tabIndex: -1,
     "aria-label": `Confusion matrix of ${count(size, "label")}; the pairs most confused stand in the table beside it.` });
-  const told = make("p", { className: "small soft told", "aria-hidden": "true" }, "Rows are the true labels, columns the predicted ones. Point at a cell.");
+  const told = make("p", { className: "small soft told", "aria-hidden": "true" }, "Rows are the true labels, columns the predicted ones. Point at or tap a cell.");
   const cells = new Map(one.confusions.map(([label, predicted, images]) => [label * size + predicted, images]));
   const totals = new Array(size).fill(0);
   for (const [label, , images] of one.confusions) totals[label] += images;
@@ -180,11 +181,11 @@ function heatMap(one) {
     const room = Math.min(holder.clientWidth || 560, 620);
     const context = canvas.getContext("2d");
     const ratio = window.devicePixelRatio || 1;
-    const readable = size <= 30;
     context.font = "12px system-ui, sans-serif";
     const longest = Math.max(...names.map((name) => context.measureText(name).width));
-    const margin = readable ? Math.min(longest + 10, room * 0.3) : 6;
+    const margin = Math.min(longest + 10, room * 0.3);
     const cell = (room - margin) / size;
+    const every = Math.ceil(14 / cell); // so that labels do not overlap
     const side = margin + cell * size;
     canvas.style.width = `${side}px`;
     canvas.style.height = `${side}px`;
@@ -210,30 +211,31 @@ function heatMap(one) {
         context.fillText(String(images), margin + (predicted + 0.5) * cell, margin + (label + 0.5) * cell);
       }
     }
-    if (readable) {
-      context.fillStyle = colour("--text");
-      names.forEach((name, index) => {
-        context.textAlign = "right";
-        context.textBaseline = "middle";
-        context.fillText(fitted(context, name, margin - 8), margin - 6, margin + (index + 0.5) * cell);
-        context.save();
-        context.translate(margin + (index + 0.5) * cell, margin - 6);
-        context.rotate(-Math.PI / 2);
-        context.textAlign = "left";
-        context.fillText(fitted(context, name, margin - 8), 0, 0);
-        context.restore();
-      });
+    context.fillStyle = colour("--text");
+    for (let index = 0; index < size; index += every) {
+      const name = fitted(context, names[index], margin - 8);
+      context.textAlign = "right";
+      context.textBaseline = "middle";
+      context.fillText(name, margin - 6, margin + (index + 0.5) * cell);
+      context.save();
+      context.translate(margin + (index + 0.5) * cell, margin - 6);
+      context.rotate(-Math.PI / 2);
+      context.textAlign = "left";
+      context.fillText(name, 0, 0);
+      context.restore();
     }
     geometry = { margin, cell };
   };
-  canvas.addEventListener("pointermove", (event) => {
+  const tell = (event) => {
     const box = canvas.getBoundingClientRect();
     const predicted = Math.floor((event.clientX - box.left - geometry.margin) / geometry.cell);
     const label = Math.floor((event.clientY - box.top - geometry.margin) / geometry.cell);
     if (!(label in names) || !(predicted in names)) return;
     const images = cells.get(label * size + predicted) ?? 0;
     told.textContent = `${names[label]} taken for ${names[predicted]}: ${images} of ${totals[label]}`;
-  });
+  };
+  canvas.addEventListener("pointermove", tell);
+  canvas.addEventListener("pointerdown", tell); // a tap moves nothing
   new ResizeObserver(paint).observe(holder);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   return make("div", {}, holder, told);
@@ -251,7 +253,7 @@ function confusedPairs(one) {
     .sort((a, b) => b[2] - a[2]).slice(0, 12);
   if (!wrong.length) return make("p", { className: "soft" }, "No mistakes.");
   return table("The pairs most confused", ["Label", "taken for", "Images"],
-    wrong.map(([label, predicted, images]) => ({ cells: [names[label], names[predicted], String(images)] })), (index) => index === 2);
+    wrong.map(([label, predicted, images]) => ({ cells: [names[label], names[predicted], String(images)] })), (index) => index === 2, "pairs");
 }
 
 /* ---- labels and mistakes ---- */
@@ -290,13 +292,13 @@ function mistakes(one) {
   return make("section", { className: "card" },
     make("h2", {}, "Worst mistakes"),
     make("p", { className: "soft small" }, one.mistakes.length
-      ? `The ${one.mistakes.length} most confident of ${count(one.wrong, "mistake")}. Some may be wrong labels in the folder.`
+      ? `The ${one.mistakes.length} most confident of ${count(one.wrong, "mistake")}. Some may be labelled wrongly.`
       : "None."),
     make("ul", { className: "mistakes" }, ...one.mistakes.map((mistake) => make("li", {},
       make("div", { className: "frame" }, mistake.src && !mistake.src.startsWith("data:")
         ? make("a", { href: mistake.src, target: "_blank", rel: "noopener" }, picture(mistake.src, printable(mistake.path)))
         : picture(mistake.src, printable(mistake.path))),
-      make("p", { className: "wrong" }, `${names[mistake.predicted]} `, make("span", { className: "small" }, percent(mistake.probability))),
+      make("p", { className: "wrong" }, make("span", { className: "name" }, names[mistake.predicted]), make("span", { className: "small" }, percent(mistake.probability))),
       make("p", { className: "small soft" }, `is ${names[mistake.label]}`),
       make("p", { className: "small soft path", title: printable(mistake.path) }, printable(mistake.path.split("/").slice(-2).join("/")))))));
 }
@@ -316,7 +318,7 @@ function calibration(made) {
       made.measured_on.toLocaleString("en")}: ECE ${percent(made.before.ece, 2)} before, ${percent(made.after.ece, 2)} after; NLL ${
       made.before.nll.toFixed(4)} before, ${made.after.nll.toFixed(4)} after.`),
     made.thresholds.length ? table("Thresholds", ["Accuracy aimed at", "--min-probability", "Coverage", "Accuracy"],
-      made.thresholds.map((one) => ({ cells: [percent(one.target, 0), one.min_probability.toFixed(4), percent(one.coverage), percent(one.accuracy)] }))) : null);
+      made.thresholds.map((one) => ({ cells: [percent(one.target, 0), one.min_probability.toFixed(6), percent(one.coverage), percent(one.accuracy)] }))) : null);
 }
 
 /* ---- the page ---- */
@@ -330,7 +332,8 @@ function show() {
       make("section", { className: "card" }, make("h2", {}, "Are its probabilities right?"), reliability(one),
         make("p", { className: "small soft" }, "Bars: how often it was right; short lines: what it said. Equal when calibrated (dashed). Darker bars hold more images.")),
       make("section", { className: "card" }, make("h2", {}, "What does abstaining buy?"), riskCoverage(one),
-        make("p", { className: "small soft" }, "Leaving out the least probable images first: how many are decided, and how many of those wrongly."))),
+        make("p", { className: "small soft" }, `Leaving out the least probable images first: how many are decided, and how many of those wrongly.${
+          data.abstains ? " What the options given withhold is never decided." : ""}`))),
     make("section", { className: "card" }, make("h2", {}, "What is taken for what?"),
       make("div", { className: "pair wide" }, heatMap(one), confusedPairs(one))),
     perClass(one), ...[alone(one)].filter(Boolean), mistakes(one));

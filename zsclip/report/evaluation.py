@@ -47,7 +47,7 @@ def _details(found: Evaluation, one: SetResult, pictures: Pictures) -> dict[str,
         "alone": [asdict(score) for score in one.templates],
         "confusions": metrics.confusions(said),
         "bins": [asdict(found) for found in metrics.reliability(said.confidence, said.correct)],
-        "curve": _thinned(metrics.coverage_curve(said.confidence, said.correct)),
+        "curve": _thinned(metrics.coverage_curve(said)),
         "classes": [asdict(scores) for scores in metrics.per_label(said, len(found.labels))],
         "wrong": int((~said.correct).sum()),
         "mistakes": [
@@ -64,6 +64,8 @@ def _details(found: Evaluation, one: SetResult, pictures: Pictures) -> dict[str,
 
 
 def _thinned(curve: list[metrics.Coverage]) -> list[list[float]]:
+    if not curve:
+        return []
     step = max(1, len(curve) // _POINTS)
     kept = curve[::step] + ([curve[-1]] if (len(curve) - 1) % step else [])
     return [[round(value, 6) for value in point] for point in kept]
