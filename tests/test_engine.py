@@ -238,6 +238,22 @@ def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(monkeypatch: p
         engine.encode_images(pixels[:1])
 
 
+def test_texts_too_many_for_the_memory_are_halved_until_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = resolve("demo")
+    engine = TorchEngine(spec, fetch(spec), Compute("cpu"))
+    texts = [f"{'very ' * (n % 20)}red star {n}" for n in range(100)]
+    expected = np.stack([one.vector for one in engine.encode_texts(texts)])
+    original = engine.encode_tokens
+
+    def small_memory(tokens: torch.Tensor) -> torch.Tensor:
+        if tokens.numel() > 200:
+            raise torch.OutOfMemoryError("none left")
+        return original(tokens)
+
+    monkeypatch.setattr(engine, "encode_tokens", small_memory)
+    np.testing.assert_allclose(np.stack([one.vector for one in engine.encode_texts(texts)]), expected, atol=1e-6)
+
+
 @pytest.mark.gpu
 def test_two_threads_share_a_gpu() -> None:
     from concurrent.futures import ThreadPoolExecutor

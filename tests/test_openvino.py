@@ -17,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zsclip import Classifier
+from zsclip import Classifier, upkeep
 from zsclip.engines import Compute, probes
 from zsclip.engines import load as load_engine
 from zsclip.engines.torch import TorchEngine
@@ -232,6 +232,68 @@ class TestExport:
         assert len(tried) == 1
         with pytest.raises(ModelError, match=r"cannot run on OpenVINO.*no such operation.*--engine"):
             _ = Classifier.load("demo", engine="openvino").embedder.engine
+
+    @pytest.mark.parametrize("trouble", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+    def test_want_of_memory_is_not_held_against_a_model(
+        self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: Exception
+    ) -> None:
+        from zsclip.engines import export
+
+        def refuse(tower: Any, *arguments: Any) -> None:
+            raise trouble
+
+        monkeypatch.setattr(export, "_trace", refuse)
+        shutil.rmtree(next(own_exports.iterdir()))
+        with Classifier.load("demo") as classifier:
+            assert isinstance(classifier.embedder.engine, TorchEngine)
+        assert "for want of memory" in caplog.text
+        assert not list(own_exports.glob("*.failed-*"))
+
+    def test_a_converted_model_that_does_not_run_falls_back_to_torch(
+        self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def refuse(self: Any, batch: Any) -> None:
+            raise ModelError("OpenVINO failed: shapes do not match")
+
+        monkeypatch.setattr(ov_engine._Tower, "__call__", refuse)
+        shutil.rmtree(next(own_exports.iterdir()))
+        with Classifier.load("demo") as classifier:
+            assert isinstance(classifier.embedder.engine, TorchEngine)
+        assert "it cannot be run after conversion: OpenVINO failed" in caplog.text
+        (note,) = own_exports.glob("*.failed-*")
+        with Classifier.load("demo") as classifier:
+            upkeep.prune(classifier._store)
+        assert not note.exists()  # and the next run may try again
+
+    def test_an_openvino_that_does_not_work_is_done_without(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def broken() -> bool:
+            raise RuntimeError("no CPU plugin")
+
+        monkeypatch.setattr(ov_engine, "computes_in_bf16", broken)
+        with Classifier.load("demo") as classifier:
+            assert isinstance(classifier.embedder.engine, TorchEngine)
+        assert "OpenVINO does not work here (no CPU plugin)" in caplog.text
+        with pytest.raises(ModelError, match="cannot run on OpenVINO"):
+            _ = Classifier.load("demo", engine="openvino").embedder.engine
+
+    def test_a_token_that_the_tower_does_not_know_is_no_vector_of_nothing(self, own_exports: Path) -> None:
+        (export,) = own_exports.iterdir()
+        facts = json.loads((export / EXPORT_FACTS).read_text())
+        assert facts["vocabulary"] == 49408
+        (export / EXPORT_FACTS).unlink()
+        (export / EXPORT_FACTS).write_text(json.dumps({**facts, "vocabulary": 40000}))
+        with pytest.raises(ModelError, match=r"more words than its text tower \(40000\)"):
+            Classifier.load("demo").class_vectors(["cat", "dog"], "plain")
+
+    def test_one_that_is_being_made_is_no_export_yet(self, own_exports: Path) -> None:
+        (own_exports / ".demo-being-made").mkdir()
+        (own_exports / ".demo-being-made" / "image.bin").write_bytes(b"half")
+        with Classifier.load("demo") as classifier:
+            assert len(upkeep.exports(classifier._store)) == 1
+            upkeep.prune(classifier._store, max_size=0)
+        assert (own_exports / ".demo-being-made" / "image.bin").exists()
 
     def test_a_conversion_that_gives_other_vectors_is_refused(
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

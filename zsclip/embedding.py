@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsclip import decoding, images, models
-from zsclip.engines import Compute, Engine, available_cores
+from zsclip.engines import EXPORT_VERSION, Compute, Engine, available_cores
 from zsclip.engines import load as load_engine
 from zsclip.errors import ImageError, InputError, ModelError
 from zsclip.isolation import DEFAULT_SECONDS, IsolatedDecoder
@@ -158,7 +158,7 @@ class Embedder:
         readable = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in self.spec.title).strip(
             "-"
         )
-        return self._exports / f"{readable[-60:]}-{models.short_identity(self.identity)}"
+        return self._exports / f"{readable[-60:]}-{models.short_identity(self.identity)}-v{EXPORT_VERSION}"
 
     @cached_property
     def facts(self) -> ModelFacts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -64,9 +65,11 @@ def exports(store: Store) -> tuple[Export, ...]:
         return ()
     found = []
     for path in folder.iterdir():
-        files = [file.stat() for file in path.rglob("*") if file.is_file()]
-        if path.is_dir() and files:
-            used = max(max(status.st_atime, status.st_mtime) for status in files)
+        if path.name.startswith(".") or not path.is_dir():
+            continue  # one that is being made, or a note
+        with contextlib.suppress(FileNotFoundError):  # another process removed it
+            files = [file.stat() for file in path.rglob("*") if file.is_file()]
+            used = max((max(status.st_atime, status.st_mtime) for status in files), default=0.0)
             found.append(Export(path, sum(status.st_size for status in files), used))
     return tuple(sorted(found, key=lambda export: export.used))
 
@@ -96,6 +99,8 @@ def prune(store: Store, max_size: int | None = None) -> int:
     While all takes more than `max_size` bytes, the exports go that were not used for longest (they are made again in
     seconds), then the images that were computed first.
     """
+    for note in (store.path.parent / EXPORTS).glob("*.failed-*") if store.path else ():
+        note.unlink(missing_ok=True)  # models that could not be converted may try again
     if max_size is not None:
         spare = sum(export.size for export in exports(store)) + store.size() - max_size
         for export in exports(store):

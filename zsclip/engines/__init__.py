@@ -7,6 +7,7 @@ computed. `torch` is the reference and runs everywhere; `openvino` is the fast o
 from __future__ import annotations
 
 import logging
+import math
 import os
 import platform
 import re
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ logger = logging.getLogger("zsclip")
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 ENGINES = ("auto", "torch", "openvino")
+EXPORT_VERSION = 3  # raise it when an export of the same weights would be another
 
 
 class ExportError(ModelError):
@@ -82,10 +84,9 @@ def load(spec: ModelSpec, weights: Callable[[], Path], compute: Compute, export:
     of it once (None: there is nowhere to keep it).
     """
     if _wants_openvino(compute):
-        from zsclip.engines import openvino
-
         try:
-            return openvino.load(spec, weights, compute, export)
+            engine: Engine = _openvino().load(spec, weights, compute, export)
+            return engine
         except ExportError as error:
             if compute.engine == "openvino":
                 raise ModelError(
@@ -108,19 +109,48 @@ def _wants_openvino(compute: Compute) -> bool:
         return False
     if compute.precision == "fp16":
         return False
-    if compute.precision == "bf16":
-        from zsclip.engines.openvino import computes_in_bf16
-
-        if not computes_in_bf16():
+    try:
+        if compute.precision == "bf16" and not _openvino().computes_in_bf16():
             return False
+    except ExportError:
+        return False
     return compute.device == "cpu" or (compute.device == "auto" and not _has_gpu())
+
+
+def _openvino() -> Any:
+    """The module of that engine, once it is known to work; raises `ExportError`."""
+    try:
+        from zsclip.engines import openvino
+
+        openvino.computes_in_bf16()
+    except (ImportError, OSError, RuntimeError) as error:
+        raise ExportError(f"OpenVINO does not work here ({error})") from error
+    return openvino
+
+
+def require_known(title: str, token: int, vocabulary: int) -> None:
+    """Raise `ModelError` for a token beyond a text tower's vocabulary (0: it did not say how large that is)."""
+    if vocabulary and token >= vocabulary:
+        raise ModelError(
+            f"{title}: its tokenizer has more words than its text tower ({vocabulary}); they do not belong together."
+        )
 
 
 @cache
 def _has_gpu() -> bool:
-    """Whether there is a GPU that PyTorch may run on, told without importing it."""
+    """Whether there is a GPU that PyTorch can run on. PyTorch, which takes seconds, is asked only if a driver has one."""
+    if not _has_driver():
+        return False
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def _has_driver() -> bool:
     if sys.platform == "darwin":
         return platform.machine() == "arm64"
+    if os.path.exists("/dev/kfd"):  # AMD's
+        return True
     import ctypes
 
     try:
@@ -132,5 +162,10 @@ def _has_gpu() -> bool:
 
 
 def available_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use: those it may run on, and no more than its container is given time for."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such limit: "max"
+        return cores

@@ -29,9 +29,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zsclip.engines import Compute, ExportError, probes
+from zsclip.engines import EXPORT_VERSION, Compute, ExportError, probes
 from zsclip.engines.imports import import_without
-from zsclip.engines.openvino import ALL, EXPORT_FACTS, EXPORT_VERSION, LARGEST, OpenVinoEngine, openvino
+from zsclip.engines.openvino import ALL, EXPORT_FACTS, LARGEST, OpenVinoEngine, openvino
 from zsclip.engines.torch import TorchEngine, pooling
 from zsclip.models import ModelSpec
 from zsclip.tokenizer import Settings, Tokenizer
@@ -64,11 +64,23 @@ def make(spec: ModelSpec, checkpoint: Path, folder: Path) -> None:
         shape = [-1, -1 if engine.shortens else length]
         _save(_TextTower(engine), torch.from_numpy(tokens[:, :length]), shape, temporary / "text.xml")
         _write_facts(engine, temporary)
-        _require_equal(engine, OpenVinoEngine(temporary, "fp32"))
+        _require_equal(engine, temporary)
         _flush(temporary)
         temporary.rename(folder)
+    except (ExportError, OSError):
+        raise
+    except Exception as error:
+        raise _failure("it cannot be run after conversion", error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _failure(what: str, error: Exception) -> ExportError | OSError:
+    """What to raise for whatever the libraries raise. Want of memory passes, so it says nothing about the model."""
+    text = next(iter(str(error).strip().splitlines()), "")[:200] or type(error).__name__
+    if isinstance(error, MemoryError) or "alloc" in text or "out of memory" in text:
+        return OSError(f"{what} for want of memory ({text})")
+    return ExportError(f"{what}: {text}")
 
 
 def _require_room(folder: Path, parameters: int) -> None:
@@ -110,11 +122,11 @@ def _save(tower: torch.nn.Module, example: torch.Tensor, shape: list[int], path:
             graph = converter.convert_model(_trace(tower, example))
             graph.reshape(shape)
     except Exception as error:  # the converters raise whatever they stumble over
-        raise ExportError(f"its {path.stem} tower cannot be converted: {_first_line(error)}") from error
+        raise _failure(f"its {path.stem} tower cannot be converted", error) from error
     try:
         openvino.save_model(graph, path, compress_to_fp16=False)
     except RuntimeError as error:
-        raise OSError(_first_line(error)) from None
+        raise OSError(str(error).strip()[:200]) from None
 
 
 def _trace(tower: torch.nn.Module, example: torch.Tensor) -> Any:
@@ -141,6 +153,8 @@ def _tokenizer(engine: TorchEngine) -> Tokenizer:
     spec, reference = engine.spec.tokenizer, engine.tokenizer.reference
     # Asking one of transformers also sets how it cuts and fills up.
     expected = engine.tokenizer(list(probes.TEXTS)).numpy()
+    if spec.special_tokens:
+        raise ExportError("its tokenizer has special tokens of its own")
     if spec.kind == "clip":
         settings = Settings(
             spec.context_length, spec.clean, by_words=True, start=reference.sot_token_id, end=reference.eot_token_id
@@ -184,6 +198,7 @@ def _write_facts(engine: TorchEngine, folder: Path) -> None:
         "facts": vars(engine.facts),
         "parameters": engine.parameters,
         "pooled_at": _pooled_at(engine),
+        "vocabulary": engine.vocabulary,
         "openvino": version("openvino"),
         "sizes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
     }
@@ -198,7 +213,8 @@ def _pooled_at(engine: TorchEngine) -> str | int:
     return LARGEST if pool == "argmax" else end
 
 
-def _require_equal(reference: TorchEngine, engine: OpenVinoEngine) -> None:
+def _require_equal(reference: TorchEngine, folder: Path) -> None:
+    engine = OpenVinoEngine(folder, "fp32")
     pixels, texts = probes.pixels(reference.spec.preprocessing), list(probes.TEXTS)
     for kind, expected, found in (
         ("images", reference.encode_images(pixels), engine.encode_images(pixels)),
@@ -212,9 +228,5 @@ def _require_equal(reference: TorchEngine, engine: OpenVinoEngine) -> None:
 def _flush(folder: Path) -> None:
     """Make sure the files are on the disk before the folder has its name: a power cut must not leave half of one."""
     for path in folder.iterdir():
-        with path.open("rb") as file:
+        with path.open("r+b") as file:  # Windows flushes what may be written only
             os.fsync(file.fileno())
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

@@ -22,7 +22,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from zsclip.engines import Compute, ExportError, available_cores, probes
+from zsclip.engines import EXPORT_VERSION, Compute, ExportError, available_cores, probes, require_known
 from zsclip.engines.imports import import_without
 from zsclip.errors import ModelError
 from zsclip.images import Preprocessing
@@ -35,7 +35,6 @@ openvino = import_without("openvino", "openvino.tools.ovc")
 
 logger = logging.getLogger("zsclip")
 
-EXPORT_VERSION = 2  # raise it when an export of the same weights would be another; those of before are made again
 EXPORT_FACTS = "export.json"
 BF16_FACTS = "bf16.json"
 ALL, LARGEST = "all", "largest"  # where a text tower pools, if not at a token of a certain number
@@ -72,8 +71,9 @@ def _make(spec: ModelSpec, weights: Callable[[], Path], folder: Path) -> None:
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock", timeout=_EXPORT_SECONDS):
-            if _is_whole(folder):  # another process made it meanwhile
+            if _is_whole(folder):  # another process made it meanwhile,
                 return
+            _refuse_known_failure(folder)  # or failed to
             _remove(folder)
             logger.info("Converting %s for this processor, once: this may take a minute.", spec.title)
             from zsclip.engines import export
@@ -94,11 +94,12 @@ def _touch(folder: Path) -> None:
 
 
 def _failure_file(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.failed-{EXPORT_VERSION}-{version('openvino')}")
+    versions = "-".join(version(name) for name in ("openvino", "torch", "open_clip_torch"))
+    return folder.with_name(f"{folder.name}.failed-{versions}")
 
 
 def _remember_failure(folder: Path, reason: str) -> None:
-    """So that the next run does not try again, with this version of OpenVINO, what takes a minute to fail."""
+    """So that the next run does not try again, with these versions of the libraries, what takes a minute to fail."""
     _failure_file(folder).write_text(reason, encoding="utf-8")
 
 
@@ -107,7 +108,7 @@ def _refuse_known_failure(folder: Path) -> None:
         reason = _failure_file(folder).read_text(encoding="utf-8")
     except OSError:
         return
-    raise ExportError(reason)
+    raise ExportError(f"{reason} (so it was when it was tried, as {_failure_file(folder)} says)")
 
 
 def _remove(folder: Path) -> None:
@@ -207,6 +208,7 @@ class OpenVinoEngine:
         self._folder = folder
         self._hint = _HINTS[precision]
         self._pooled_at: str | int = document["pooled_at"]
+        self._vocabulary = int(document["vocabulary"])
         self.facts = ModelFacts(**document["facts"])
         self.parameters = int(document["parameters"])
         self.exact = precision == "fp32"
@@ -223,7 +225,10 @@ class OpenVinoEngine:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        return Tokenizer.load(self._folder)
+        try:
+            return Tokenizer.load(self._folder)
+        except Exception as error:  # the library raises nothing narrower
+            raise ModelError(f"{self._folder} cannot be read ({error}). Remove it; it is made again.") from None
 
     @property
     def streams(self) -> int:
@@ -237,6 +242,7 @@ class OpenVinoEngine:
     def encode_texts(self, texts: Sequence[str]) -> list[Embedding]:
         """See `Engine`. Texts run sorted by length, each batch at the length of its longest where padding is inert."""
         tokens = self._tokenizer(texts)
+        require_known(self.facts.title, int(tokens.max()), self._vocabulary)
         lengths = _lengths(tokens, self._pooled_at)
         order = np.argsort(lengths, kind="stable")
         batches = list(_batches(order, lengths))
@@ -277,6 +283,8 @@ class _Tower:
         try:
             request.infer([np.ascontiguousarray(batch)], share_inputs=True)
             return np.array(request.get_output_tensor().data, np.float32)
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO failed: {str(error).strip()[:300]} Try --engine torch.") from None
         finally:
             self._idle.put(request)
 

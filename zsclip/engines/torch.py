@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from open_clip.transformer import text_global_pool
 from torch.nn import functional as F
 
-from zsclip.engines import Compute
+from zsclip.engines import Compute, require_known
 from zsclip.engines.building import DTYPES, build, padding_is_inert
 from zsclip.engines.tokenizing import load_tokenizer
 from zsclip.errors import ModelError
@@ -48,7 +49,11 @@ class TorchEngine:
         if self.exact:
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
-        self.model: Any = build(spec, checkpoint, precision).to(self._device)
+        self._tokens = _TOKENS
+        try:
+            self.model: Any = build(spec, checkpoint, precision).to(self._device)
+        except torch.OutOfMemoryError:
+            raise self._too_small("this model") from None
         self.tokenizer = load_tokenizer(spec)
         self.text_tower = getattr(self.model, "text", self.model)
         self.shortens = padding_is_inert(self.text_tower)
@@ -81,11 +86,14 @@ class TorchEngine:
                 return _unit(self.model.encode_image(self.normalise(self._on_device(pixels)).to(self._dtype)))
         except torch.OutOfMemoryError:
             if len(pixels) == 1:
-                raise ModelError(f"{self._device} has not enough memory for one image. Try --device cpu.") from None
+                raise self._too_small("one image") from None
         torch.cuda.empty_cache()
         half = len(pixels) // 2
         self.batch_size = max(1, min(self.batch_size, half))
         return np.concatenate([self.encode_images(pixels[:half]), self.encode_images(pixels[half:])])
+
+    def _too_small(self, what: str) -> ModelError:
+        return ModelError(f"{self._device} has not enough memory for {what}. Try --device cpu.")
 
     def _on_device(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
         tensor = torch.from_numpy(pixels)
@@ -119,7 +127,7 @@ class TorchEngine:
     def encode_texts(self, texts: Sequence[str]) -> list[Embedding]:
         """See `Engine`. Texts run sorted by length, each batch at the length of its longest where padding is inert."""
         tokens = self.tokenizer(texts)
-        self._require_known(tokens)
+        require_known(self.spec.title, int(tokens.max()), self.vocabulary)
         lengths = self.lengths(tokens)
         vectors = np.empty((len(texts), self.facts.dimension), np.float32)
         order = torch.argsort(lengths, stable=True)
@@ -128,20 +136,28 @@ class TorchEngine:
             stop = self._batch_end(lengths[order], start)
             rows = order[start:stop]
             width = int(lengths[rows].max())
-            vectors[rows.numpy()] = _unit(self.encode_tokens(tokens[rows, :width].to(self._device)))
+            try:
+                vectors[rows.numpy()] = _unit(self.encode_tokens(tokens[rows, :width].to(self._device)))
+            except torch.OutOfMemoryError:
+                if len(rows) == 1:
+                    raise self._too_small("one text") from None
+                torch.cuda.empty_cache()
+                self._tokens = width * len(rows) // 2
+                continue
             start = stop
         return [
             Embedding(vector, self.exact, cut)
             for vector, cut in zip(vectors, self.tokenizer.cuts(texts, tokens), strict=True)
         ]
 
-    def _require_known(self, tokens: torch.Tensor) -> None:
+    @cached_property
+    def vocabulary(self) -> int:
+        """How many different tokens the text tower knows; 0 if it does not say."""
         size = getattr(self.model, "vocab_size", 0) or getattr(self.text_tower, "vocab_size", 0)
-        if size and int(tokens.max()) >= size:
-            raise ModelError(
-                f"{self.spec.title}: its tokenizer ({self.spec.tokenizer.title}) has more words than its text tower "
-                f"({size}); they do not belong together."
-            )
+        inner: Any = getattr(self.text_tower, "transformer", None)
+        if not size and hasattr(inner, "get_input_embeddings"):
+            size = inner.get_input_embeddings().weight.shape[0]
+        return int(size)
 
     def lengths(self, tokens: torch.Tensor) -> torch.Tensor:
         """How many tokens of each row the tower needs: up to the one it pools at, or all."""
@@ -154,7 +170,7 @@ class TorchEngine:
         stop = start
         while stop < len(sorted_lengths):
             width = int(sorted_lengths[stop])
-            if stop > start and (stop - start + 1) * width > _TOKENS:
+            if stop > start and (stop - start + 1) * width > self._tokens:
                 break
             stop += 1
         return stop
