@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import threading
-import time
-from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zsclip import decoding, images, models
+from zsclip import decoding, models
 from zsclip.engines import EXPORT_VERSION, Compute, Engine, available_cores
 from zsclip.engines import load as load_engine
-from zsclip.errors import ImageError, InputError, ModelError
-from zsclip.isolation import DEFAULT_SECONDS, IsolatedDecoder
+from zsclip.errors import InputError, ModelError
+from zsclip.isolation import DEFAULT_SECONDS
 from zsclip.models import ModelSpec
+from zsclip.preparation import ImageSource, Preparation, Prepared
 from zsclip.store import Store
+from zsclip.timings import Timings
 from zsclip.vectors import Embedding, FileStamp, ModelFacts, text_digest
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 logger = logging.getLogger("zsclip")
-
-ImageSource: TypeAlias = "str | os.PathLike[str] | Image"
 
 _TEXTS_PER_COMMIT = 1024
 _BATCHES_AHEAD = 3  # decoded while the model runs
@@ -49,24 +42,6 @@ class ImageEmbedding:
     path: str
     embedding: Embedding | None = None
     error: str | None = None
-
-
-class Timings:
-    """Seconds by stage, summed over its threads; `wait` is the model waiting for images."""
-
-    def __init__(self) -> None:
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        """Add the time spent inside to `stage`."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self.seconds[stage] += time.perf_counter() - started
 
 
 class Embedder:
@@ -107,17 +82,14 @@ class Embedder:
         if workers is not None and workers < 1:
             raise ModelError(f"There must be at least one worker, not {workers}.")
         self._workers = workers or min(16, available_cores())
-        self._max_pixels = max_pixels
-        self._isolated = (
-            IsolatedDecoder(spec.preprocessing, full=exact, max_pixels=max_pixels, seconds=decode_timeout)
-            if isolate
-            else None
-        )
+        self._preparation = Preparation(
+            spec.preprocessing, spec.embed_dim, store, self.timings,
+            exact=exact, max_pixels=max_pixels, isolate=isolate, decode_timeout=decode_timeout,
+        )  # fmt: skip
 
     def close(self) -> None:
         """End the worker processes, if there are any."""
-        if self._isolated:
-            self._isolated.close()
+        self._preparation.close()
 
     @cached_property
     def checkpoint(self) -> Path:
@@ -228,7 +200,7 @@ class Embedder:
                         break
                 for one in ahead:
                     if one.future is None:
-                        one.future = pool.submit(self._prepare, one.source, identity)
+                        one.future = pool.submit(self._preparation, one.source, identity)
                 if ready := list(_take_ready(queue)):
                     yield ready
                 elif ahead and len(running) <= (self.engine.streams if self._is_loaded else 0):
@@ -254,8 +226,7 @@ class Embedder:
         The engine is loaded here, on the main thread, where a user's Ctrl-C ends it.
         """
         return self._is_loaded or any(
-            one.future is not None and not one.future.exception() and one.future.result().pixels is not None
-            for one in batch
+            one.future is not None and one.future.result().pixels is not None for one in batch
         )
 
     def _look_up(self, sources: list[ImageSource]) -> list[_Pending]:
@@ -287,69 +258,24 @@ class Embedder:
             return _Pending(path, source, result=ImageEmbedding(path, error=f"damaged or closed image: {error}"))
         return _Pending(path, source)
 
-    def _prepare(self, source: ImageSource, identity: str) -> _Prepared:
-        """On a thread: what the store does not know by name, as pixels; or its embedding, if it knows the bytes."""
-        measure, wanted = self.timings.measure, self.spec.preprocessing
-        if not isinstance(source, (str, os.PathLike)):
-            with measure("decode"):
-                upright = decoding.upright_rgb(source.copy())
-            with measure("resize"):
-                return _Prepared(images.fit(upright, wanted))
-        with measure("read"):
-            data, status = decoding.read(os.fspath(source), max_pixels=self._max_pixels)
-        prepared = _Prepared()
-        if self._store.usable:
-            with measure("digest"):
-                prepared.digest = hashlib.sha256(data).digest()
-            with measure("store"):
-                prepared.embedding = self._store.get(
-                    identity, [prepared.digest], self._dimension, exact=self._exact
-                ).get(prepared.digest)
-            prepared.stamp = FileStamp.of(source, status)
-        if prepared.embedding is None:
-            prepared.pixels, prepared.reduced = self._decode(data)
-        return prepared
-
-    def _decode(self, data: bytes) -> tuple[NDArray[np.uint8], bool]:
-        """A file's bytes as pixels, and whether they were decoded at a reduced scale; raises `ImageError`."""
-        if self._isolated:
-            with self.timings.measure("decode"):  # and resize, in another process
-                return self._isolated(data)
-        return decoding.pixels(
-            data,
-            self.spec.preprocessing,
-            full=self._exact,
-            max_pixels=self._max_pixels,
-            measure=self.timings.measure,
-        )
-
     def _compute_batch(self, batch: list[_Pending]) -> _Batch:
         """On a thread: wait for what was prepared of a batch, and compute what is not known of it."""
-        done = _Batch()
         with self.timings.measure("wait"):
-            for one in batch:
-                assert one.future is not None
-                try:
-                    done.prepared.append(one.future.result())
-                except ImageError as error:
-                    done.prepared.append(_Prepared(error=str(error)))
-                except MemoryError:
-                    done.prepared.append(_Prepared(error="too large for the memory there is"))
-                one.future = None
+            done = _Batch([one.future.result() for one in batch if one.future])
+        for one in batch:
+            one.future = None
         # Copies of one file within a batch are computed once; what has no digest is its own.
-        for number, this in enumerate(done.prepared):
-            this.key = this.digest or number.to_bytes(4, "big")
-        done.known = {this.key: this.embedding for this in done.prepared if this.embedding}
-        new = {this.key: this for this in done.prepared if this.pixels is not None}
+        done.keys = [this.digest or number.to_bytes(4, "big") for number, this in enumerate(done.prepared)]
+        keyed = list(zip(done.keys, done.prepared, strict=True))
+        done.embeddings = {key: this.embedding for key, this in keyed if this.embedding}
+        new = {key: (this, this.pixels) for key, this in keyed if this.pixels is not None}
         if new:
             with self.timings.measure("model"):
-                vectors = self.engine.encode_images(
-                    np.stack([this.pixels for this in new.values() if this.pixels is not None])
-                )
+                vectors = self.engine.encode_images(np.stack([pixels for _, pixels in new.values()]))
             self._require_finite(vectors)
-            for (key, this), vector in zip(new.items(), vectors, strict=True):
-                done.made[key] = Embedding(vector, self.engine.exact and not this.reduced).as_stored()
-                this.pixels = None
+            for (key, (this, _)), vector in zip(new.items(), vectors, strict=True):
+                done.embeddings[key] = Embedding(vector, self.engine.exact and not this.reduced).as_stored()
+            done.made = new.keys()
         return done
 
     def _keep(self, batch: list[_Pending], done: _Batch) -> None:
@@ -357,38 +283,28 @@ class Embedder:
         with self.timings.measure("store"):
             self._store.put(
                 self.identity,
-                {this.digest: done.made[this.key] for this in done.prepared if this.digest and this.key in done.made},
+                {
+                    this.digest: done.embeddings[this.digest]
+                    for this in done.prepared
+                    if this.digest and this.digest in done.made
+                },
                 [(this.stamp, this.digest) for this in done.prepared if this.stamp and this.digest],
             )
-        for one, this in zip(batch, done.prepared, strict=True):
-            if this.error is not None:
-                one.result = ImageEmbedding(one.path, error=this.error)
-                continue
-            one.result = ImageEmbedding(one.path, done.made.get(this.key) or done.known[this.key])
-            self.found += this.embedding is not None
-            self.computed += this.embedding is None
-
-
-@dataclass
-class _Prepared:
-    """What a thread made of a source: pixels, or the embedding the store had for its bytes, or an error."""
-
-    pixels: NDArray[np.uint8] | None = None
-    reduced: bool = False
-    digest: bytes | None = None
-    stamp: FileStamp | None = None
-    embedding: Embedding | None = None
-    error: str | None = None
-    key: bytes = b""  # the digest, or what stands for it within a batch
+        for one, this, key in zip(batch, done.prepared, done.keys, strict=True):
+            one.result = ImageEmbedding(one.path, done.embeddings.get(key), this.error)
+            if this.error is None:
+                self.found += this.embedding is not None
+                self.computed += this.embedding is None
 
 
 @dataclass
 class _Batch:
-    """What came of a batch: its images as they were prepared, and the vectors that were made or known, by key."""
+    """What came of a batch: its images as they were prepared, the key of each, and the embeddings by key."""
 
-    prepared: list[_Prepared] = field(default_factory=list)
-    made: dict[bytes, Embedding] = field(default_factory=dict)
-    known: dict[bytes, Embedding] = field(default_factory=dict)
+    prepared: list[Prepared]
+    keys: list[bytes] = field(default_factory=list)
+    embeddings: dict[bytes, Embedding] = field(default_factory=dict)
+    made: Collection[bytes] = ()  # the keys whose embeddings were computed
 
 
 @dataclass
@@ -397,7 +313,7 @@ class _Pending:
 
     path: str
     source: ImageSource
-    future: Future[_Prepared] | None = None
+    future: Future[Prepared] | None = None
     result: ImageEmbedding | None = None
 
 

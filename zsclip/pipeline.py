@@ -15,11 +15,12 @@ import numpy as np
 from zsclip import models, scoring
 from zsclip import prompts as prompt_sets
 from zsclip.decoding import DEFAULT_MAX_PIXELS
-from zsclip.embedding import Embedder, ImageSource
+from zsclip.embedding import Embedder
 from zsclip.engines import Compute
 from zsclip.errors import InputError, LabelError
 from zsclip.isolation import DEFAULT_SECONDS
 from zsclip.labels import LabelSet, LabelsLike, as_label_set
+from zsclip.preparation import ImageSource
 from zsclip.prompts import PromptSet, PromptsLike, as_prompt_sets
 from zsclip.results import ImageResult, Match, SearchResult
 from zsclip.scoring import ClassVectors, Floats, Rules

@@ -18,7 +18,7 @@ from zsclip.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zsclip.embedding import Timings
+    from zsclip.timings import Timings
 
 _LEVELS = {logging.WARNING: "warning: ", logging.ERROR: "error: "}
 
