@@ -17,7 +17,7 @@ EXTRAS = ("heic", "parquet")
 
 def licence(package: importlib.metadata.Distribution) -> str:
     said = package.metadata["License-Expression"] or (package.metadata["License"] or "").split("\n")[0]
-    if said and len(said) < 160:
+    if said and len(said) < 160 and not said.startswith("Copyright"):  # the text itself, in some
         return str(said)
     classifiers = package.metadata.get_all("Classifier", [])
     return (
