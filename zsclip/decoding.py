@@ -220,7 +220,7 @@ def _without_metadata(data: bytes) -> bytes:
     """
     if not data.startswith(b"\xff\xd8\xff"):
         return data
-    kept, at = [data[:2]], 2
+    kept, dropped, at = [data[:2]], False, 2
     seen: set[bytes] = set()
     for _ in range(_MOST_JPEG_SEGMENTS):
         start = data.find(b"\xff", at)  # decoders skip what stands between segments
@@ -231,11 +231,13 @@ def _without_metadata(data: bytes) -> bytes:
         marker, end = data[start + 1], start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
         if marker == 0xDA or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xCC)):
             # the scan, or the frame's head, with only tables between the two
-            return b"".join([*kept, data[start:]])
+            return b"".join([*kept, data[start:]]) if dropped else data
         if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD9:
             return data
         if _is_kept(marker, data[start + 4 : start + 10], seen):
             kept.append(data[start:end])
+        else:
+            dropped = True
         at = end
     raise ImageError(f"more than {_MOST_JPEG_SEGMENTS:,} segments before the picture")
 

@@ -30,7 +30,8 @@ from zsclip.vectors import Embedding, FileStamp, ModelFacts, text_digest
 logger = logging.getLogger("zsclip")
 
 _TEXTS_PER_COMMIT = 1024
-_BATCHES_AHEAD = 3  # decoded while the model runs
+_BATCHES_AHEAD = 3  # decoded while the model runs,
+_LEAST_AHEAD = 96  # and not fewer than these, however small the engine's batches are
 _FIRST_BATCH = 32  # assumed until the engine is loaded
 _LOOKED_UP_AHEAD = 4096  # bounds what is held while one image is being computed
 
@@ -191,7 +192,8 @@ class Embedder:
             while True:
                 # The engine is not loaded to ask for its batch size: the store may know these bytes by another name.
                 size = self.engine.batch_size if self._is_loaded else self._compute.batch_size or _FIRST_BATCH
-                while more and (room := size * _BATCHES_AHEAD - len(ahead)) > 0 and len(queue) < _LOOKED_UP_AHEAD:
+                wanted = max(size * _BATCHES_AHEAD, _LEAST_AHEAD)
+                while more and (room := wanted - len(ahead)) > 0 and len(queue) < _LOOKED_UP_AHEAD:
                     taken, more = _take(todo, room)
                     chunk = self._look_up(taken)
                     queue += chunk
@@ -204,12 +206,16 @@ class Embedder:
                 if ready := list(_take_ready(queue)):
                     yield ready
                 elif ahead and len(running) <= (self.engine.streams if self._is_loaded else 0):
+                    if not self._is_loaded and any(one.is_new for one in islice(ahead, size)):
+                        size = self.engine.batch_size  # loaded here, on the main thread, where Ctrl-C ends it
+                    if self._is_loaded and not more:  # what is left is shared, or one stream would end long after the others
+                        size = min(size, -(-len(ahead) // self.engine.streams))
                     batch = [ahead.popleft() for _ in range(min(size, len(ahead)))]
-                    if not self._needs_engine(batch):
+                    if self._is_loaded:
+                        model = model or stack.enter_context(_threads(self.engine.streams, "model"))
+                        running.append((batch, model.submit(self._compute_batch, batch)))
+                    else:
                         self._keep(batch, self._compute_batch(batch))
-                        continue
-                    model = model or stack.enter_context(_threads(self.engine.streams, "model"))
-                    running.append((batch, model.submit(self._compute_batch, batch)))
                 elif running:
                     batch, future = running.popleft()
                     self._keep(batch, future.result())
@@ -219,15 +225,6 @@ class Embedder:
     @property
     def _is_loaded(self) -> bool:
         return "engine" in vars(self)
-
-    def _needs_engine(self, batch: list[_Pending]) -> bool:
-        """Whether some of a batch must be computed, as far as is known without waiting for it once the engine is there.
-
-        The engine is loaded here, on the main thread, where a user's Ctrl-C ends it.
-        """
-        return self._is_loaded or any(
-            one.future is not None and one.future.result().pixels is not None for one in batch
-        )
 
     def _look_up(self, sources: list[ImageSource]) -> list[_Pending]:
         """Ask the store for files that are as they were."""
@@ -315,6 +312,11 @@ class _Pending:
     source: ImageSource
     future: Future[Prepared] | None = None
     result: ImageEmbedding | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it must be computed; waits until it is prepared."""
+        return self.future is not None and self.future.result().pixels is not None
 
 
 def _take_ready(queue: deque[_Pending]) -> Iterator[ImageEmbedding]:
