@@ -29,7 +29,7 @@ from zsclip.vectors import Embedding, FileStamp, ModelFacts, text_digest
 
 logger = logging.getLogger("zsclip")
 
-_TEXTS_PER_COMMIT = 1024
+_TEXTS_PER_COMMIT = 4096
 _BATCHES_AHEAD = 3  # decoded while the model runs,
 _LEAST_AHEAD = 96  # and not fewer than these, however small the engine's batches are
 _FIRST_BATCH = 32  # assumed until the engine is loaded
@@ -143,7 +143,8 @@ class Embedder:
         digests = {text: text_digest(text) for text in dict.fromkeys(texts)}
         with self.timings.measure("store"):
             known = self._store.get(self.identity, list(digests.values()), self._dimension, exact=self._exact)
-        missing = (text for text, digest in digests.items() if digest not in known)
+        # Sorted, for engines compute what texts begin with in common once.
+        missing = iter(sorted(text for text, digest in digests.items() if digest not in known))
         while batch := list(islice(missing, _TEXTS_PER_COMMIT)):
             engine = self.engine
             with self.timings.measure("texts"):
@@ -189,6 +190,7 @@ class Embedder:
         with ExitStack() as stack:
             pool = stack.enter_context(_threads(self._workers, "decode"))
             model: ThreadPoolExecutor | None = None
+            share = 0  # a stream's share of the last images: one batch of them would keep one stream busy, and the others not
             while True:
                 # The engine is not loaded to ask for its batch size: the store may know these bytes by another name.
                 size = self.engine.batch_size if self._is_loaded else self._compute.batch_size or _FIRST_BATCH
@@ -208,9 +210,9 @@ class Embedder:
                 elif ahead and len(running) <= (self.engine.streams if self._is_loaded else 0):
                     if not self._is_loaded and any(one.is_new for one in islice(ahead, size)):
                         size = self.engine.batch_size  # loaded here, on the main thread, where Ctrl-C ends it
-                    if self._is_loaded and not more:  # what is left is shared, or one stream would end long after the others
-                        size = min(size, -(-len(ahead) // self.engine.streams))
-                    batch = [ahead.popleft() for _ in range(min(size, len(ahead)))]
+                    if self._is_loaded and not more and not share and len(ahead) <= size * self.engine.streams:
+                        share = -(-len(ahead) // self.engine.streams)
+                    batch = [ahead.popleft() for _ in range(min(share or size, len(ahead)))]
                     if self._is_loaded:
                         model = model or stack.enter_context(_threads(self.engine.streams, "model"))
                         running.append((batch, model.submit(self._compute_batch, batch)))

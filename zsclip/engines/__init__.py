@@ -30,7 +30,7 @@ logger = logging.getLogger("zsclip")
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 ENGINES = ("auto", "torch", "openvino")
-EXPORT_VERSION = 3  # raise it when an export of the same weights would be another
+EXPORT_VERSION = 4  # raise it when an export of the same weights would be another
 
 
 class ExportError(ModelError):

@@ -4,7 +4,7 @@ Only this module needs torch, open_clip and OpenVINO at once; what it makes is r
 An export is a folder
 
     image.xml, image.bin    uint8 (n, height, width, 3) -> float32 (n, d)
-    text.xml, text.bin      int32 (n, length) -> float32 (n, d)
+    text.xml, text.bin      int32 (n, length) -> float32 (n, d), or trees of tokens (`prefixes.Forest`) -> float32 (n, d)
     tokenizer.json, tokenizer_settings.json
     export.json             scale, bias, sizes of the files; written last
 
@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 from zsclip.engines import EXPORT_VERSION, Compute, ExportError, probes
 from zsclip.engines.imports import import_without
 from zsclip.engines.openvino import ALL, EXPORT_FACTS, LARGEST, OpenVinoEngine, openvino
-from zsclip.engines.torch import TorchEngine, pooling
+from zsclip.engines.prefixes import forests
+from zsclip.engines.torch import TorchEngine, pooling, project
 from zsclip.models import ModelSpec
 from zsclip.tokenizer import Settings, Tokenizer
 
@@ -58,11 +59,9 @@ def make(spec: ModelSpec, checkpoint: Path, folder: Path) -> None:
         tokenizer = _tokenizer(engine)
         tokenizer.save(temporary)
         engine.shortens = _shortens(engine, tokenizer)
-        _save(_ImageTower(engine), _example_pixels(spec), [-1, *spec.preprocessing.size, 3], temporary / "image.xml")
-        tokens = tokenizer(probes.TEXTS[:2])
-        length = int(engine.lengths(torch.from_numpy(tokens)).max())
-        shape = [-1, -1 if engine.shortens else length]
-        _save(_TextTower(engine), torch.from_numpy(tokens[:, :length]), shape, temporary / "text.xml")
+        height, width = spec.preprocessing.size
+        _save(_ImageTower(engine), [(_example_pixels(spec), [-1, height, width, 3])], temporary / "image.xml")
+        _save(*_text_tower(engine, tokenizer(probes.TEXTS[:2])), temporary / "text.xml")
         _write_facts(engine, temporary)
         _require_equal(engine, temporary)
         _flush(temporary)
@@ -103,24 +102,50 @@ class _ImageTower(torch.nn.Module):
         return features
 
 
-class _TextTower(torch.nn.Module):
-    """Where texts run at their own length, position table and mask are sliced inside the graph, so it serves all."""
+_Inputs = list[tuple[torch.Tensor, list[int]]]  # an example of each input, and its shape, with -1 for any size
 
+
+def _text_tower(engine: TorchEngine, tokens: NDArray[np.int32]) -> tuple[torch.nn.Module, _Inputs]:
+    """The tower as it is run: over trees of tokens if texts run at their own length, else over whole texts."""
+    if not engine.shortens:
+        return _WholeTexts(engine), [(torch.from_numpy(tokens), [-1, tokens.shape[1]])]
+    (forest,) = forests(tokens, engine.lengths(torch.from_numpy(tokens)).numpy(), tokens.size)
+    examples = [torch.from_numpy(one) for one in forest.inputs]
+    return _SharedPrefixes(engine), [(one, [-1] * one.ndim) for one in examples]
+
+
+class _WholeTexts(torch.nn.Module):
     def __init__(self, engine: TorchEngine) -> None:
         super().__init__()
         self.model = engine.model
-        self._engine = engine
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self._engine.encode_tokens(tokens)
+        features: torch.Tensor = self.model.encode_text(tokens)
+        return features
 
 
-def _save(tower: torch.nn.Module, example: torch.Tensor, shape: list[int], path: Path) -> None:
+class _SharedPrefixes(torch.nn.Module):
+    """A causal tower over a `Forest`: what a token sees is told by the mask, where it stands by its depth."""
+
+    def __init__(self, engine: TorchEngine) -> None:
+        super().__init__()
+        self.tower = engine.text_tower
+
+    def forward(
+        self, tokens: torch.Tensor, depths: torch.Tensor, sees: torch.Tensor, ends: torch.Tensor
+    ) -> torch.Tensor:
+        x = self.tower.token_embedding(tokens) + self.tower.positional_embedding[depths]
+        mask = torch.zeros(sees.shape).masked_fill(~sees, float("-inf"))
+        x = self.tower.transformer(x[None], attn_mask=mask)[0]
+        return project(self.tower, self.tower.ln_final(x[ends]))
+
+
+def _save(tower: torch.nn.Module, inputs: _Inputs, path: Path) -> None:
     try:
         with warnings.catch_warnings(), _quiet(), torch.no_grad():
             warnings.simplefilter("ignore")
-            graph = converter.convert_model(_trace(tower, example))
-            graph.reshape(shape)
+            graph = converter.convert_model(_trace(tower, tuple(example for example, _ in inputs)))
+            graph.reshape({number: shape for number, (_, shape) in enumerate(inputs)})
     except Exception as error:  # the converters raise whatever they stumble over
         raise _failure(f"its {path.stem} tower cannot be converted", error) from error
     try:
@@ -129,8 +154,8 @@ def _save(tower: torch.nn.Module, example: torch.Tensor, shape: list[int], path:
         raise OSError(str(error).strip()[:200]) from None
 
 
-def _trace(tower: torch.nn.Module, example: torch.Tensor) -> Any:
-    return torch.jit.trace(tower, example, check_trace=False)  # type: ignore[no-untyped-call]
+def _trace(tower: torch.nn.Module, examples: tuple[torch.Tensor, ...]) -> Any:
+    return torch.jit.trace(tower, examples, check_trace=False)  # type: ignore[no-untyped-call]
 
 
 @contextmanager

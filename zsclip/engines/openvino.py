@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from zsclip.engines import EXPORT_VERSION, Compute, ExportError, available_cores, probes, require_known
 from zsclip.engines.imports import import_without
+from zsclip.engines.prefixes import forests
 from zsclip.errors import ModelError
 from zsclip.images import Preprocessing
 from zsclip.models import ModelSpec
@@ -42,7 +43,8 @@ LEAST_COSINE = 0.9995  # between bf16 and fp32, for `auto` to take bf16
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 _BATCH = 16  # as fast as 32, and less to wait for
-_TOKENS = 2048  # of one forward pass over texts
+_TOKENS = 256  # of one forward pass over texts that share their beginnings: its mask grows with their square
+_WHOLE_TEXTS = 32  # of one forward pass
 _EXPORT_SECONDS = 1800.0  # that another process is given to finish the same export
 
 
@@ -240,21 +242,32 @@ class OpenVinoEngine:
         return _unit(self._images(pixels))
 
     def encode_texts(self, texts: Sequence[str]) -> list[Embedding]:
-        """See `Engine`. Texts run sorted by length, each batch at the length of its longest where padding is inert."""
+        """See `Engine`. Where padding is inert, texts run at their own length, and what they begin with in common once."""
         tokens = self._tokenizer(texts)
         require_known(self.facts.title, int(tokens.max()), self._vocabulary)
-        lengths = _lengths(tokens, self._pooled_at)
-        order = np.argsort(lengths, kind="stable")
-        batches = list(_batches(order, lengths))
+        vectors = np.empty((len(texts), self.facts.dimension), np.float32)
+
+        def run(batch: tuple[NDArray[np.intp], tuple[NDArray[Any], ...]]) -> None:
+            rows, inputs = batch
+            vectors[rows] = _unit(self._texts(*inputs)[: len(rows)])
+
         with ThreadPoolExecutor(self._texts.streams) as pool:
-            made = pool.map(lambda rows: self._texts(tokens[rows, : int(lengths[rows[-1]])]), batches)
-            vectors = np.empty((len(texts), self.facts.dimension), np.float32)
-            for rows, features in zip(batches, made, strict=True):
-                vectors[rows] = _unit(features)
+            list(pool.map(run, self._batches(tokens)))
         return [
             Embedding(vector, self.exact, cut)
             for vector, cut in zip(vectors, self._tokenizer.cuts(texts, tokens), strict=True)
         ]
+
+    def _batches(self, tokens: NDArray[np.int32]) -> Iterator[tuple[NDArray[np.intp], tuple[NDArray[Any], ...]]]:
+        """Rows of texts, and what the tower is given for them."""
+        if self._pooled_at == ALL:
+            for start in range(0, len(tokens), _WHOLE_TEXTS):
+                rows = np.arange(start, min(start + _WHOLE_TEXTS, len(tokens)))
+                yield rows, (tokens[rows],)
+            return
+        marks = tokens if self._pooled_at == LARGEST else tokens == self._pooled_at
+        for forest in forests(tokens, np.argmax(marks, axis=1) + 1, _TOKENS, self._texts.streams):
+            yield forest.rows, forest.inputs
 
 
 class _Tower:
@@ -278,35 +291,15 @@ class _Tower:
         for _ in range(self.streams):
             self._idle.put(compiled.create_infer_request())
 
-    def __call__(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+    def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
         request = self._idle.get()
         try:
-            request.infer([np.ascontiguousarray(batch)], share_inputs=True)
+            request.infer([np.ascontiguousarray(one) for one in inputs], share_inputs=True)
             return np.array(request.get_output_tensor().data, np.float32)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO failed: {str(error).strip()[:300]} Try --engine torch.") from None
         finally:
             self._idle.put(request)
-
-
-def _lengths(tokens: NDArray[np.int32], pooled_at: str | int) -> NDArray[np.intp]:
-    """How many tokens of each row the tower needs: (n,)."""
-    if pooled_at == ALL:
-        return np.full(len(tokens), tokens.shape[1])
-    marks = tokens if pooled_at == LARGEST else tokens == pooled_at
-    return np.asarray(np.argmax(marks, axis=1) + 1)
-
-
-def _batches(order: NDArray[np.intp], lengths: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Rows in the order of their length, about `_TOKENS` tokens at a time."""
-    batches, start = [], 0
-    while start < len(order):
-        stop = start + 1
-        while stop < len(order) and (stop - start + 1) * lengths[order[stop]] <= _TOKENS:
-            stop += 1
-        batches.append(order[start:stop])
-        start = stop
-    return batches
 
 
 def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -186,18 +186,22 @@ class TorchEngine:
         x = tower.token_embedding(tokens).to(dtype) + tower.positional_embedding[:length].to(dtype)
         x = tower.ln_final(tower.transformer(x, attn_mask=tower.attn_mask[:length, :length]))
         pool, end = pooling(tower)
-        pooled: torch.Tensor = text_global_pool(x, tokens, pool, eos_token_id=end)
-        projection = tower.text_projection
-        if projection is None:
-            return pooled
-        projected: torch.Tensor = projection(pooled) if isinstance(projection, torch.nn.Linear) else pooled @ projection
-        return projected
+        return project(tower, text_global_pool(x, tokens, pool, eos_token_id=end))
 
 
 def pooling(tower: Any) -> tuple[str, int]:
     """How a text tower of open_clip pools, and the token at which it does so if that is `eos`."""
     pool = getattr(tower, "text_pool_type", None) or tower.pool_type
     return pool, tower.text_eos_id if hasattr(tower, "text_eos_id") else tower.eos_id
+
+
+def project(tower: Any, pooled: torch.Tensor) -> torch.Tensor:
+    """Pooled features (n, width) of a text tower of open_clip as features (n, d)."""
+    projection = tower.text_projection
+    if projection is None:
+        return pooled
+    features: torch.Tensor = projection(pooled) if isinstance(projection, torch.nn.Linear) else pooled @ projection
+    return features
 
 
 def _unit(features: torch.Tensor) -> NDArray[np.float32]:
