@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "zsclip"
 
 # Later rooms may import earlier ones and their neighbours, never the other way round.
 LAYERS = (
-    ("errors", "results", "timings"),
+    ("errors", "results", "timings", "imports"),
     ("yamlfile", "open_clip_data"),
     (
         *("images", "labels", "prompts", "models", "scoring", "metrics", "vectors", "store", "engines"),

@@ -6,6 +6,7 @@ callback or at the end of Python itself, it would come out as a traceback or not
 left at any moment: the store (SQLite), moves (`zsclip.filing`), worker processes (`zsclip.isolation`).
 """
 
+import gc
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ _SIGNALS: list[int] = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "
 def main() -> None:
     """Run the command line."""
     numbers = _listen()
+    gc.set_threshold(100_000)  # imports make many objects, and no garbage to look for among them
     try:
         from zsclip.cli import main as run
 

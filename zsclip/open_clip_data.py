@@ -6,7 +6,6 @@ of the package, so they are loaded as modules of an empty package that only shar
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from zsclip.errors import ModelError
+from zsclip.imports import import_without
 
 _ALIAS = "_zsclip_open_clip"
 
@@ -72,14 +72,5 @@ def _module(name: str) -> ModuleType:
         package = ModuleType(_ALIAS)
         package.__path__ = [str(folder())]
         sys.modules[_ALIAS] = package
-    # `pretrained` imports safetensors.torch, hence torch, if it can, only to know that it is there.
-    missing = object()
-    before = sys.modules.get("safetensors.torch", missing)
-    sys.modules["safetensors.torch"] = None  # type: ignore[assignment]  # makes the import fail
-    try:
-        return importlib.import_module(f"{_ALIAS}.{name}")
-    finally:
-        if before is missing:
-            del sys.modules["safetensors.torch"]
-        else:
-            sys.modules["safetensors.torch"] = cast("ModuleType", before)
+    # `pretrained` looks whether they are there, which takes seconds (PyTorch comes along) and tens of milliseconds.
+    return import_without(f"{_ALIAS}.{name}", "safetensors.torch", "huggingface_hub")

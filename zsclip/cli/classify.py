@@ -202,19 +202,20 @@ def _print(
     from zsclip.cli.progress import progress
     from zsclip.writers import choose_format, open_output
 
-    out = console()
     on_terminal = sys.stdout.isatty() and (how.output is None or str(how.output) == "-")
     name = choose_format(how.format, how.output, sys.stdout.isatty())
+    # Rich is not imported for formats that do without it.
+    terminal = console() if name == "table" and how.output is None else None
     # Rows other than a table's go to the terminal past any console: no bar beside them.
     hidden = how.quiet or (on_terminal and name != "table")
     done = unreadable = 0
     started = time.perf_counter()
     with (
         open_output(how.output) as stream,
-        progress(out if on_terminal else None, count, hidden=hidden) as advance,
+        progress(terminal if on_terminal else None, count, hidden=hidden) as advance,
         closing(start()) as results,
     ):
-        writer = _writer(name, stream, out if how.output is None else console(stream), how)
+        writer = _writer(name, stream, terminal, how)
         for result in results:
             done += 1
             unreadable += result.error is not None
@@ -230,9 +231,10 @@ def _print(
     return unreadable
 
 
-def _writer(name: str, stream: TextIO, console: Console, how: _Printing) -> Writer:
+def _writer(name: str, stream: TextIO, terminal: Console | None, how: _Printing) -> Writer:
     from zsclip.writers import STREAM_WRITERS, RankingWriter, TableWriter
 
     if name != "table":
         return STREAM_WRITERS[name](stream, how.layout)
-    return RankingWriter(console) if how.single else TableWriter(console, how.labels)
+    rows = terminal or console(stream)
+    return RankingWriter(rows) if how.single else TableWriter(rows, how.labels)

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Protocol
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task
-from rich.text import Text
+from typing import TYPE_CHECKING, Protocol
 
 from zsclip.cli.messages import console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 
 class Advance(Protocol):
@@ -21,14 +21,6 @@ class Advance(Protocol):
 
     def __call__(self) -> None:
         """Advance by one."""
-
-
-class _Pace(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        if not task.speed:
-            return Text("loading the model" if not task.completed else "")
-        left = "" if task.time_remaining is None else f", {timedelta(seconds=math.ceil(task.time_remaining))} left"
-        return Text(f"{task.speed:.1f} images/s{left}")
 
 
 @contextmanager
@@ -42,10 +34,24 @@ def progress(rows: Console | None, count: Callable[[], int | None], *, hidden: b
     if hidden or not sys.stderr.isatty():
         yield lambda: None
         return
-    bar = Progress(
-        SpinnerColumn(), BarColumn(bar_width=20), MofNCompleteColumn(), _Pace(),
-        console=rows or console(stderr=True), transient=True, redirect_stdout=False,
-    )  # fmt: skip
+    bar = _bar(rows or console(stderr=True))
     task = bar.add_task("", total=count())
     with bar:
         yield lambda: bar.advance(task)
+
+
+def _bar(console: Console) -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task
+    from rich.text import Text
+
+    class Pace(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            if not task.speed:
+                return Text("loading the model" if not task.completed else "")
+            left = "" if task.time_remaining is None else f", {timedelta(seconds=math.ceil(task.time_remaining))} left"
+            return Text(f"{task.speed:.1f} images/s{left}")
+
+    return Progress(
+        SpinnerColumn(), BarColumn(bar_width=20), MofNCompleteColumn(), Pace(),
+        console=console, transient=True, redirect_stdout=False,
+    )  # fmt: skip

@@ -91,7 +91,6 @@ def search(
     kept = read_top_k(top_k)
     refuse_overwriting(output, paths, (str(source) for source, _ in query.images), prompts)
     images = open_images(paths, null=null, recursive=not no_recursive)
-    out = console()
     with Classifier.load(
         *read_model(model, pretrained, offline=offline), device=device,
         engine=engine, precision=precision, exact=exact, batch_size=batch_size,
@@ -115,7 +114,7 @@ def search(
         name = choose_format(format, output, sys.stdout.isatty())
         writer: MatchWriter
         if name == "table":
-            writer = MatchTableWriter(out if output is None else console(stream))
+            writer = MatchTableWriter(console() if output is None else console(stream))
         else:
             writer = MATCH_WRITERS[name](stream, null)
         for match in found.matches:

@@ -30,10 +30,10 @@ import torch
 from numpy.typing import NDArray
 
 from zsclip.engines import EXPORT_VERSION, Compute, ExportError, probes
-from zsclip.engines.imports import import_without
 from zsclip.engines.openvino import ALL, EXPORT_FACTS, LARGEST, OpenVinoEngine, openvino
 from zsclip.engines.prefixes import forests
 from zsclip.engines.torch import TorchEngine, pooling, project
+from zsclip.imports import import_without
 from zsclip.models import ModelSpec
 from zsclip.tokenizer import Settings, Tokenizer
 

@@ -23,10 +23,10 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from zsclip.engines import EXPORT_VERSION, Compute, ExportError, available_cores, probes, require_known
-from zsclip.engines.imports import import_without
 from zsclip.engines.prefixes import forests
 from zsclip.errors import ModelError
 from zsclip.images import Preprocessing
+from zsclip.imports import import_without
 from zsclip.models import ModelSpec
 from zsclip.tokenizer import Tokenizer
 from zsclip.vectors import Embedding, ModelFacts
