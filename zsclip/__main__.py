@@ -6,6 +6,7 @@ callback or at the end of Python itself, it would come out as a traceback or not
 left at any moment: the store (SQLite), moves (`zsclip.filing`), worker processes (`zsclip.isolation`).
 """
 
+import atexit
 import gc
 import os
 import signal
@@ -20,13 +21,34 @@ _SIGNALS: list[int] = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "
 def main() -> None:
     """Run the command line."""
     numbers = _listen()
-    gc.set_threshold(100_000)  # imports make many objects, and no garbage to look for among them
+    # Imports and results make many objects without cycles. Looking for cycles among them took a tenth of the shortest runs and a
+    # seventh of one over 100,000 images.
+    gc.set_threshold(50_000, 20, 20)
     try:
         from zsclip.cli import main as run
 
         run()
+    except SystemExit as end:
+        _leave(end.code)
+        raise
     finally:
         _stop_listening(numbers)
+
+
+def _leave(code: object) -> None:
+    """End the process, with all said and put in order; to take the libraries apart takes a tenth of a second more.
+
+    Returns if Python has something to say at the end: a message for a code, or that its output cannot be written.
+    """
+    if not (code is None or isinstance(code, int)):
+        return
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        return
+    atexit._run_exitfuncs()
+    os._exit(code or 0)
 
 
 def _listen() -> list[int]:
