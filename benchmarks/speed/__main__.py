@@ -3,7 +3,8 @@
 python -m benchmarks.speed [--rounds 5] [--folder build/speed]     (or: make bench)
 
 All sides take turns within one run; what is printed are ratios with their spread. Absolute figures only say what the
-machine was. Nothing is downloaded.
+machine was. Nothing is downloaded. What is printed is also saved as `results.md` in the folder, and every round's figure as
+`results.json`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import statistics
 import subprocess
@@ -35,6 +35,26 @@ SMALL_COUNT = {"zsclip": 256, "zsclip --exact": 128, "open_clip": 64, "pipeline 
                "model": 256, "decode": 512, "model fp32": 128, "decode in full": 512}  # fmt: skip
 LARGE_COUNT = {"zsclip": 48, "zsclip --exact": 24, "open_clip": 16, "model": 64, "decode": 48, "model fp32": 64,
                "decode in full": 24}  # fmt: skip
+
+
+class Results:
+    """What is printed, in a file as well, and the figures of every round."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lines: list[str] = []
+        self._rounds: dict[str, object] = {}
+
+    def say(self, text: str) -> None:
+        """Print a text and save all there is."""
+        print(text, flush=True)
+        self._lines.append(text)
+        (self._folder / "results.md").write_text("\n".join(self._lines) + "\n", encoding="utf-8")
+
+    def keep(self, title: str, rounds: object) -> None:
+        """Save the figures behind a table."""
+        self._rounds[title] = rounds
+        (self._folder / "results.json").write_text(json.dumps(self._rounds, indent=1), encoding="utf-8")
 
 
 class Side:
@@ -108,16 +128,16 @@ def of_limit(rates: dict[str, list[float]], one: str, model: str, decode: str) -
     return f"{statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})"
 
 
-def report(rates: dict[str, list[float]], title: str, unit: str) -> None:
-    """Print a table: the rate of each side, and zsclip's multiples of it."""
-    print(f"\n### {title}\n\n| side | {unit}/s (median) | zsclip | zsclip --exact |\n| --- | --- | --- | --- |")
+def report(results: Results, rates: dict[str, list[float]], title: str, unit: str) -> None:
+    """A table: the rate of each side, and zsclip's multiples of it."""
+    results.keep(title, rates)
+    results.say(f"\n### {title}\n\n| side | {unit}/s (median) | zsclip | zsclip --exact |\n| --- | --- | --- | --- |")
     for name, values in rates.items():
-        print(
-            f"| {name} | {statistics.median(values):.1f} | {ratio(rates, 'zsclip', name)} | {ratio(rates, 'zsclip --exact', name)} |"
-        )
+        multiples = f"{ratio(rates, 'zsclip', name)} | {ratio(rates, 'zsclip --exact', name)}"
+        results.say(f"| {name} | {statistics.median(values):.1f} | {multiples} |")
 
 
-def throughput(folder: Path, rounds: int) -> None:
+def throughput(results: Results, folder: Path, rounds: int) -> None:
     """500 x 375 and 12-megapixel JPEGs."""
     with sides(THROUGHPUT, folder) as running:
         for kind, counts in (("small", SMALL_COUNT), ("large", LARGE_COUNT)):
@@ -126,12 +146,12 @@ def throughput(folder: Path, rounds: int) -> None:
                 name: {"paths": [paths[n % len(paths)] for n in range(count)]} for name, count in counts.items()
             }
             rates = take_turns(running, tasks, counts, rounds)
-            report(rates, {"small": "500 x 375 JPEGs", "large": "12-megapixel JPEGs"}[kind], "images")
-            print(f"\nOf the limit: {of_limit(rates, 'zsclip', 'model', 'decode')}; "
-                  f"--exact: {of_limit(rates, 'zsclip --exact', 'model fp32', 'decode in full')}.", flush=True)  # fmt: skip
+            report(results, rates, {"small": "500 x 375 JPEGs", "large": "12-megapixel JPEGs"}[kind], "images")
+            results.say(f"\nOf the limit: {of_limit(rates, 'zsclip', 'model', 'decode')}; "
+                        f"--exact: {of_limit(rates, 'zsclip --exact', 'model fp32', 'decode in full')}.")  # fmt: skip
 
 
-def texts(folder: Path, full: bool) -> None:
+def texts(results: Results, folder: Path, full: bool) -> None:
     """Class vectors of 10 and 100 labels with 80 templates."""
     with sides(("zsclip", "zsclip --exact", "open_clip"), folder) as running:
         for count in (10, 100):
@@ -143,8 +163,7 @@ def texts(folder: Path, full: bool) -> None:
                 3 if count == 10 else 1,
             )
             rounds_done = "3 rounds" if count == 10 else "one round"
-            report(rates, f"{count} labels x 80 templates ({rounds_done})", "prompts")
-            sys.stdout.flush()
+            report(results, rates, f"{count} labels x 80 templates ({rounds_done})", "prompts")
 
 
 def command(folder: Path, *arguments: str, cache: str = "cache") -> list[str]:
@@ -181,7 +200,7 @@ with torch.no_grad():
 """
 
 
-def processes(folder: Path, rounds: int) -> None:
+def processes(results: Results, folder: Path, rounds: int) -> None:
     """Whole processes: start-up, and a folder from start to end, with peak memory."""
     script = folder / "open_clip_loop.py"
     script.write_text(OPEN_CLIP.format(architecture=ARCHITECTURE, weights=str(folder / "vit.pt"), labels=LABELS))
@@ -210,25 +229,44 @@ def processes(folder: Path, rounds: int) -> None:
             lambda: [*loop, *large],
         ),
     }
-    print(
-        "\n### Whole processes\n\n| work | zsclip, s | open_clip's loop, s | times as fast | zsclip, MB | open_clip, MB |"
-    )
-    print("| --- | --- | --- | --- | --- | --- |")
+    results.say("\n### Whole processes\n")
+    results.say("| work | zsclip, s | open_clip's loop, s | times as fast | zsclip, MB | open_clip, MB |")
+    results.say("| --- | --- | --- | --- | --- | --- |")
     for title, (ours, theirs) in rows.items():
         pairs = [(whole(ours()), whole(theirs())) for _ in range(rounds)]
+        results.keep(title, pairs)
         ratios = [b[0] / a[0] for a, b in pairs]
-        print(
+        results.say(
             f"| {title} | {statistics.median(a[0] for a, _ in pairs):.2f} | {statistics.median(b[0] for _, b in pairs):.2f} | "
             f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) | "
-            f"{max(a[1] for a, _ in pairs):.0f} | {max(b[1] for _, b in pairs):.0f} |",
-            flush=True,
+            f"{max(a[1] for a, _ in pairs):.0f} | {max(b[1] for _, b in pairs):.0f} |"
         )
     _, peak = whole(command(folder, "--no-cache", *large * 4))
-    print(f"\nPeak memory over {4 * len(large)} images of 12 megapixels: {peak:.0f} MB.")
+    results.say(f"\nPeak memory over {4 * len(large)} images of 12 megapixels: {peak:.0f} MB.")
     for path in folder.glob("new-*.jpg"):
         path.unlink()
     for path in folder.glob("cold-*"):
         shutil.rmtree(path)
+
+
+PEAK = """
+import statistics, time, torch
+for dtype in (torch.float32, torch.bfloat16):
+    a, b = torch.randn(2, 2048, 2048).to(dtype)
+    seconds = []
+    for _ in range(12):
+        started = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - started)
+    print(f"{2 * 2048**3 / statistics.median(seconds[2:]) / 1e12:.2f}")
+"""
+
+
+def peaks() -> str:
+    """How fast the machine multiplies matrices, which bounds every side: teraflops in float32 and bfloat16."""
+    return " and ".join(
+        subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True).stdout.split()
+    )
 
 
 def processor() -> str:
@@ -252,15 +290,16 @@ def main() -> None:
     # Converted before any side is measured.
     whole([*command(args.folder, str(args.folder / "small" / "00000.jpg"))])
     packages = ("torch", "open_clip_torch", "openvino", "transformers", "onnxruntime", "pillow")
-    print(f"{os.cpu_count()} cores ({processor()}), Python {platform.python_version()}, "
-          f"{', '.join(f'{name} {version(name)}' for name in packages)}; {args.rounds} rounds", flush=True)  # fmt: skip
+    results = Results(args.folder)
+    results.say(f"{os.cpu_count()} cores ({processor()}), Python {platform.python_version()}, "
+                f"{', '.join(f'{name} {version(name)}' for name in packages)}; {args.rounds} rounds. "
+                f"Matrices of 2048 x 2048: {peaks()} TFLOP/s in float32 and bfloat16.")  # fmt: skip
     if args.only in (None, "throughput"):
-        throughput(args.folder, args.rounds)
+        throughput(results, args.folder, args.rounds)
     if args.only in (None, "texts"):
-        texts(args.folder, args.full)
+        texts(results, args.folder, args.full)
     if args.only in (None, "processes"):
-        processes(args.folder, args.rounds)
-    print(f"\npeak memory of the benchmark itself: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
+        processes(results, args.folder, args.rounds)
 
 
 if __name__ == "__main__":
