@@ -102,7 +102,8 @@ def test_renamed_moved_and_copied_files_are_recognised(cli, photos: Path, comput
 
 def test_the_first_batch_is_no_larger_than_asked_for(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
     cli("classify", photos, "-l", LABELS, "--batch-size", "3")
-    assert computed == [3, 3, 2]
+    assert sum(computed) == 8
+    assert max(computed) <= 3
 
 
 def test_known_copies_are_counted_one_by_one(cli, photos: Path) -> None:  # type: ignore[no-untyped-def]

@@ -190,7 +190,6 @@ class Embedder:
         with ExitStack() as stack:
             pool = stack.enter_context(_threads(self._workers, "decode"))
             model: ThreadPoolExecutor | None = None
-            share = 0  # a stream's share of the last images: one batch of them would keep one stream busy, and the others not
             while True:
                 # The engine is not loaded to ask for its batch size: the store may know these bytes by another name.
                 size = self.engine.batch_size if self._is_loaded else self._compute.batch_size or _FIRST_BATCH
@@ -210,9 +209,9 @@ class Embedder:
                 elif ahead and len(running) <= (self.engine.streams if self._is_loaded else 0):
                     if not self._is_loaded and any(one.is_new for one in islice(ahead, size)):
                         size = self.engine.batch_size  # loaded here, on the main thread, where Ctrl-C ends it
-                    if self._is_loaded and not more and not share and len(ahead) <= size * self.engine.streams:
-                        share = -(-len(ahead) // self.engine.streams)
-                    batch = [ahead.popleft() for _ in range(min(share or size, len(ahead)))]
+                    if self._is_loaded and not more:
+                        size = _share(len(ahead), size, self.engine.streams)
+                    batch = [ahead.popleft() for _ in range(min(size, len(ahead)))]
                     if self._is_loaded:
                         model = model or stack.enter_context(_threads(self.engine.streams, "model"))
                         running.append((batch, model.submit(self._compute_batch, batch)))
@@ -325,6 +324,16 @@ def _take_ready(queue: deque[_Pending]) -> Iterator[ImageEmbedding]:
     while queue and (result := queue[0].result):
         queue.popleft()
         yield result
+
+
+def _share(waiting: int, size: int, streams: int) -> int:
+    """The size of the next batch once all images are at hand: the fewer are waiting the smaller, so that streams end together.
+
+    Full batches to the end would keep one stream busy, and the others waiting for it.
+    """
+    guided = -(-waiting // (2 * streams))
+    smallest = min(-(-size // 4), -(-waiting // streams))
+    return min(size, max(guided, smallest)) if streams > 1 else size
 
 
 def _stamp(source: ImageSource) -> FileStamp | None:

@@ -101,11 +101,16 @@ def sides(names: tuple[str, ...], folder: Path) -> Iterator[dict[str, Side]]:
 
 
 def take_turns(
-    running: dict[str, Side], tasks: dict[str, dict[str, object]], work: dict[str, int], rounds: int
+    running: dict[str, Side],
+    tasks: dict[str, dict[str, object]],
+    work: dict[str, int],
+    rounds: int,
+    *,
+    warm: bool = False,
 ) -> dict[str, list[float]]:
-    """Work per second of each side, round by round, after one round that does not count."""
+    """Work per second of each side, round by round, after one round that does not count unless they are `warm`."""
     rates: dict[str, list[float]] = {name: [] for name in tasks}
-    for number in range(rounds + 1):
+    for number in range(warm, rounds + 1):
         for name, task in tasks.items():
             rate = work[name] / running[name].seconds(task)
             if number:
@@ -161,6 +166,7 @@ def texts(results: Results, folder: Path, full: bool) -> None:
                 {name: {"labels": count} for name in names},
                 dict.fromkeys(names, 80 * count),
                 3 if count == 10 else 1,
+                warm=count != 10,
             )
             rounds_done = "3 rounds" if count == 10 else "one round"
             report(results, rates, f"{count} labels x 80 templates ({rounds_done})", "prompts")
