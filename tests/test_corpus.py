@@ -148,6 +148,15 @@ def test_metadata_of_a_jpeg_costs_nothing() -> None:
         decode(plain[:2] + b"\xff\xfe\0\2" * 10_001 + plain[2:], WANTED)
 
 
+def test_junk_between_the_segments_of_a_jpeg_is_dropped() -> None:
+    """Pillow looks through it byte by byte."""
+    plain = saved(picture(), "JPEG")
+    after_first = 4 + int.from_bytes(plain[4:6], "big")
+    junk = plain[:after_first] + bytes(10_000_000) + plain[after_first:]
+    assert decoding._without_metadata(junk) == plain
+    assert decoding._without_metadata(plain) is plain
+
+
 def jpegs() -> Iterator[bytes]:
     exif = Image.Exif()
     exif[0x0112] = 6

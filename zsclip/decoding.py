@@ -226,6 +226,7 @@ def _without_metadata(data: bytes) -> bytes:
         start = data.find(b"\xff", at)  # decoders skip what stands between segments
         while data[start + 1 : start + 2] == b"\xff":
             start += 1
+        dropped |= start != at
         if start < 0 or start + 4 > len(data):
             return data
         marker, end = data[start + 1], start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -30,8 +30,9 @@ from zsclip.vectors import Embedding, FileStamp, ModelFacts, text_digest
 logger = logging.getLogger("zsclip")
 
 _TEXTS_PER_COMMIT = 4096
-_BATCHES_AHEAD = 3  # decoded while the model runs,
-_LEAST_AHEAD = 96  # and not fewer than these, however small the engine's batches are
+# How many images are decoded while the model runs: some batches, and no fewer than suits many threads.
+_BATCHES_AHEAD = 3
+_LEAST_AHEAD = 96
 _FIRST_BATCH = 32  # assumed until the engine is loaded
 _LOOKED_UP_AHEAD = 4096  # bounds what is held while one image is being computed
 
@@ -207,10 +208,10 @@ class Embedder:
                 if ready := list(_take_ready(queue)):
                     yield ready
                 elif ahead and len(running) <= (self.engine.streams if self._is_loaded else 0):
-                    if not self._is_loaded and any(one.is_new for one in islice(ahead, size)):
+                    if not self._is_loaded and any(one.must_be_computed() for one in islice(ahead, size)):
                         size = self.engine.batch_size  # loaded here, on the main thread, where Ctrl-C ends it
                     if self._is_loaded and not more:
-                        size = _share(len(ahead), size, self.engine.streams)
+                        size = _last_batch_size(len(ahead), size, self.engine.streams)
                     batch = [ahead.popleft() for _ in range(min(size, len(ahead)))]
                     if self._is_loaded:
                         model = model or stack.enter_context(_threads(self.engine.streams, "model"))
@@ -259,37 +260,36 @@ class Embedder:
     def _compute_batch(self, batch: list[_Pending]) -> _Batch:
         """On a thread: wait for what was prepared of a batch, and compute what is not known of it."""
         with self.timings.measure("wait"):
-            done = _Batch([one.future.result() for one in batch if one.future])
-        for one in batch:
-            one.future = None
+            prepared = [one.future.result() for one in batch if one.future]
         # Copies of one file within a batch are computed once; what has no digest is its own.
-        done.keys = [this.digest or number.to_bytes(4, "big") for number, this in enumerate(done.prepared)]
-        keyed = list(zip(done.keys, done.prepared, strict=True))
-        done.embeddings = {key: this.embedding for key, this in keyed if this.embedding}
-        new = {key: (this, this.pixels) for key, this in keyed if this.pixels is not None}
+        keys = [this.digest or number.to_bytes(4, "big") for number, this in enumerate(prepared)]
+        keyed = list(zip(keys, prepared, strict=True))
+        known = {key: this.embedding for key, this in keyed if this.embedding}
+        new = {key: this.pixels for key, this in keyed if this.pixels is not None}
+        reduced = {key: this.reduced for key, this in keyed}
+        for one, this in zip(batch, prepared, strict=True):
+            one.future = this.pixels = None  # batches that wait to be kept hold no pixels
+        made: dict[bytes, Embedding] = {}
         if new:
             with self.timings.measure("model"):
-                vectors = self.engine.encode_images(np.stack([pixels for _, pixels in new.values()]))
+                vectors = self.engine.encode_images(np.stack(list(new.values())))
             self._require_finite(vectors)
-            for (key, (this, _)), vector in zip(new.items(), vectors, strict=True):
-                done.embeddings[key] = Embedding(vector, self.engine.exact and not this.reduced).as_stored()
-            done.made = new.keys()
-        return done
+            made = {
+                key: Embedding(vector, self.engine.exact and not reduced[key]).as_stored()
+                for key, vector in zip(new, vectors, strict=True)
+            }
+        return _Batch(prepared, keys, made, known)
 
     def _keep(self, batch: list[_Pending], done: _Batch) -> None:
         """Give each of a batch its result, and keep it."""
         with self.timings.measure("store"):
             self._store.put(
                 self.identity,
-                {
-                    this.digest: done.embeddings[this.digest]
-                    for this in done.prepared
-                    if this.digest and this.digest in done.made
-                },
+                {this.digest: done.made[this.digest] for this in done.prepared if this.digest in done.made},
                 [(this.stamp, this.digest) for this in done.prepared if this.stamp and this.digest],
             )
         for one, this, key in zip(batch, done.prepared, done.keys, strict=True):
-            one.result = ImageEmbedding(one.path, done.embeddings.get(key), this.error)
+            one.result = ImageEmbedding(one.path, done.made.get(key) or done.known.get(key), this.error)
             if this.error is None:
                 self.found += this.embedding is not None
                 self.computed += this.embedding is None
@@ -297,12 +297,12 @@ class Embedder:
 
 @dataclass
 class _Batch:
-    """What came of a batch: its images as they were prepared, the key of each, and the embeddings by key."""
+    """What came of a batch: its images as they were prepared, the key of each, and by key what was computed or known."""
 
     prepared: list[Prepared]
-    keys: list[bytes] = field(default_factory=list)
-    embeddings: dict[bytes, Embedding] = field(default_factory=dict)
-    made: Collection[bytes] = ()  # the keys whose embeddings were computed
+    keys: list[bytes]
+    made: dict[bytes, Embedding]
+    known: dict[bytes, Embedding]
 
 
 @dataclass
@@ -314,9 +314,8 @@ class _Pending:
     future: Future[Prepared] | None = None
     result: ImageEmbedding | None = None
 
-    @property
-    def is_new(self) -> bool:
-        """Whether it must be computed; waits until it is prepared."""
+    def must_be_computed(self) -> bool:
+        """Waits until it is prepared."""
         return self.future is not None and self.future.result().pixels is not None
 
 
@@ -326,10 +325,11 @@ def _take_ready(queue: deque[_Pending]) -> Iterator[ImageEmbedding]:
         yield result
 
 
-def _share(waiting: int, size: int, streams: int) -> int:
+def _last_batch_size(waiting: int, size: int, streams: int) -> int:
     """The size of the next batch once all images are at hand: the fewer are waiting the smaller, so that streams end together.
 
-    Full batches to the end would keep one stream busy, and the others waiting for it.
+    Guided self-scheduling (Polychronopoulos and Kuck, 1987) with half a stream's share of what is left at a time. A quarter
+    of a full batch still runs at nine tenths of its speed, a smaller one does not.
     """
     guided = -(-waiting // (2 * streams))
     smallest = min(-(-size // 4), -(-waiting // streams))

@@ -40,7 +40,7 @@ class Prepared:
 
 
 class Preparation:
-    """What all images of a run have in common. Threads may share it.
+    """Called with an image, reads it, looks it up by its bytes, decodes and resizes it. Threads may share it.
 
     With `exact`, images are decoded in full and only exact vectors are taken from the store. `isolate` decodes in worker
     processes, each image within `decode_timeout` seconds.

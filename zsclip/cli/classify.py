@@ -205,17 +205,17 @@ def _print(
     on_terminal = sys.stdout.isatty() and (how.output is None or str(how.output) == "-")
     name = choose_format(how.format, how.output, sys.stdout.isatty())
     # Rich is not imported for formats that do without it.
-    terminal = console() if name == "table" and how.output is None else None
+    stdout_console = console() if name == "table" and how.output is None else None
     # Rows other than a table's go to the terminal past any console: no bar beside them.
     hidden = how.quiet or (on_terminal and name != "table")
     done = unreadable = 0
     started = time.perf_counter()
     with (
         open_output(how.output) as stream,
-        progress(terminal if on_terminal else None, count, hidden=hidden) as advance,
+        progress(stdout_console if on_terminal else None, count, hidden=hidden) as advance,
         closing(start()) as results,
     ):
-        writer = _writer(name, stream, terminal, how)
+        writer = _writer(name, stream, stdout_console, how)
         for result in results:
             done += 1
             unreadable += result.error is not None
@@ -231,10 +231,10 @@ def _print(
     return unreadable
 
 
-def _writer(name: str, stream: TextIO, terminal: Console | None, how: _Printing) -> Writer:
+def _writer(name: str, stream: TextIO, stdout_console: Console | None, how: _Printing) -> Writer:
     from zsclip.writers import STREAM_WRITERS, RankingWriter, TableWriter
 
     if name != "table":
         return STREAM_WRITERS[name](stream, how.layout)
-    rows = terminal or console(stream)
+    rows = stdout_console or console(stream)
     return RankingWriter(rows) if how.single else TableWriter(rows, how.labels)

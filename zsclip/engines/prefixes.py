@@ -1,8 +1,8 @@
-"""Texts that share their beginnings, as trees of tokens, so that a causal text tower computes each beginning once.
+"""Texts as prefix trees (tries) of tokens, so that a causal text tower computes each prefix once.
 
 A token of a causal tower sees only what stands before it, so "a photo of a" is the same in front of every label. Of 80
-templates for 10 labels less than half of the tokens remain. What is computed is a sequence in which the branches stand one
-after the other; a mask says what each token sees, and its depth in the tree is its position in the text.
+templates for 10 labels less than half of the tokens remain. The nodes of the trees run as one packed sequence: an attention
+mask lets each see its ancestors, and its depth is its position in the text.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ _STEP = 16  # sizes are rounded up to it, so that there are few different ones t
 class Forest:
     """Some texts as one sequence of n tokens; n and m are rounded up, with tokens that nothing else sees.
 
-    `tokens` and `depths` are int32 (n,); `sees` is bool (n, n), true where the token of a row sees that of a column; `ends`
-    is int32 (m,): at which token each text ends. Of those the first belong to the texts `rows` (k,), k <= m.
+    `tokens` and `depths` (position ids) are int32 (n,). `sees` is the attention mask, bool (n, n), true where the token of a
+    row sees that of a column. `ends` is int32 (m,): where each text is pooled. Of those the first belong to the texts `rows`
+    (k,), k <= m.
     """
 
     tokens: NDArray[np.int32]
@@ -36,33 +37,37 @@ class Forest:
         return self.tokens, self.depths, self.sees, self.ends
 
 
-def forests(tokens: NDArray[np.int32], lengths: NDArray[np.intp], most: int, streams: int = 1) -> Iterator[Forest]:
-    """All texts, (texts, width) with `lengths` (texts,) of at least 1, in sequences of about `most` tokens or fewer, such that
-    each of the streams gets as many."""
+def forests(
+    tokens: NDArray[np.int32], lengths: NDArray[np.intp], max_tokens: int, streams: int = 1
+) -> Iterator[Forest]:
+    """All texts, (texts, width) with `lengths` (texts,) of at least 1, in sequences of about `max_tokens` or fewer, about equal
+    and as many as keep all streams equally busy.
+    """
     width = int(lengths.max())
     own = np.where(np.arange(width) < lengths[:, None], tokens[:, :width], -1)
     order = np.lexsort(own.T[::-1])
     own, lengths = own[order], lengths[order]
     same = (own[1:] == own[:-1]) & (own[1:] >= 0)
-    shared = np.concatenate([[0], np.logical_and.accumulate(same, axis=1).sum(axis=1)])
-    total = int((lengths - shared).sum())
-    parts = streams * -(-total // (most * streams))
-    share = total / parts + lengths.mean()  # for what a part cannot share with the one before, or has no room for
+    in_common = np.concatenate([[0], np.logical_and.accumulate(same, axis=1).sum(axis=1)])  # with the text before
+    total = int((lengths - in_common).sum())
+    parts = streams * -(-total // (max_tokens * streams))
+    # A part begins with a whole text, and ends where the next does not fit: both together take about a text's length.
+    quota = total / parts + lengths.mean()
     start = size = 0
     for number in range(len(order)):
-        more = lengths[number] - shared[number]
-        if number > start and size + more > share:
-            yield _forest(own[start:number], lengths[start:number], shared[start:number], order[start:number])
+        more = lengths[number] - in_common[number]
+        if number > start and size + more > quota:
+            yield _forest(own[start:number], lengths[start:number], in_common[start:number], order[start:number])
             start, size, more = number, 0, lengths[number]
         size += more
-    yield _forest(own[start:], lengths[start:], shared[start:], order[start:])
+    yield _forest(own[start:], lengths[start:], in_common[start:], order[start:])
 
 
 def _forest(
-    tokens: NDArray[np.int32], lengths: NDArray[np.intp], shared: NDArray[np.intp], rows: NDArray[np.intp]
+    tokens: NDArray[np.int32], lengths: NDArray[np.intp], in_common: NDArray[np.intp], rows: NDArray[np.intp]
 ) -> Forest:
-    """Sorted texts, of which each shares as many tokens as `shared` says with the one before it; the first has none."""
-    kept = np.concatenate([[0], shared[1:]])
+    """The forest of sorted texts, each with its number of tokens in common with the one before; the first stands whole."""
+    kept = np.concatenate([[0], in_common[1:]])
     size = _rounded(int((lengths - kept).sum()))
     flat, depths = np.zeros(size, np.int32), np.zeros(size, np.int32)
     sees = np.eye(size, dtype=bool)

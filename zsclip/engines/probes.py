@@ -29,6 +29,9 @@ TEXTS = (
     "a black and white photo of the number: \"42\".",
     "the word 'STOP' & an arrow <-",
     "an origami toucan, a doodle, a sculpture, a rendering, graffiti, a tattoo, an embroidered toucan. " * 3,
+    "a bad photo of the",
+    "a bad photo of the dog and the cat.",
+    "a photo of a cat, and of a café",
     "",
 )  # fmt: skip
 
