@@ -268,10 +268,10 @@ def test_templates_stand_alone_or_beside_prompt_sets(
     original = default_engine.encode_texts
     monkeypatch.setattr(default_engine, "encode_texts", lambda self, new: texts.extend(new) or original(self, new))
     cli("classify", red_star, "-l", "x,y", "--template", "one {}", "--template", "two <label>", "--no-cache")
-    assert texts == ["one x", "two x", "one y", "two y"]
+    assert texts == ["one x", "one y", "two x", "two y"]  # sorted
     texts.clear()
     cli("classify", red_star, "-l", "x,y", "--template", "one <label>", "-p", "plain", "--no-cache")
-    assert texts == ["x", "a x.", "one x", "y", "a y.", "one y"]
+    assert texts == ["a x.", "a y.", "one x", "one y", "x", "y"]
 
 
 def test_temperature_softens(cli, red_star: Path) -> None:  # type: ignore[no-untyped-def]
