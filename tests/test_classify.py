@@ -262,7 +262,7 @@ def test_labels_of_both_options_are_joined(cli, red_star: Path, tmp_path: Path) 
 
 
 def test_templates_stand_alone_or_beside_prompt_sets(
-    cli, red_star: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any]
+    cli, red_star: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_export: Path
 ) -> None:  # type: ignore[no-untyped-def]
     texts: list[str] = []
     original = default_engine.encode_texts
