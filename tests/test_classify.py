@@ -110,7 +110,7 @@ def test_a_single_image_gives_a_ranked_table_with_bars(cli, red_star: Path) -> N
 
 
 def test_a_second_run_computes_no_text_and_prints_the_same(
-    cli, folder: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any]
+    cli, folder: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_export: Path
 ) -> None:  # type: ignore[no-untyped-def]
     calls: list[int] = []
     original = default_engine.encode_texts
