@@ -30,7 +30,8 @@ class Browser:
         )
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-        self.logs()  # what was before is over
+        self.driver.get("about:blank")  # the page before asks for nothing more,
+        self.logs()  # and what it asked for is over
         self.driver.get(page.absolute().as_uri())
 
     def run(self, script: str, *arguments: object) -> Any:

@@ -419,3 +419,23 @@ def test_probes_are_the_same_everywhere() -> None:
     assert pixels.dtype == np.uint8
     assert len({row.tobytes() for row in pixels}) == len(pixels)
     assert os.linesep not in probes.TEXTS
+
+
+def test_threads_that_use_openvino_for_the_first_time_at_once_do_not_hang() -> None:
+    """They did: two texts' first batches waited for each other while each made OpenVINO's table of data types."""
+    code = """
+import sys, threading
+import numpy as np
+from zsclip.engines.openvino import openvino
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(4)
+def use():
+    together.wait()
+    openvino.Type.f32.to_dtype()
+    openvino.Tensor(np.zeros(3, np.float32), shared_memory=True).data
+threads = [threading.Thread(target=use) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

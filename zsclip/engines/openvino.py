@@ -33,6 +33,9 @@ from zsclip.vectors import Embedding, ModelFacts
 
 # Running a model needs none of the tools that convert them, which are most of what there is to import.
 openvino = import_without("openvino", "openvino.tools.ovc")
+# Its tables of data types are made at their first use; two threads that do so at once wait for each other for ever.
+openvino.Tensor(np.zeros(1, np.float32), shared_memory=True)
+openvino.Type.f32.to_dtype()
 
 logger = logging.getLogger("zsclip")
 
