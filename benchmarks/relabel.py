@@ -81,7 +81,7 @@ def rclip_seconds(folder: Path, count: int) -> float | None:
         from rclip.db import DB
         from rclip.main import RClip
         from rclip.model import Model
-    except Exception as error:
+    except Exception as error:  # it may be missing, or anything that it imports may be broken
         print(f"rclip is not measured: {type(error).__name__}: {error}")
         return None
     rng = np.random.default_rng(0)
