@@ -19,7 +19,7 @@ from collections import defaultdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from corpus import Awkward, picture, saved, write_corpus
+from support.corpus import Awkward, picture, saved, write_corpus
 
 
 def run(paths: list[Path], isolate: bool) -> tuple[list[dict[str, object]], int, float, float]:

@@ -22,10 +22,10 @@ import numpy as np
 from relabel import DIMENSION, RUN, checkpoint_folder
 
 from zsclip import scoring
-from zsclip.embedding import Embedder
+from zsclip.embedding.embedder import Embedder
 from zsclip.models import resolve
-from zsclip.store import Store
-from zsclip.vectors import Embedding, FileStamp, ModelFacts, text_digest
+from zsclip.store.database import Store
+from zsclip.store.records import Embedding, FileStamp, ModelFacts, text_digest
 
 
 def fill(store: Store, embedder: Embedder, folder: Path, args: argparse.Namespace) -> None:

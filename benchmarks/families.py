@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-import small_models as small
+from support import small_models as small
 from test_families import FAMILIES, Family
 
 from zsclip import Classifier, PromptSet

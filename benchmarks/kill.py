@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from zsclip.demo.scenes import PAIRS, draw, random_scene
-from zsclip.store import FILENAME
+from zsclip.store.database import FILENAME
 
 
 def start(images: Path, cache: Path, output: Path) -> subprocess.Popen[str]:

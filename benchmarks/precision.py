@@ -19,7 +19,7 @@ from PIL import ImageFilter
 from benchmarks.speed.material import LABELS, LARGE, SMALL
 from zsclip import Classifier
 from zsclip.engines.probes import photo_like
-from zsclip.images import Walk
+from zsclip.images.folders import Walk
 
 
 def checkpoint(architecture: str, folder: Path) -> Path:

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from zsclip import PromptSet, models, scoring
-from zsclip.embedding import Embedder
+from zsclip.embedding.embedder import Embedder
 from zsclip.models import resolve
-from zsclip.store import Store
-from zsclip.vectors import Embedding, FileStamp, ModelFacts, text_digest
+from zsclip.store.database import Store
+from zsclip.store.records import Embedding, FileStamp, ModelFacts, text_digest
 
 DIMENSION = 512
 LABELS = [f"label {n}" for n in range(10)]

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsclip.demo.scenes import PAIRS, draw, random_scene
-from zsclip.store import FILENAME
+from zsclip.store.database import FILENAME
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL")
 OLD = "what was there before\n"

@@ -19,7 +19,7 @@ from pathlib import Path
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from browser import Browser, chromium
+from support.browser import Browser, chromium
 
 COMMANDS = (
     "zsclip demo demo --images 12 --noise 0.4 --seed 7",

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from browser import Browser
+    from support.browser import Browser
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -220,7 +220,7 @@ def noisy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Headless Chromium; Debian: apt-get install chromium chromium-driver."""
-    import browser as real
+    from support import browser as real
 
     if not (real.CHROMIUM and real.DRIVER):
         pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")

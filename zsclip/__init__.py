@@ -12,7 +12,7 @@ from importlib import import_module
 # Not from `typing`, which takes longer to import than all that comes before signals are listened to (`zsclip.__main__`).
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from zsclip.calibration import Calibration
+    from zsclip.classifier import Classifier
     from zsclip.errors import (
         CalibrationError,
         ImageError,
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
         PromptSetError,
         ZsclipError,
     )
-    from zsclip.labels import Label, LabelSet
-    from zsclip.pipeline import Classifier
-    from zsclip.prompts import PromptSet
-    from zsclip.results import ImageResult, Prediction
-    from zsclip.scoring import ClassVectors, Rules
+    from zsclip.evaluation.calibration import Calibration
+    from zsclip.scoring.classes import ClassVectors
+    from zsclip.scoring.results import ImageResult, Prediction
+    from zsclip.scoring.rules import Rules
+    from zsclip.text.labels import Label, LabelSet
+    from zsclip.text.prompts import PromptSet
 
 __all__ = [
     "Calibration",
@@ -48,7 +49,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "zsclip.calibration": ("Calibration",),
+    "zsclip.evaluation.calibration": ("Calibration",),
     "zsclip.errors": (
         "CalibrationError",
         "ImageError",
@@ -58,10 +59,10 @@ _HOMES = {
         "PromptSetError",
         "ZsclipError",
     ),
-    "zsclip.labels": ("Label", "LabelSet"),
-    "zsclip.pipeline": ("Classifier",),
-    "zsclip.prompts": ("PromptSet",),
-    "zsclip.results": ("ImageResult", "Prediction"),
+    "zsclip.text.labels": ("Label", "LabelSet"),
+    "zsclip.classifier": ("Classifier",),
+    "zsclip.text.prompts": ("PromptSet",),
+    "zsclip.scoring.results": ("ImageResult", "Prediction"),
     "zsclip.scoring": ("ClassVectors", "Rules"),
 }
 

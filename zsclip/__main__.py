@@ -3,7 +3,7 @@
 Ctrl-C, SIGTERM and SIGHUP end the process at once, wherever it is: unfinished outputs are taken away, the terminal's cursor
 comes back, the exit code is 130, 143 or 129. No exception is raised for that: raised at a random place, in an import, a
 callback or at the end of Python itself, it would come out as a traceback or not at all. What else lies about is made to be
-left at any moment: the store (SQLite), moves (`zsclip.filing`), worker processes (`zsclip.isolation`).
+left at any moment: the store (SQLite), moves (`zsclip.output.folders`), worker processes (`zsclip.images.worker_pool`).
 """
 
 import atexit
@@ -95,7 +95,7 @@ def _end(number: int, _frame: object = None) -> None:
     if _ending.count(me) > 1:
         return  # a second Ctrl-C, in the middle of what follows
     # What is still being imported has nothing to put in order.
-    for module, name in (("zsclip.cli.messages", "leave"), ("zsclip.writers", "remove_unfinished")):
+    for module, name in (("zsclip.cli.messages", "leave"), ("zsclip.output.rows", "remove_unfinished")):
         if put_in_order := getattr(sys.modules.get(module), name, None):
             put_in_order()
     os._exit(128 + number)

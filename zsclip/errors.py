@@ -1,8 +1,32 @@
-"""What zsclip refuses. Every message says what was wrong, where, and what to do; only `zsclip.cli` prints them."""
+"""What zsclip refuses: errors that carry facts. Only `zsclip.cli` prints them."""
+
+from __future__ import annotations
+
+# Not from `typing` at run time, which takes longer to import than all that comes before signals are listened to.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal, TypeAlias
+
+    # What kept a picture from being read. `timeout` and `network` may pass; the others are the picture's own.
+    ErrorKind: TypeAlias = Literal["not_found", "denied", "damaged", "too_large", "timeout", "network", "other"]
 
 
 class ZsclipError(Exception):
-    """Base of all errors that zsclip raises on purpose. Its text is written for the user."""
+    """Base of all errors that zsclip raises on purpose. Its text is written for the user.
+
+    `what` is wrong, `where` (a file and line, a model) and the `remedy`, each a fact by itself; the error's text is all
+    three. Settings are named in backticks as Python spells them (`max_pixels`, `precision=fp32`): the command line
+    shows them as its options.
+    """
+
+    def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+        super().__init__(f"{where}: {what}" if where else what, remedy)
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, self.args))
 
 
 class LabelError(ZsclipError):
@@ -22,7 +46,11 @@ class InputError(ZsclipError):
 
 
 class ImageError(ZsclipError):
-    """One image that cannot be read. It becomes an error row; the run goes on."""
+    """One image that cannot be read, and of which `kind` that is. It becomes an error row; the run goes on."""
+
+    def __init__(self, what: str, *, kind: ErrorKind = "damaged", remedy: str = "") -> None:
+        super().__init__(what, remedy=remedy)
+        self.kind: ErrorKind = kind
 
 
 class CalibrationError(ZsclipError):

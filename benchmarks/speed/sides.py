@@ -34,7 +34,9 @@ class Side:
 
 def zsclip_side(folder: Path, *, exact: bool) -> Side:
     """As it is by default, with its store; what the store knows of images is forgotten before each round."""
-    from zsclip import Classifier, LabelSet, PromptSet, open_clip_data, upkeep
+    from zsclip import Classifier, LabelSet, PromptSet
+    from zsclip.models import open_clip_data
+    from zsclip.store import maintenance as upkeep
 
     cache = folder / ("cache-exact" if exact else "cache-fast")
     share_exports(folder, cache)

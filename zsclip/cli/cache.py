@@ -12,7 +12,7 @@ from zsclip.cli import options
 from zsclip.cli.messages import console, listen, say
 
 if TYPE_CHECKING:
-    from zsclip.store import Store
+    from zsclip.store.database import Store
 
 app = typer.Typer(no_args_is_help=True, help="The store: what it holds, and how to make it smaller.")
 
@@ -28,9 +28,10 @@ Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 @app.command()
 def info(cache_dir: options.CacheDir = None) -> None:
     """Tell where the store is, how large, and what it holds of each model."""
-    from zsclip import models, upkeep
-    from zsclip.store import Store, default_folder
-    from zsclip.writers import printable
+    from zsclip import models
+    from zsclip.output.rows import printable
+    from zsclip.store import maintenance as upkeep
+    from zsclip.store.database import Store, default_folder
 
     listen(quiet=False, verbose=False)
     with Store(cache_dir or default_folder()) as store:
@@ -61,8 +62,8 @@ def clear(
     yes: Yes = False,
 ) -> None:
     """Forget all vectors, or with --model those of one model."""
-    from zsclip import upkeep
-    from zsclip.store import Store, default_folder
+    from zsclip.store import maintenance as upkeep
+    from zsclip.store.database import Store, default_folder
 
     listen(quiet=False, verbose=False)
     if pretrained and not model:
@@ -78,9 +79,10 @@ def clear(
 
 def _identity(store: Store, model: str, pretrained: str | None) -> str:
     """The identity of a model that the store holds, by its short identity or its name; downloads nothing."""
-    from zsclip import models, upkeep
-    from zsclip.embedding import Embedder
+    from zsclip import models
+    from zsclip.embedding.embedder import Embedder
     from zsclip.errors import ModelError
+    from zsclip.store import maintenance as upkeep
 
     held = upkeep.info(store).models
     for content in held:
@@ -101,8 +103,8 @@ def prune(
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Forget the images of files that are gone."""
-    from zsclip import upkeep
-    from zsclip.store import Store, default_folder
+    from zsclip.store import maintenance as upkeep
+    from zsclip.store.database import Store, default_folder
 
     listen(quiet=False, verbose=False)
     limit = None if max_size is None else _bytes(max_size)

@@ -20,10 +20,10 @@ from zsclip.cli.messages import console, listen, report_timings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zsclip.calibration import Calibration
+    from zsclip.evaluation.calibration import Calibration
+    from zsclip.output.rows import Layout, Writer
     from zsclip.report.gallery import Gallery
-    from zsclip.results import ImageResult
-    from zsclip.writers import Layout, Writer
+    from zsclip.scoring.results import ImageResult
 
 logger = logging.getLogger("zsclip")
 
@@ -86,7 +86,7 @@ def classify(
     A single image gives a ranked table, more give a row each. Probabilities are a softmax
     over your labels: they say which of them fits best, not whether any does.
     """
-    from zsclip.calibration import Binding
+    from zsclip.classifier import Classifier, require_choice
     from zsclip.cli.inputs import (
         open_images,
         read_background,
@@ -98,9 +98,9 @@ def classify(
         require_folder,
         write_report,
     )
-    from zsclip.pipeline import Classifier, require_choice
-    from zsclip.scoring import Rules
-    from zsclip.writers import Layout
+    from zsclip.evaluation.calibration import Binding
+    from zsclip.output.rows import Layout
+    from zsclip.scoring.rules import Rules
 
     listen(quiet=quiet, verbose=verbose)
     if not 0 < temperature < math.inf:
@@ -157,7 +157,7 @@ def classify(
 
 
 def _read_calibration(context: typer.Context, path: Path, multi_label: bool) -> Calibration:
-    from zsclip.calibration import read_file
+    from zsclip.evaluation.calibration import read_file
 
     if _is_given(context, "temperature"):
         raise typer.BadParameter(
@@ -200,7 +200,7 @@ def _print(
 ) -> int:
     """Print results as they come; the number of images that could not be read."""
     from zsclip.cli.progress import progress
-    from zsclip.writers import choose_format, open_output
+    from zsclip.output.rows import choose_format, open_output
 
     on_terminal = sys.stdout.isatty() and (how.output is None or str(how.output) == "-")
     name = choose_format(how.format, how.output, sys.stdout.isatty())
@@ -232,7 +232,7 @@ def _print(
 
 
 def _writer(name: str, stream: TextIO, stdout_console: Console | None, how: _Printing) -> Writer:
-    from zsclip.writers import STREAM_WRITERS, RankingWriter, TableWriter
+    from zsclip.output.rows import STREAM_WRITERS, RankingWriter, TableWriter
 
     if name != "table":
         return STREAM_WRITERS[name](stream, how.layout)

@@ -56,11 +56,11 @@ def embed(
 
     zsclip embed --texts captions.txt -o captions.parquet
     """
+    from zsclip.classifier import Classifier
     from zsclip.cli.inputs import open_images, read_model, refuse_overwriting
     from zsclip.cli.progress import progress
-    from zsclip.exchange import vector_writer
-    from zsclip.pipeline import Classifier
-    from zsclip.writers import open_binary_output
+    from zsclip.output.rows import open_binary_output
+    from zsclip.output.vectors import vector_writer
 
     listen(quiet=quiet, verbose=verbose)
     if bool(paths) == bool(texts):
@@ -103,7 +103,7 @@ def embed(
 
 def _read_lines(file: Path) -> list[str]:
     from zsclip.errors import InputError
-    from zsclip.yamlfile import YamlFile
+    from zsclip.text.yaml_reader import YamlFile
 
     lines = YamlFile(file, "file of texts", InputError).read().splitlines()
     texts = [text for line in lines if (text := line.strip())]

@@ -15,10 +15,10 @@ from zsclip.cli.messages import console, listen, report_timings, say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zsclip.calibration import Calibration
-    from zsclip.evaluation import Evaluation
-    from zsclip.labelled import LabelledImages
-    from zsclip.prompts import PromptSet
+    from zsclip.evaluation.calibration import Calibration
+    from zsclip.evaluation.dataset import LabelledImages
+    from zsclip.evaluation.evaluate import Evaluation
+    from zsclip.text.prompts import PromptSet
 
 logger = logging.getLogger("zsclip")
 
@@ -155,11 +155,11 @@ def evaluate(
     Each prompt set and each template stands alone. The first is the baseline: others are compared with it on the same
     images, with an interval for the difference and an exact test.
     """
-    from zsclip import evaluation
+    from zsclip.classifier import Classifier, require_choice
     from zsclip.cli.inputs import read_background, read_model, refuse_overwriting, require_folder, write_report
     from zsclip.cli.progress import progress
-    from zsclip.pipeline import Classifier, require_choice
-    from zsclip.scoring import Rules
+    from zsclip.evaluation import evaluate as evaluation
+    from zsclip.scoring.rules import Rules
 
     listen(quiet=quiet, verbose=verbose)
     asked = {"per_class": per_class, "per_template": per_template, "confusion": confusion, "errors": errors > 0}
@@ -201,7 +201,7 @@ def evaluate(
         )  # fmt: skip
         made = None
         if calibrate is not None:
-            from zsclip.calibration import calibrate as fit
+            from zsclip.evaluation.calibration import calibrate as fit
 
             made = fit(classifier, images, sets[0], rules=rules, background=beside, seed=seed)
         if timings:
@@ -237,7 +237,7 @@ def _format(asked: str | None, output: Path | None, tables: Sequence[str]) -> st
 
 def _read_sets(prompts: Sequence[str] | None, templates: Sequence[str] | None) -> list[PromptSet]:
     """Each set and each template by itself, the default set if there are none."""
-    from zsclip.prompts import DEFAULT, PromptSet
+    from zsclip.text.prompts import DEFAULT, PromptSet
 
     sets = [PromptSet.load(name) for name in prompts or ([] if templates else [DEFAULT])]
     return sets + [PromptSet.of([template], name=template.strip()) for template in templates or ()]
@@ -267,8 +267,8 @@ def _read_images(
     labels_file: str | None,
     unknown: str,
 ) -> LabelledImages:
-    from zsclip import labelled
     from zsclip.cli.inputs import read_labels
+    from zsclip.evaluation import dataset as labelled
 
     if folder is None and manifest is None:
         raise typer.BadParameter(
@@ -285,8 +285,8 @@ def _read_images(
 def _print(
     form: str, output: Path | None, found: Evaluation, tables: Sequence[str], errors: int, made: Calibration | None
 ) -> None:
-    from zsclip import scoreboard
-    from zsclip.writers import open_output
+    from zsclip.output import tables as scoreboard
+    from zsclip.output.rows import open_output
 
     with open_output(output) as stream:
         if form == "table":
@@ -301,8 +301,8 @@ def _print(
 
 
 def _write_prompts(found: Evaluation, path: Path) -> None:
-    from zsclip.prompts import to_yaml
-    from zsclip.writers import open_output
+    from zsclip.output.rows import open_output
+    from zsclip.text.prompts import to_yaml
 
     (chosen,) = (one for one in found.sets if one.kind != "given")
     with open_output(path, "--save-prompts") as stream:
@@ -311,8 +311,8 @@ def _write_prompts(found: Evaluation, path: Path) -> None:
 
 
 def _write_calibration(made: Calibration, path: Path) -> None:
-    from zsclip.calibration import to_yaml
-    from zsclip.writers import counted, open_output
+    from zsclip.evaluation.calibration import to_yaml
+    from zsclip.output.rows import counted, open_output
 
     with open_output(path, "--calibrate") as stream:
         stream.write(to_yaml(made))
@@ -323,7 +323,7 @@ def _write_calibration(made: Calibration, path: Path) -> None:
 
 
 def _tell_unreadable(found: Evaluation) -> None:
-    from zsclip.writers import counted
+    from zsclip.output.rows import counted
 
     shown = 5
     for path, error in found.unreadable[:shown]:

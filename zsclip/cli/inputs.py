@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from zsclip.errors import InputError, LabelError
-from zsclip.images import EXTENSIONS, HEIF, Walk, require_paths
-from zsclip.labels import LabelSet
-from zsclip.prompts import DEFAULT, PromptSet, as_prompt_sets
+from zsclip.images.folders import EXTENSIONS, HEIF, Walk, require_paths
+from zsclip.text.labels import LabelSet
+from zsclip.text.prompts import DEFAULT, PromptSet, as_prompt_sets
 
 if TYPE_CHECKING:
-    from zsclip.embedding import Embedder
+    from zsclip.embedding.embedder import Embedder
     from zsclip.report.pictures import Pictures
 
 logger = logging.getLogger("zsclip")
@@ -47,7 +47,7 @@ def read_prompts(prompts: Sequence[str] | None, templates: Sequence[str] | None)
 
 def read_background(source: str | None) -> tuple[str, ...] | None:
     """The texts of `--background`: a file's, or the curated ones."""
-    from zsclip.pipeline import curated_background
+    from zsclip.classifier import curated_background
 
     if source is None:
         return None
@@ -191,8 +191,8 @@ def require_folder(output: Path | None, option: str) -> None:
 def write_report(report: Path, html: Callable[[Pictures], str], embed_thumbnails: bool) -> None:
     """Write a page, whole or not at all, and say where and how large it is."""
     from zsclip.cli.messages import say
+    from zsclip.output.rows import open_output
     from zsclip.report.pictures import Pictures
-    from zsclip.writers import open_output
 
     text = html(Pictures(report.parent, embed_thumbnails))
     with open_output(report, "--report") as stream:

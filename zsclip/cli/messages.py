@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import select
 import shutil
 import stat
@@ -18,7 +19,7 @@ from zsclip.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zsclip.timings import Timings
+    from zsclip.embedding.timings import Timings
 
 _LEVELS = {logging.WARNING: "warning: ", logging.ERROR: "error: "}
 
@@ -32,6 +33,29 @@ def console(file: TextIO | None = None, *, stderr: bool = False) -> Console:
             raise BrokenPipeError  # Rich would end the process with 1; `| head` is no error
 
     return Plain(file=file, stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+# Settings whose option is not their name with dashes.
+_OPTIONS = {"use_cache": "--no-cache", "prompts": "--prompts", "templates": "--template"}
+_SETTINGS = frozenset({
+    "background", "baseline", "batch_size", "cache_dir", "calibration", "class_names", "combine", "decode_timeout", "device",
+    "engine", "exact", "image", "into", "isolate", "labels", "labels_file", "max_pixels", "min_margin", "min_probability",
+    "min_similarity", "minus", "model", "multi_label", "offline", "output", "precision", "pretrained", "rehash", "text",
+    "top_k", "unknown_label", "workers", *_OPTIONS,
+})  # fmt: skip
+_SETTING = re.compile(r"`(\w+)(?:=([^`]+))?`")
+
+
+def in_options(text: str) -> str:
+    """The library's text with its settings as options: "`max_pixels`" as "--max-pixels", "`device=cpu`" as "--device cpu"."""
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        if name not in _SETTINGS:
+            return found[0]
+        return " ".join(filter(None, (_OPTIONS.get(name, f"--{name.replace('_', '-')}"), value)))
+
+    return _SETTING.sub(option, text)
 
 
 def fail(message: str) -> None:
@@ -111,9 +135,9 @@ def say(message: str) -> None:
 
 
 def _say(level: int, message: str) -> None:
-    from zsclip.writers import printable
+    from zsclip.output.rows import printable
 
-    text = f"zsclip: {_LEVELS.get(level, '')}{printable(message)}"
+    text = f"zsclip: {_LEVELS.get(level, '')}{printable(in_options(message))}"
     if sys.stderr.isatty():
         width = shutil.get_terminal_size().columns
         text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)

@@ -15,7 +15,7 @@ from zsclip.cli import options
 from zsclip.cli.messages import console, listen
 
 if TYPE_CHECKING:
-    from zsclip.embedding import Embedder
+    from zsclip.embedding.embedder import Embedder
     from zsclip.models import Entry, ModelSpec
 
 logger = logging.getLogger("zsclip")
@@ -109,9 +109,9 @@ def show(
 
     zsclip models show ViT-B-32 openai
     """
+    from zsclip.classifier import Classifier
     from zsclip.cli.inputs import read_model
     from zsclip.models import without_weights
-    from zsclip.pipeline import Classifier
 
     listen(quiet=quiet, verbose=verbose)
     which, weights = read_model(*((name, tag) if name else (model, tag or pretrained)), offline=offline)
@@ -129,7 +129,7 @@ def show(
 
 def _describe(spec: ModelSpec, embedder: Embedder | None) -> dict[str, str]:
     from zsclip import models
-    from zsclip.writers import printable
+    from zsclip.output.rows import printable
 
     wanted = spec.preprocessing
     height, width = wanted.size
@@ -161,7 +161,8 @@ def _describe(spec: ModelSpec, embedder: Embedder | None) -> dict[str, str]:
 
 
 def _weights(spec: ModelSpec) -> str:
-    from zsclip import models, open_clip_data
+    from zsclip import models
+    from zsclip.models import open_clip_data
 
     if checkpoint := models.on_disk(spec):
         return str(checkpoint)

@@ -11,7 +11,7 @@ from zsclip.cli import options
 from zsclip.cli.messages import console
 
 if TYPE_CHECKING:
-    from zsclip.prompts import PromptSet
+    from zsclip.text.prompts import PromptSet
 
 app = typer.Typer(no_args_is_help=True, help="Prompt sets: list, show and check them.")
 
@@ -21,9 +21,9 @@ def list_() -> None:
     """List the prompt sets that can be named, your own first where names are the same."""
     from rich.table import Table
 
-    from zsclip import prompts
     from zsclip.errors import PromptSetError
-    from zsclip.writers import printable
+    from zsclip.output.rows import printable
+    from zsclip.text import prompts
 
     out = console()
     own = prompts.user_folder()
@@ -58,9 +58,9 @@ def show(
     labels_file: options.LabelsFile = None,
 ) -> None:
     """Show a prompt set; with labels, the texts it makes of them."""
-    from zsclip import prompts
     from zsclip.cli.inputs import read_labels
-    from zsclip.writers import printable
+    from zsclip.output.rows import printable
+    from zsclip.text import prompts
 
     one = prompts.PromptSet.load(name)
     out = console()
@@ -91,10 +91,10 @@ def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Prompt set files.", show_default=False)],
 ) -> None:
     """Check prompt set files; exit code 1 if one has a fault."""
-    from zsclip import prompts
     from zsclip.cli.messages import fail
     from zsclip.errors import PromptSetError
-    from zsclip.writers import printable
+    from zsclip.output.rows import printable
+    from zsclip.text import prompts
 
     faults = 0
     for file in files:

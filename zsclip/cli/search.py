@@ -14,7 +14,7 @@ from zsclip.cli.messages import console, listen, report_timings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zsclip.writers import MatchWriter
+    from zsclip.output.rows import MatchWriter
 
 logger = logging.getLogger("zsclip")
 
@@ -80,10 +80,10 @@ def search(
 
     Texts are taken as they are; with --prompts or --template they are put into templates.
     """
+    from zsclip.classifier import Classifier, Query
     from zsclip.cli.inputs import open_images, read_model, read_prompts, read_top_k, refuse_overwriting
     from zsclip.cli.progress import progress
-    from zsclip.pipeline import Classifier, Query
-    from zsclip.writers import MATCH_WRITERS, MatchTableWriter, choose_format, open_output
+    from zsclip.output.rows import MATCH_WRITERS, MatchTableWriter, choose_format, open_output
 
     listen(quiet=quiet, verbose=verbose)
     query = Query.parse(text or (), image or (), minus or ())

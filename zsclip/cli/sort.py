@@ -14,7 +14,7 @@ from zsclip.cli import options
 from zsclip.cli.messages import listen, report_timings, say
 
 if TYPE_CHECKING:
-    from zsclip.filing import Filing
+    from zsclip.output.folders import Filing
 
 logger = logging.getLogger("zsclip")
 
@@ -72,11 +72,11 @@ def sort(
     The plan is written into the folder as CSV before the first file is touched. Nothing is overwritten; names that
     clash are kept apart. Images without a decision go to unknown/.
     """
-    from zsclip import filing
+    from zsclip.classifier import Classifier, require_choice
     from zsclip.cli.inputs import open_images, read_background, read_labels, read_model, read_prompts
     from zsclip.cli.progress import progress
-    from zsclip.pipeline import Classifier, require_choice
-    from zsclip.scoring import Rules
+    from zsclip.output import folders as filing
+    from zsclip.scoring.rules import Rules
 
     listen(quiet=quiet, verbose=verbose)
     if link + copy + move > 1:
@@ -117,7 +117,7 @@ def sort(
 
 
 def _print_plan(plan: list[Filing]) -> int:
-    from zsclip.writers import delimited_rows, open_output
+    from zsclip.output.rows import delimited_rows, open_output
 
     with open_output(None) as stream:
         rows = delimited_rows(stream)
@@ -128,7 +128,7 @@ def _print_plan(plan: list[Filing]) -> int:
 
 def _carry_out(plan: list[Filing], into: Path, how: str) -> int:
     """Do what was planned; the number of files that stayed where they were."""
-    from zsclip import filing
+    from zsclip.output import folders as filing
 
     written = filing.write_plan(plan, into)
     counts: Counter[str] = Counter()

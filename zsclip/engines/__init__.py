@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec
-from zsclip.vectors import Embedding, ModelFacts
+from zsclip.store.records import Embedding, ModelFacts
 
 logger = logging.getLogger("zsclip")
 

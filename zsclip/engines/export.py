@@ -32,10 +32,10 @@ from numpy.typing import NDArray
 from zsclip.engines import EXPORT_VERSION, Compute, ExportError, probes
 from zsclip.engines.openvino import ALL, EXPORT_FACTS, LARGEST, OpenVinoEngine, openvino
 from zsclip.engines.prefixes import forests
+from zsclip.engines.tokenizer import Settings, Tokenizer
 from zsclip.engines.torch import TorchEngine, pooling, project
-from zsclip.imports import import_without
 from zsclip.models import ModelSpec
-from zsclip.tokenizer import Settings, Tokenizer
+from zsclip.models.lean_imports import import_without
 
 # The converter would tell its makers what it converts, if the user ever agreed to that for another program.
 converter = import_without("openvino.tools.ovc", "openvino_telemetry")

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 
 from zsclip.engines import EXPORT_VERSION, Compute, ExportError, available_cores, probes, require_known
 from zsclip.engines.prefixes import forests
+from zsclip.engines.tokenizer import Tokenizer
 from zsclip.errors import ModelError
-from zsclip.images import Preprocessing
-from zsclip.imports import import_without
+from zsclip.images.preprocessing import Preprocessing
 from zsclip.models import ModelSpec
-from zsclip.tokenizer import Tokenizer
-from zsclip.vectors import Embedding, ModelFacts
+from zsclip.models.lean_imports import import_without
+from zsclip.store.records import Embedding, ModelFacts
 
 # Running a model needs none of the tools that convert them, which are most of what there is to import.
 openvino = import_without("openvino", "openvino.tools.ovc")

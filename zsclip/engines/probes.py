@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from zsclip import images
 from zsclip.demo.scenes import PAIRS, draw, random_scene
-from zsclip.images import Preprocessing
+from zsclip.images import preprocessing as images
+from zsclip.images.preprocessing import Preprocessing
 
 _DRAWN = 8
 _PHOTO_LIKE = 8

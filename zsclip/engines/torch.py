@@ -20,7 +20,7 @@ from zsclip.engines.building import DTYPES, build, padding_is_inert
 from zsclip.engines.tokenizing import load_tokenizer
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec
-from zsclip.vectors import Embedding, ModelFacts
+from zsclip.store.records import Embedding, ModelFacts
 
 _BATCH = {"cpu": 32, "mps": 64}
 _LARGEST_BATCH = 512

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
-from zsclip import open_clip_data
+from zsclip.models import open_clip_data
 from zsclip.models.files import is_complete
 from zsclip.models.resolution import default_tag, from_tag
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from zsclip.errors import ModelError
-from zsclip.images import Preprocessing
+from zsclip.images.preprocessing import Preprocessing
 from zsclip.models import hub
 from zsclip.models.spec import Clean, TokenizerSpec
 

@@ -8,9 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from zsclip import open_clip_data
 from zsclip.errors import ModelError
-from zsclip.models import configuration, hub, transformers_format
+from zsclip.models import configuration, hub, open_clip_data, transformers_format
 from zsclip.models.spec import VOCABULARY_FILES, Clean, ModelSpec, TokenizerSpec
 
 logger = logging.getLogger("zsclip")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from zsclip.images import PREPROCESSING_VERSION, Preprocessing
+from zsclip.images.preprocessing import PREPROCESSING_VERSION, Preprocessing
 
 TokenizerKind = Literal["clip", "hf"]
 Clean = Literal["lower", "whitespace", "canonicalize", "none"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from zsclip.errors import ModelError
-from zsclip.images import Preprocessing
+from zsclip.images.preprocessing import Preprocessing
 from zsclip.models.configuration import read_json
 
 CONFIG_NAME = "config.json"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from zsclip import metrics, scoreboard
-from zsclip.calibration import Calibration
-from zsclip.evaluation import Evaluation, SetResult
+from zsclip.evaluation import metrics
+from zsclip.evaluation.calibration import Calibration
+from zsclip.evaluation.evaluate import Evaluation, SetResult
+from zsclip.output import tables as scoreboard
 from zsclip.report import render
 from zsclip.report.pictures import Pictures
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from zsclip.report import render
 from zsclip.report.pictures import Pictures
-from zsclip.results import ImageResult
+from zsclip.scoring.results import ImageResult
 
 
 class Gallery:

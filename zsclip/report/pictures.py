@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from zsclip import decoding
 from zsclip.engines import available_cores
 from zsclip.errors import ImageError
-from zsclip.images import Preprocessing
+from zsclip.images import decoding
+from zsclip.images.preprocessing import Preprocessing
 
 _SIDE = 240
 _QUALITY = 72

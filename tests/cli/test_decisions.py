@@ -1,0 +1,223 @@
+"""Abstention, backgrounds, independent labels and labels of several names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit, softmax
+
+from zsclip import LabelError, LabelSet, Rules
+from zsclip.classifier import require_choice
+from zsclip.scoring.classes import ClassVectors
+from zsclip.scoring.vectors import normalise
+
+SCALE = 100.0
+
+
+def vectors(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Unit vectors that are about as near to each other as CLIP's are."""
+    return normalise((np.ones(24) + 0.6 * rng.standard_normal((count, 24))).astype(np.float32))
+
+
+def classes(seed: int, sizes: list[int], background: int = 0) -> tuple[np.ndarray, ClassVectors]:
+    rng = np.random.default_rng(seed)
+    names = tuple(f"label {n}" for n in range(len(sizes)))
+    beside = vectors(rng, background) if background else None
+    made = ClassVectors(names, tuple(vectors(rng, size) for size in sizes), SCALE, 0.0, beside)
+    return vectors(rng, 6), made
+
+
+def table(scored: list, made: ClassVectors) -> np.ndarray:  # type: ignore[type-arg]
+    """Probabilities in the order of the labels."""
+    rows = [{p.label: p.probability for p in one.predictions} for one in scored]
+    return np.array([[row[name] for name in made.names] for row in rows])
+
+
+SIZES = st.lists(st.integers(1, 4), min_size=2, max_size=5)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1000), SIZES, st.integers(0, 3))
+def test_the_best_name_counts_for_max(seed: int, sizes: list[int], background: int) -> None:
+    images, made = classes(seed, sizes, background)
+    ours = table(made.score(images, 9, Rules(combine="max")), made)
+    best = np.stack([(images.astype(float) @ v.T.astype(float)).max(1) for v in made.vectors], 1)
+    beside = np.empty((6, 0)) if made.background is None else images.astype(float) @ made.background.T.astype(float)
+    theirs = softmax(SCALE * np.concatenate([best, beside], 1), axis=1)[:, : len(sizes)]
+    np.testing.assert_allclose(ours, theirs, atol=1e-10)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1000), SIZES)
+def test_sum_adds_the_names_probabilities(seed: int, sizes: list[int]) -> None:
+    images, made = classes(seed, sizes)
+    ours = table(made.score(images, 9, Rules(combine="sum")), made)
+    everything = softmax(SCALE * images.astype(float) @ np.concatenate(made.vectors).T.astype(float), axis=1)
+    ends = np.cumsum(sizes)
+    theirs = np.stack([everything[:, end - size : end].sum(1) for size, end in zip(sizes, ends, strict=True)], 1)
+    np.testing.assert_allclose(ours, theirs, atol=1e-10)
+    np.testing.assert_allclose(ours.sum(1), 1)
+
+
+def test_independent_labels_are_a_sigmoid_of_the_lead_over_the_background() -> None:
+    images, made = classes(3, [1, 1, 1], background=5)
+    ours = table(made.score(images, 9, Rules(multi_label=True)), made)
+    assert made.background is not None
+    mean = made.background.mean(0) / np.linalg.norm(made.background.mean(0))
+    lead = images @ np.concatenate(made.vectors).T - (images @ mean)[:, None]
+    np.testing.assert_allclose(ours, expit(SCALE * lead), atol=1e-4)
+    # a gap of 0.05 at scale 100 is already nearly certain, which is why these are no calibrated probabilities
+    assert expit(100 * 0.05) == pytest.approx(0.993, abs=5e-4)
+
+
+def test_a_model_with_a_bias_of_its_own_needs_no_background() -> None:
+    images, made = classes(4, [1, 1])
+    siglip = ClassVectors(made.names, made.vectors, 110.0, -12.9)
+    ours = table(siglip.score(images, 9, Rules(multi_label=True)), siglip)
+    np.testing.assert_allclose(ours, expit(110.0 * (images @ np.concatenate(made.vectors).T) - 12.9), atol=1e-4)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 500), st.floats(0, 1), st.floats(0, 1), st.floats(-1, 1))
+def test_each_threshold_withholds_the_decision(seed: int, probability: float, margin: float, similarity: float) -> None:
+    images, made = classes(seed, [1, 1, 1])
+    plain = made.score(images, 3)
+    for one, ruled in zip(plain, made.score(images, 1, Rules(min_probability=probability)), strict=True):
+        assert (ruled.decision == "unknown") == (one.predictions[0].probability < probability)
+        assert ruled.predictions == one.predictions[:1]  # the numbers stay those of the best label
+    for one, ruled in zip(plain, made.score(images, 1, Rules(min_margin=margin)), strict=True):
+        lead = one.predictions[0].probability - one.predictions[1].probability
+        assert (ruled.decision == "unknown") == (lead < margin)
+    for one, ruled in zip(plain, made.score(images, 1, Rules(min_similarity=similarity)), strict=True):
+        assert (ruled.decision == "unknown") == (one.predictions[0].similarity < similarity)
+
+
+def test_a_background_that_wins_decides_for_unknown() -> None:
+    images, made = classes(7, [1, 1])
+    winning = ClassVectors(made.names, made.vectors, SCALE, 0.0, images[:1])
+    scored = winning.score(images, 2)
+    assert scored[0].decision == "unknown"
+    assert sum(p.probability for p in scored[0].predictions) < 0.5
+    assert scored[0].predictions[0].label in made.names
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"temperature": 0}, "above 0"),
+        ({"combine": "median"}, "no combine='median'"),
+        ({"multi_label": True, "combine": "sum"}, "needs a softmax"),
+        ({"min_probability": 1.5}, "between 0 and 1"),
+        ({"min_margin": -0.1}, "between 0 and 1"),
+        ({"min_similarity": 2}, "between -1 and 1"),
+    ],
+)
+def test_rules_that_make_no_sense_are_refused(values: dict[str, float], message: str) -> None:
+    with pytest.raises(LabelError, match=message):
+        Rules(**values)  # type: ignore[arg-type]
+
+
+def test_when_one_label_is_a_question() -> None:
+    one = LabelSet.of(["dog"])
+    for rules, background in (
+        (Rules(multi_label=True), None),
+        (Rules(), ["a photo."]),
+        (Rules(min_similarity=0.2), None),
+    ):
+        require_choice(one, rules, background)
+    for rules in (Rules(), Rules(min_probability=0.5), Rules(min_margin=0.1)):
+        with pytest.raises(LabelError, match="--multi-label or --background"):
+            require_choice(one, rules, None)
+
+
+def test_no_label_may_be_called_what_the_absence_of_one_is() -> None:
+    labels = LabelSet.of(["cat", "unknown"])
+    require_choice(labels, Rules(), None)
+    with pytest.raises(LabelError, match="--unknown-label"):
+        require_choice(labels, Rules(min_margin=0.1), None)
+    require_choice(labels, Rules(min_margin=0.1, unknown_label="?"), None)
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.fixture(autouse=True)
+def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSCLIP_MODEL", "demo")
+
+
+def test_formats_with_abstention(cli, red_star: Path) -> None:  # type: ignore[no-untyped-def]
+    arguments = (
+        "classify",
+        red_star,
+        "-l",
+        "blue ring,green heart",
+        "--min-similarity",
+        "0.3",
+        "--unknown-label",
+        "none",
+    )
+    run = cli(*arguments, "-f", "csv")
+    assert run.out.splitlines()[0] == (
+        "path,label,best_label,probability,similarity,label_2,probability_2,similarity_2,error"
+    )
+    (row,) = rows_of(run.out)
+    assert row["label"] == "none"
+    assert {row["best_label"], row["label_2"]} == {"blue ring", "green heart"}
+    document = json.loads(cli(*arguments, "-f", "jsonl").out)
+    assert list(document) == ["path", "label", "predictions", "error"]
+    assert (document["label"], document["predictions"][0]["label"]) == ("none", row["best_label"])
+    assert "none" in cli(*arguments, "-f", "table").out
+    assert "none" in cli("classify", red_star, red_star, *arguments[2:], "-f", "table").out
+    assert cli(*arguments, "-f", "paths", "--only", "none").out == f"{red_star}\n"
+    assert cli(*arguments, "-f", "paths", "--only", row["best_label"]).out == ""
+
+
+def test_is_there_a_star(cli, demo_folder: Path) -> None:  # type: ignore[no-untyped-def]
+    """One label, as a rule of moderation: with texts of the demo's own world for the background."""
+    background = demo_folder.parent / "background.txt"
+    background.write_text(
+        "a picture of a circle.\na picture of a ring.\na picture of a heart.\na picture of a cross.\n"
+    )
+    scenes = [
+        demo_folder / "scenes" / name / "001.png" for name in ("red star", "blue star", "red ring", "green heart")
+    ]
+    for how in (("--multi-label", "--background", background), ("--background", background)):
+        run = cli("classify", *scenes, "-l", "star", *how, "-f", "paths", "--only", "star")
+        assert run.code == 0
+        assert run.out.splitlines() == [str(path) for path in scenes[:2]]
+
+
+def test_independent_labels_may_hold_together(cli, red_star: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    background = tmp_path / "background.yaml"
+    background.write_text("".join(f"- a picture of a {shape}.\n" for shape in ("circle", "ring", "heart", "cross")))
+    for label, holds in (("red", True), ("star", True), ("blue", False), ("ring", False)):
+        run = cli(
+            *("classify", red_star, "-l", "red,star,blue,ring", "--multi-label", "--background", background),
+            *("-f", "paths", "--only", label),
+        )
+        assert (run.out == f"{red_star}\n") is holds, label
+
+
+def test_the_curated_background_is_shipped(cli, red_star: Path) -> None:  # type: ignore[no-untyped-def]
+    assert cli("classify", red_star, "-l", "red star", "--background", "curated").code == 0
+    assert "background" not in cli("prompts", "list").out
+
+
+@pytest.mark.parametrize("combine", ["mean", "max", "sum"])
+def test_labels_of_several_names(cli, demo_folder: Path, tmp_path: Path, combine: str) -> None:  # type: ignore[no-untyped-def]
+    labels = tmp_path / "labels.yaml"
+    labels.write_text("warm: [red star, orange star, yellow star]\ncold: [blue star, cyan star]\n")
+    scenes = [
+        demo_folder / "scenes" / name / "001.png" for name in ("red star", "yellow star", "blue star", "cyan star")
+    ]
+    rows = rows_of(cli("classify", *scenes, "-L", labels, "--combine", combine, "-f", "csv").out)
+    assert [row["label"] for row in rows] == ["warm", "warm", "cold", "cold"]

@@ -1,0 +1,257 @@
+"""Fetching, packing and doing without: a hub on this machine, and networks that are not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import hub_server
+from support import small_models as small
+
+from zsclip import Classifier, ModelError, models
+from zsclip.models import resolve
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_server.Hub]:
+    """An empty hub, which this process and those it starts take for the hub; their cache is empty too."""
+    (tmp_path / "hub").mkdir()
+    with hub_server.serve(tmp_path / "hub") as hub:
+        look_for_the_hub_at(hub.address, tmp_path / "home", monkeypatch)
+        yield hub
+
+
+def look_for_the_hub_at(address: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    for name, value in {"HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("TRANSFORMERS_OFFLINE", "HF_HUB_CACHE", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def zsclip(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, as the hub's client reads its settings when it is imported."""
+    return subprocess.run(
+        [sys.executable, "-m", "zsclip", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ,
+    )
+
+
+def put_demo(hub: hub_server.Hub, repository: str) -> Path:
+    folder = hub.root / repository
+    shutil.copytree(Path(str(resolve("demo").checkpoint)).parent, folder)
+    return folder
+
+
+def test_a_model_with_a_tokenizer_of_its_own_is_fetched_and_packed_whole(
+    hub: hub_server.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tokenizer is in a second repository, as SigLIP's may be; afterwards there is no hub any more."""
+    import open_clip
+    import torch
+
+    config = small.family(
+        "ViT-B-16-SigLIP",
+        embed_dim=64,
+        vision_cfg=small.timm_tower("vit_base_patch16_siglip_224", **small.TINY),
+        text_cfg={"layers": 2, "hf_tokenizer_name": "org/tokenizer"},
+    )
+    theirs, _ = small.save_family(hub.root / "org" / "model", config, small.save_unigram, small.INCEPTION)
+    (hub.root / "org" / "tokenizer").mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.move(hub.root / "org" / "model" / name, hub.root / "org" / "tokenizer" / name)
+    (hub.root / "org" / "tokenizer" / "config.json").write_text("{}")
+
+    run = zsclip("models", "pull", "hf-hub:org/model", "--to", tmp_path / "packed")
+    assert run.returncode == 0, run.stderr
+    assert f"--model local-dir:{tmp_path / 'packed'}" in run.stderr
+    assert not run.stdout
+    assert models.is_complete(resolve("hf-hub:org/model"))
+
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "another machine"))
+    models.go_offline()
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("asked the network"))
+    name = f"local-dir:{tmp_path / 'packed'}"
+    assert resolve(name).tokenizer.source == tmp_path / "packed"
+    with torch.no_grad():
+        expected = theirs.encode_text(open_clip.get_tokenizer(name)(small.TEXTS), normalize=True).numpy()
+    for one in (name, "hf-hub:org/model"):  # packed, and from the cache
+        with Classifier.load(one, exact=True, use_cache=False, engine="torch") as classifier:
+            assert np.abs(classifier.embedder.texts(small.TEXTS) - expected).max() < 1e-5
+            assert classifier.embedder.spec.preprocessing.resize_mode == "squash"
+    reread, _, _ = open_clip.create_model_and_transforms(name)
+    assert reread.logit_bias.item() == pytest.approx(-12.5)
+
+
+def test_a_text_tower_of_transformers_is_packed_with_its_configuration(hub: hub_server.Hub, tmp_path: Path) -> None:
+    tower = hub.root / "org" / "roberta"
+    tower.mkdir(parents=True)
+    (tower / "config.json").write_text(json.dumps(small.ROBERTA))
+    text = {"hf_model_name": "org/roberta", "hf_tokenizer_name": "org/roberta"}
+    config = small.family("roberta-ViT-B-32", vision_cfg={"layers": 1}, text_cfg=text)
+    model = hub.root / "org" / "model"
+    model.mkdir()
+    shutil.copy(tower / "config.json", model / "config.json")
+    small.save_family(model, config, small.save_bytes)
+    for path in model.iterdir():
+        if path.name.startswith(("tokenizer", "special", "config")):
+            shutil.move(path, tower / path.name)
+    models.pack(resolve("hf-hub:org/model"), tmp_path / "packed")
+    shutil.rmtree(hub.root / "org")
+    with Classifier.load(f"local-dir:{tmp_path / 'packed'}", use_cache=False, engine="torch") as classifier:
+        assert classifier.embedder.texts(["a cat"]).shape == (1, 512)
+
+
+def test_a_repository_in_transformers_format_is_fetched_and_packed(hub: hub_server.Hub, tmp_path: Path) -> None:
+    (hub.root / "org" / "clip").mkdir(parents=True)
+    small.save_transformers("clip", hub.root / "org" / "clip")
+    (hub.root / "org" / "clip" / "notes.md").touch()
+    spec = resolve("hf-hub:org/clip")
+    assert spec.layout == "clip"
+    models.pack(spec, tmp_path / "packed")
+    assert {"config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"} <= {
+        path.name for path in (tmp_path / "packed").iterdir()
+    }
+    vectors = []
+    for name in ("hf-hub:org/clip", f"local-dir:{tmp_path / 'packed'}"):
+        with Classifier.load(name, use_cache=False, engine="torch") as classifier:
+            vectors.append(classifier.embedder.texts(small.TEXTS))
+    np.testing.assert_array_equal(*vectors)
+
+
+@pytest.mark.parametrize("name", ["demo", "ViT-B-32"])
+def test_what_is_here_already_can_be_packed(name: str, tmp_path: Path, vit_b32: Path) -> None:
+    spec = resolve(name, str(vit_b32) if name == "ViT-B-32" else None)
+    models.pack(spec, tmp_path / "packed")
+    packed = resolve(f"local-dir:{tmp_path / 'packed'}")
+    assert packed.preprocessing == spec.preprocessing
+    assert packed.tokenizer == spec.tokenizer
+    assert packed.config["vision_cfg"] == spec.config["vision_cfg"]
+    with pytest.raises(ModelError, match="is there already"):
+        models.pack(spec, tmp_path / "packed")
+
+
+def test_a_download_that_breaks_off_is_not_taken_for_whole(hub: hub_server.Hub) -> None:
+    source = put_demo(hub, "org/demo") / "open_clip_model.safetensors"
+    hub.breaks_off_at = 100_000
+    run = zsclip("models", "pull", "hf-hub:org/demo", "-q")
+    assert run.returncode == 1
+    assert "the download of open_clip_model.safetensors from org/demo failed" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert models.on_disk(resolve("hf-hub:org/demo")) is None
+    hub.breaks_off_at = None
+    assert zsclip("models", "pull", "hf-hub:org/demo").returncode == 0
+    found = models.on_disk(resolve("hf-hub:org/demo"))
+    assert found is not None
+    assert hashlib.sha256(found.read_bytes()).digest() == hashlib.sha256(source.read_bytes()).digest()
+
+
+def test_a_packed_folder_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(ModelError, match=r"packed cannot be written: No space left on device"):
+        models.pack(resolve("demo"), tmp_path / "packed")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_repository_that_is_not_there_says_so(hub: hub_server.Hub) -> None:
+    with pytest.raises(ModelError, match=r"there is no repository 'org/none' on the hub"):
+        resolve("hf-hub:org/none")
+    (hub.root / "org" / "empty").mkdir(parents=True)
+    with pytest.raises(ModelError, match=r"the repository org/empty has no config.json"):
+        resolve("hf-hub:org/empty")
+
+
+def assert_says_soon_what_to_do(message: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(ModelError, match=message) as caught:
+        models.fetch(resolve("ViT-B-16", "openai"))
+    assert time.monotonic() - started < 10
+    for remedy in ("zsclip models pull ViT-B-16 openai --to DIR", "--pretrained FILE", "--model demo"):
+        assert remedy in str(caught.value)
+
+
+def test_without_a_network_a_download_fails_soon_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    look_for_the_hub_at("http://hub.invalid", tmp_path, monkeypatch)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    assert_says_soon_what_to_do(r"ViT-B-16 \(openai\): its weights .* not on this machine.*name resolution")
+
+
+def test_a_resolver_that_never_answers_does_not_hold_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look_for_the_hub_at("http://hub.invalid", tmp_path, monkeypatch)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(15))
+    assert_says_soon_what_to_do("no answer within 5 seconds")
+
+
+def test_a_host_that_accepts_and_never_answers_does_not_hold_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        look_for_the_hub_at(f"http://127.0.0.1:{listener.getsockname()[1]}", tmp_path, monkeypatch)
+        assert_says_soon_what_to_do("cannot be reached")
+
+
+def test_dropped_packets_do_not_hold_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener whose queue is full: what asks for a connection gets no answer at all."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        waiting = []
+        for _ in range(3):
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex(address)
+            waiting.append(one)
+        try:
+            look_for_the_hub_at(f"http://127.0.0.1:{address[1]}", tmp_path, monkeypatch)
+            assert_says_soon_what_to_do("cannot be reached")
+        finally:
+            for one in waiting:
+                one.close()
+
+
+def test_told_to_stay_offline_it_asks_nothing(hub: hub_server.Hub, cli, demo_folder: Path) -> None:  # type: ignore[no-untyped-def]
+    put_demo(hub, "org/demo")
+    run = cli("models", "pull", "hf-hub:org/demo", "--offline")
+    assert run.code == 1
+    assert "not to be used (--offline or HF_HUB_OFFLINE)" in run.err
+    scenes = demo_folder / "scenes" / "red star"
+    run = cli("classify", scenes, "-l", "cat,dog", "-m", "ViT-B-16-SigLIP", "--offline")
+    assert run.code == 1
+    assert "ViT-B-16-SigLIP (webli): its weights and its tokenizer's files" in run.err
+    assert not hub.asked
+
+
+def test_weights_without_their_tokenizer_say_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    (tmp_path / "weights.pt").touch()
+    with pytest.raises(
+        ModelError, match=r"its tokenizer's files \(tokenizer.json of timm/ViT-B-16-SigLIP\) are not on"
+    ):
+        models.fetch(resolve("ViT-B-16-SigLIP", str(tmp_path / "weights.pt")))

@@ -1,0 +1,338 @@
+"""Images in the store: computed once, ever."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zsclip import Classifier
+from zsclip.demo.scenes import PAIRS, draw, random_scene
+from zsclip.store.database import FILENAME
+
+LABELS = "red star,blue star,red heart,green ring"
+
+
+@pytest.fixture(autouse=True)
+def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSCLIP_MODEL", "demo")
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_export: Path) -> list[int]:
+    """How many images each forward pass was given."""
+    return count_images(monkeypatch, default_engine)
+
+
+def count_images(monkeypatch: pytest.MonkeyPatch, engine: type[Any]) -> list[int]:
+    calls: list[int] = []
+    original = engine.encode_images
+    monkeypatch.setattr(
+        engine, "encode_images", lambda self, pixels: calls.append(len(pixels)) or original(self, pixels)
+    )
+    return calls
+
+
+@pytest.fixture
+def photos(tmp_path: Path, demo_folder: Path) -> Path:
+    """Eight different pictures in two folders."""
+    for number, label in enumerate(sorted(path.name for path in (demo_folder / "scenes").iterdir())[:8]):
+        target = tmp_path / "photos" / ("a" if number < 4 else "b") / f"{number}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(demo_folder / "scenes" / label / "001.png", target)
+    return tmp_path / "photos"
+
+
+def test_a_second_run_computes_nothing_and_prints_the_same(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+    first = cli("classify", photos, "-l", LABELS)
+    second = cli("classify", photos, "-l", LABELS)
+    assert (sum(computed), second.out) == (8, first.out)
+    assert "8 of 8 images were in the store already" in second.err
+    assert cli("classify", photos, "-l", "circle,arrow", "-p", "photo", "--temperature", "2").code == 0
+    assert sum(computed) == 8
+
+
+def test_a_run_that_knows_all_imports_no_torch(photos: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['zsclip', 'classify', sys.argv[1], '-l', sys.argv[2], '-o', sys.argv[3]]\n"
+        "from zsclip.cli import main\ntry: main()\nexcept SystemExit as end: assert end.code in (None, 0, 3), end.code\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    outputs = []
+    for run in range(3):
+        output = photos.parent / f"{run}.csv"
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(photos), LABELS, str(output)], capture_output=True, text=True, check=True
+        )
+        outputs.append(
+            (output.read_bytes(), set(done.stderr.split()) & {"torch", "open_clip", "torchvision", "openvino"})
+        )
+        if run == 1:  # known by their bytes, and one that never will be
+            (photos / "a").rename(photos / "renamed")
+            (photos / "broken.png").touch()
+    assert outputs[0][1]
+    assert outputs[1] == (outputs[0][0], set())
+    assert outputs[2][1] == set()
+
+
+def test_renamed_moved_and_copied_files_are_recognised(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+    cli("classify", photos, "-l", LABELS)
+    (photos / "a" / "0.png").rename(photos / "renamed.png")
+    (photos / "b").rename(photos / "moved")
+    shutil.copy(photos / "a" / "1.png", photos / "copy.png")
+    run = cli("classify", photos, "-l", LABELS)
+    assert sum(computed) == 8
+    assert "9 of 9 images were in the store already" in run.err
+    # and from now on they are known by name, too
+    os.chmod(photos / "copy.png", 0o000)
+    if os.geteuid():  # root reads everything
+        assert cli("classify", photos, "-l", LABELS).code == 0
+
+
+def test_the_first_batch_is_no_larger_than_asked_for(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+    cli("classify", photos, "-l", LABELS, "--batch-size", "3")
+    assert sum(computed) == 8
+    assert max(computed) <= 3
+
+
+def test_known_copies_are_counted_one_by_one(cli, photos: Path) -> None:  # type: ignore[no-untyped-def]
+    cli("classify", photos / "a", "-l", LABELS)
+    for n in range(3):
+        shutil.copy(photos / "a" / "0.png", photos / f"copy-{n}.png")
+    assert "7 of 11 images were in the store already" in cli("classify", photos, "-l", LABELS).err
+
+
+def test_copies_within_one_batch_are_computed_once(cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    from zsclip.engines.torch import TorchEngine  # it has one stream on a CPU, so that all are one batch
+
+    computed = count_images(monkeypatch, TorchEngine)
+    for n in range(5):
+        shutil.copy(photos / "a" / "0.png", photos / f"copy-{n}.png")
+    run = cli("classify", photos, "-l", LABELS, "--engine", "torch")
+    assert computed == [8]
+    assert len(run.out.splitlines()) == 14
+
+
+def test_a_changed_file_is_computed_again(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+    before = cli("classify", photos, "-l", LABELS).out
+    shutil.copyfile(photos / "a" / "1.png", photos / "a" / "0.png")
+    after = cli("classify", photos, "-l", LABELS).out
+    assert sum(computed) == 8  # its new content is known from another file
+    rows = [line.split(",", 1)[1] for line in after.splitlines()]
+    assert rows[1] == rows[2] == before.splitlines()[2].split(",", 1)[1]
+
+
+def test_a_file_that_kept_size_and_time_is_read_again_on_request(cli, tmp_path: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "scene.bmp"  # all of one size
+    draw(random_scene(random.Random(1), ("red", "star")), random.Random(1)).save(file)
+    status = file.stat()
+    first = cli("classify", file, "-l", LABELS).out
+    draw(random_scene(random.Random(2), ("blue", "star")), random.Random(2)).save(file)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert cli("classify", file, "-l", LABELS).out == first
+    assert "blue star" in cli("classify", file, "-l", LABELS, "--rehash").out.splitlines()[1].split(",")[1]
+    assert computed == [1, 1]
+    assert cli("classify", file, "-l", LABELS).out != first
+
+
+def test_hits_and_misses_come_in_the_order_of_the_input(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+    cli("classify", photos / "b", "-l", LABELS)
+    mixed = [photos / folder / f"{n}.png" for n, folder in zip((4, 0, 5, 1, 6, 2, 7, 3), "babababa", strict=True)]
+    run = cli("classify", *mixed, "-l", LABELS)
+    assert sum(computed) == 8
+    assert [line.split(",")[0] for line in run.out.splitlines()[1:]] == [str(path) for path in mixed]
+    assert "4 of 8 images were in the store already" in run.err
+
+
+def test_exact_runs_compute_what_was_made_fast_and_others_take_it(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+    cli("classify", photos, "-l", LABELS, "--precision", "bf16")
+    cli("classify", photos, "-l", LABELS, "--exact")
+    cli("classify", photos, "-l", LABELS, "--precision", "bf16")
+    cli("classify", photos, "-l", LABELS, "--exact")
+    assert sum(computed) == 16
+
+
+def test_without_the_store_nothing_is_kept(cli, photos: Path, computed: list[int], isolated: Path) -> None:  # type: ignore[no-untyped-def]
+    for _ in range(2):
+        cli("classify", photos, "-l", LABELS, "--no-cache")
+    assert sum(computed) == 16
+    assert {path.name for path in (isolated / "cache").iterdir()} <= {"exports"}
+
+
+def test_another_model_does_not_take_these_vectors(  # type: ignore[no-untyped-def]
+    cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+
+    from zsclip.engines.torch import TorchEngine
+    from zsclip.models import resolve
+
+    computed = count_images(monkeypatch, TorchEngine)
+    cli("classify", photos, "-l", LABELS, "--engine", "torch")
+    source = resolve("demo").checkpoint
+    assert source is not None
+    shutil.copytree(source.parent, tmp_path / "same")
+    cli("classify", photos, "-l", LABELS, "--model", f"local-dir:{tmp_path / 'same'}", "--engine", "torch")
+    assert sum(computed) == 8  # the same weights and preprocessing under another name are the same model
+    document = json.loads((tmp_path / "same" / "open_clip_config.json").read_text())
+    document["preprocess_cfg"]["resize_mode"] = "squash"
+    (tmp_path / "same" / "open_clip_config.json").write_text(json.dumps(document))
+    cli("classify", photos, "-l", LABELS, "--model", f"local-dir:{tmp_path / 'same'}", "--engine", "torch")
+    assert sum(computed) == 16
+
+
+def test_pillow_images_are_not_kept(photos: Path, computed: list[int], isolated: Path) -> None:
+    from PIL import Image
+
+    with Classifier.load("demo") as classifier:
+        for _ in range(2):
+            assert len(list(classifier.classify([Image.open(photos / "a" / "0.png")], ["red star", "ring"]))) == 1
+    assert computed == [1, 1]
+    with sqlite3.connect(isolated / "cache" / FILENAME) as connection:
+        paths = [os.fsdecode(path) for (path,) in connection.execute("SELECT path FROM files")]
+    assert [Path(path).suffix for path in paths] == [".safetensors"]
+
+
+def many_scenes(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    rng = random.Random(9)
+    for n in range(count):
+        draw(random_scene(rng, PAIRS[n % 64]), rng).save(folder / f"{n:04}.png")
+    return folder
+
+
+def classify(folder: Path, cache: Path, output: Path) -> subprocess.Popen[str]:
+    arguments = [
+        "classify",
+        str(folder),
+        "-l",
+        LABELS,
+        "--cache-dir",
+        str(cache),
+        "-o",
+        str(output),
+        "--batch-size",
+        "8",
+    ]
+    return subprocess.Popen([sys.executable, "-m", "zsclip", *arguments], stderr=subprocess.PIPE, text=True)
+
+
+def stored(cache: Path) -> int:
+    try:
+        with sqlite3.connect(f"file:{cache / FILENAME}?mode=ro", uri=True) as connection:
+            return int(connection.execute("SELECT count(*) FROM files JOIN vectors USING (content)").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    folder = many_scenes(tmp_path / "scenes", 200)
+    undisturbed = classify(folder, tmp_path / "other", tmp_path / "expected.csv")
+    assert undisturbed.wait(timeout=120) == 0
+    cache, output = tmp_path / "cache", tmp_path / "out.csv"
+    reached = 0
+    for _ in range(3):
+        run = classify(folder, cache, output)
+        while stored(cache) < min(reached + 30, 190) and run.poll() is None:
+            time.sleep(0.01)
+        run.send_signal(signal.SIGKILL)
+        run.communicate()
+        assert stored(cache) >= reached
+        reached = stored(cache)
+    last = classify(folder, cache, output)
+    _, err = last.communicate(timeout=120)
+    assert last.returncode == 0
+    assert f"{reached} of 200 images were in the store already" in err
+    assert output.read_bytes() == (tmp_path / "expected.csv").read_bytes()
+
+
+def test_four_processes_share_one_store(tmp_path: Path, exports: Path) -> None:
+    """Over folders that overlap: each prints what it prints alone."""
+    scenes = many_scenes(tmp_path / "scenes", 60)
+    for number, path in enumerate(sorted(scenes.iterdir())):
+        (tmp_path / "abc"[number % 3]).mkdir(exist_ok=True)
+        path.rename(tmp_path / "abc"[number % 3] / path.name)
+    choices = ("ab", "bc", "ca", "abc")
+
+    def start(choice: str, cache: Path, output: Path) -> subprocess.Popen[str]:
+        arguments = ["classify", *(str(tmp_path / name) for name in choice), "-l", LABELS, "--batch-size", "8"]
+        arguments += ["--cache-dir", str(cache), "-o", str(output)]
+        return subprocess.Popen([sys.executable, "-m", "zsclip", *arguments], stderr=subprocess.PIPE, text=True)
+
+    for folder in ("cache", *(f"alone {choice}" for choice in choices)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "exports").symlink_to(exports)
+    for choice in choices:
+        assert start(choice, tmp_path / f"alone {choice}", tmp_path / f"{choice}.expected").wait(timeout=120) == 0
+    runs = [start(choice, tmp_path / "cache", tmp_path / f"{choice}.csv") for choice in choices]
+    errors = [run.communicate(timeout=180)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 4
+    assert not any("locked" in error or "warning" in error for error in errors)
+    for choice in choices:
+        expected, found = ((tmp_path / f"{choice}.{end}").read_text().splitlines() for end in ("expected", "csv"))
+        assert [line.split(",")[:2] for line in found] == [line.split(",")[:2] for line in expected]
+        # Batches fall differently when all start cold, which shows in the last digit at most.
+        numbers, wanted = (
+            [[float(value) for value in line.split(",")[2:4]] for line in lines[1:]] for lines in (found, expected)
+        )
+        np.testing.assert_allclose(numbers, wanted, atol=2e-6)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 400 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if (
+        sys.platform != "linux"
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", folder]).returncode
+    ):
+        pytest.skip("a small file system cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_a_warning_and_the_results_are_right(cli, tmp_path: Path, small_disk: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = many_scenes(tmp_path / "scenes", 150)
+    expected = cli("classify", folder, "-l", LABELS, "--no-cache", "--engine", "torch")
+    run = cli("classify", folder, "-l", LABELS, "--cache-dir", small_disk / "cache", "--batch-size", "16")
+    assert run.code == 0
+    assert run.out == expected.out
+    assert "going on without it" in run.err
+    assert "runs on PyTorch, not on OpenVINO" in run.err  # there is no room for the converted model
+    assert not list((small_disk / "cache" / "exports").glob("*/"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a read-only mount")
+def test_a_read_only_store_is_a_warning_and_the_results_are_right(cli, photos: Path, small_disk: Path) -> None:  # type: ignore[no-untyped-def]
+    expected = cli("classify", photos, "-l", LABELS, "--no-cache", "--engine", "torch")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    run = cli("classify", photos, "-l", LABELS, "--cache-dir", small_disk / "cache")
+    assert (run.code, run.out) == (0, expected.out)
+    assert "going on without it" in run.err
+
+
+@pytest.mark.parametrize("trouble", ["damaged", "newer"])
+def test_a_store_in_trouble_does_not_change_the_results(cli, photos: Path, isolated: Path, trouble: str) -> None:  # type: ignore[no-untyped-def]
+    expected = cli("classify", photos, "-l", LABELS)
+    file = isolated / "cache" / FILENAME
+    if trouble == "damaged":
+        file.write_bytes(b"\0" * 100 + file.read_bytes()[100:])
+    else:
+        with sqlite3.connect(file) as connection:
+            connection.execute("PRAGMA user_version = 99")
+    run = cli("classify", photos, "-l", LABELS)
+    assert (run.code, run.out) == (0, expected.out)
+    assert ("put aside" if trouble == "damaged" else "format 99") in run.err

@@ -1,0 +1,311 @@
+"""`zsclip sort`: nothing is lost, nothing is overwritten."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zsclip.output.folders import Filing, carry_out, folder_name, folder_names
+
+LABELS = "red star,blue star,green ring"
+
+
+@pytest.fixture(autouse=True)
+def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSCLIP_MODEL", "demo")
+
+
+@pytest.fixture
+def photos(tmp_path: Path, demo_folder: Path) -> Path:
+    """Two pictures of a kind under one name in different folders, and one that cannot be read."""
+    for folder, label in (("a", "red star"), ("b", "blue star"), ("c", "green ring")):
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        shutil.copy(demo_folder / "scenes" / label / "001.png", tmp_path / "photos" / folder / "same.png")
+    shutil.copy(demo_folder / "scenes" / "red star" / "001.png", tmp_path / "photos" / "b" / "other.png")
+    (tmp_path / "photos" / "b" / "broken.png").write_bytes(b"")
+    return tmp_path / "photos"
+
+
+def digests(*folders: Path) -> Counter[str]:
+    files = (path for folder in folders for path in folder.rglob("*.png"))
+    return Counter(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix == ".png")
+
+
+@pytest.mark.parametrize("how", ["--link", "--copy", "--move"])
+def test_one_folder_a_label(cli, photos: Path, tmp_path: Path, how: str) -> None:  # type: ignore[no-untyped-def]
+    before, into = digests(photos), tmp_path / "sorted"
+    run = cli("sort", photos, "-l", LABELS, "--into", into, how)
+    assert run.code == 3
+    assert "broken.png stays where it is: the file is empty" in run.err
+    assert tree(into) == ["blue star/same.png", "green ring/same.png", "red star/other.png", "red star/same.png"]
+    assert (photos / "a" / "same.png").exists() is (how != "--move")
+    if how == "--move":
+        assert digests(photos, into) == before
+        assert tree(photos) == ["b/broken.png"]
+    if how == "--link":
+        assert os.path.samefile(photos / "a" / "same.png", into / "red star" / "same.png")
+    (plan,) = into.glob("plan-*.csv")
+    rows = list(csv.DictReader(io.StringIO(plan.read_text())))
+    assert tuple(rows[0].values()) == (
+        str(photos / "a" / "same.png"),
+        str(into / "red star" / "same.png"),
+        "red star",
+    )
+    again = cli("sort", photos, "-l", LABELS, "--into", into, how)
+    assert len(tree(into)) == 4
+    assert again.code == (1 if how == "--move" and not tree(photos) else 3)
+
+
+def test_names_that_clash_are_kept_apart(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    into = tmp_path / "sorted"
+    (into / "red star").mkdir(parents=True)
+    (into / "red star" / "same.png").write_bytes(b"somebody else's")
+    cli("sort", photos, "-l", "red star,green ring", "--into", into, "--copy")
+    assert (into / "red star" / "same.png").read_bytes() == b"somebody else's"
+    assert {"red star/same (2).png", "red star/same (3).png"} <= set(tree(into))
+
+
+def test_a_dry_run_shows_the_plan_and_does_nothing(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    run = cli("sort", photos, "-l", LABELS, "--into", tmp_path / "sorted", "--move", "--dry-run")
+    rows = list(csv.DictReader(io.StringIO(run.out)))
+    assert [row["label"] for row in rows] == ["red star", "red star", "blue star", "green ring"]
+    assert not (tmp_path / "sorted").exists()
+    assert len(tree(photos)) == 5
+
+
+def test_images_without_a_decision_go_to_unknown(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    into = tmp_path / "sorted"
+    cli("sort", photos / "a", "-l", "blue ring,green heart", "--into", into, "--min-similarity", "0.35")
+    assert tree(into) == ["unknown/same.png"]
+
+
+def test_the_target_inside_the_source_is_not_walked(cli, photos: Path) -> None:  # type: ignore[no-untyped-def]
+    (photos / "b" / "broken.png").unlink()
+    for _ in range(2):
+        run = cli("sort", photos, "-l", LABELS, "--into", photos / "sorted", "--copy")
+        assert run.code == 0
+        assert len(tree(photos / "sorted")) == 4
+    assert "4 were there already" in run.err
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("cat", "cat"),
+        ("../x", "_.._x"),
+        ("/etc", "_etc"),
+        ("AC/DC", "AC_DC"),
+        ("CON", "_CON"),
+        ("con.txt", "_con.txt"),
+        ("..", "_"),
+        (".hidden", "_.hidden"),
+        ("a\\b:c*?", "a_b_c__"),
+        ("end. ", "end"),
+        ("日本", "日本"),
+        ("x" * 300, "x" * 200),
+    ],
+)
+def test_labels_become_safe_folder_names(label: str, expected: str) -> None:
+    assert folder_name(label) == expected
+
+
+@given(st.lists(st.text(min_size=1, max_size=300), min_size=1, max_size=20, unique=True))
+def test_folder_names_are_safe_and_distinct(labels: list[str]) -> None:
+    names = folder_names(labels)
+    assert len({name.casefold() for name in names}) == len(labels)
+    for name in names:
+        assert name
+        assert not set(name) & set('/\\:*?"<>|\0\n')
+        assert name not in (".", "..")
+        assert os.path.normpath(os.path.join("base", name)) == os.path.join("base", name)
+        assert len(os.fsencode(name)) <= 210
+
+
+def test_a_real_label_called_unknown_has_a_folder_of_its_own() -> None:
+    assert folder_names(["?", "unknown", "Unknown"]) == ["_", "unknown", "Unknown (2)"]
+
+
+def test_a_real_label_called_unknown_is_not_the_absence_of_one(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    into = tmp_path / "sorted"
+    cli("sort", photos / "a", "-l", "unknown,blue ring", "--template", "a red star, not an <label>", "--into", into / "x",
+        "--min-probability", "0")  # fmt: skip
+    cli("sort", photos / "a", "-l", "unknown,blue ring", "--into", into / "y", "--min-similarity", "0.9")
+    assert tree(into / "x")[0].split("/")[0] in ("unknown (2)", "blue ring")
+    assert tree(into / "y") == ["unknown/same.png"]
+
+
+def test_links_fall_back_to_copies_and_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import errno
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "a.png").write_bytes(b"1")
+    filings = [Filing(str(tmp_path / "a.png"), str(tmp_path / "to" / "a.png"), "x")]
+    (filed,) = carry_out(filings, "link")
+    assert filed.outcome == "done"
+    assert (tmp_path / "to" / "a.png").read_bytes() == b"1"
+    assert "files are copied instead" in caplog.text
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs a second file system")
+def test_a_move_across_file_systems(tmp_path: Path) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        (tmp_path / "a.png").write_bytes(b"1" * 100_000)
+        filed = list(carry_out([Filing(str(tmp_path / "a.png"), os.path.join(other, "x", "a.png"), "x")], "move"))
+        assert [one.outcome for one in filed] == ["done"]
+        assert not (tmp_path / "a.png").exists()
+        assert os.listdir(os.path.join(other, "x")) == ["a.png"]
+
+
+MOVER = """
+import sys
+from pathlib import Path
+from zsclip.output.folders import carry_out, plan, write_plan
+from zsclip.scoring.results import ImageResult, Prediction
+source, into = Path(sys.argv[1]), Path(sys.argv[2])
+results = [ImageResult(str(path), (Prediction(f"label {len(path.name) % 3}", 1.0, 1.0),)) for path in sorted(source.rglob("*.png"))]
+filings = list(plan(results, into, ["label 0", "label 1", "label 2"], "unknown", "move"))
+write_plan(filings, into)
+for filed in carry_out(filings, "move"):
+    print(filed.outcome, flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.parametrize("across", [False, True])
+def test_a_move_killed_at_random_moments_loses_nothing(tmp_path: Path, across: bool) -> None:
+    import tempfile
+
+    if across and not os.path.isdir("/dev/shm"):
+        pytest.skip("needs a second file system")
+    rng = random.Random(4)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if across else None) as other:
+        into = Path(other) if across else tmp_path / "into"
+        source = tmp_path / "source"
+        for folder in "abcd":
+            (source / folder).mkdir(parents=True)
+            for n in range(100):  # every second picture is the same in all folders, under the same name
+                content = random.Random(n if n % 2 else f"{folder}{n}").randbytes(20_000)
+                (source / folder / f"{n}.png").write_bytes(content)
+        before = digests(source)
+        assert len(before) == 50 + 4 * 50
+        mover = [sys.executable, "-c", MOVER, str(source), str(into)]
+        for _ in range(10):
+            run = subprocess.Popen(mover, stdout=subprocess.PIPE)
+            assert run.stdout is not None
+            for _ in range(rng.randrange(1, 40)):
+                run.stdout.readline()
+            time.sleep(rng.random() / 500)
+            run.send_signal(signal.SIGKILL)
+            run.communicate()
+            after = digests(source, into)
+            lost = before - after
+            assert not lost
+            assert sum((Counter({key: after[key] for key in before}) - before).values()) <= 1  # at both places
+        assert subprocess.run(mover, stdout=subprocess.DEVNULL).returncode == 0
+        assert tree(source) == []
+        assert digests(into) == before
+        assert not list(into.rglob(".zsclip-partial-*"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX links")
+def test_two_moves_to_the_same_names_overwrite_nothing(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        for n in range(600):
+            (tmp_path / folder / f"{n}.png").write_bytes(f"{folder} {n}".encode())
+    before = digests(tmp_path)
+    into = tmp_path / "into"
+    runs = [
+        subprocess.Popen([sys.executable, "-c", MOVER, str(tmp_path / folder), str(into)], stdout=subprocess.DEVNULL)
+        for folder in ("one", "two")
+    ]
+    assert [run.wait() for run in runs] == [0, 0]
+    assert digests(tmp_path) == before
+
+
+def test_one_file_under_two_paths_is_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a mount, or a share whose names know no upper and lower case."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "a.png").write_bytes(b"only copy")
+    (tmp_path / "there").symlink_to(tmp_path / "here")
+    filing_ = Filing(str(tmp_path / "there" / "a.png"), str(tmp_path / "here" / "a.png"), "x")
+    assert [filed.outcome for filed in carry_out([filing_], "move")] == ["there"]
+    assert (tmp_path / "here" / "a.png").read_bytes() == b"only copy"
+
+
+def test_what_equals_it_by_chance_is_no_reason_to_remove_a_file(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (photos / "b" / "broken.png").unlink()
+    into = tmp_path / "sorted"
+    (into / "red star").mkdir(parents=True)
+    shutil.copy(photos / "a" / "same.png", into / "red star" / "same.png")
+    before = digests(photos, into)
+    assert cli("sort", photos / "a", "-l", LABELS, "--into", into, "--move").code == 0
+    assert digests(photos, into) == before
+    assert tree(into) == ["red star/same (2).png", "red star/same.png"]
+
+
+@pytest.mark.parametrize("how", ["--link", "--copy", "--move"])
+def test_links_still_lead_to_their_picture(cli, photos: Path, tmp_path: Path, how: str) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "x.png").symlink_to(os.path.join("..", "photos", "a", "same.png"))
+    into = tmp_path / "sorted"
+    assert cli("sort", tmp_path / "links", "-l", LABELS, "--into", into, how).code == 0
+    assert (into / "red star" / "x.png").read_bytes() == (photos / "a" / "same.png").read_bytes()
+    assert os.path.lexists(tmp_path / "links" / "x.png") is (how != "--move")
+
+
+def test_a_file_that_is_reached_twice_is_sorted_once(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    into = tmp_path / "sorted"
+    run = cli("sort", photos / "a" / "same.png", photos / "a", "-l", LABELS, "--into", into, "--move")
+    assert run.code == 0
+    assert tree(into) == ["red star/same.png"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root to become somebody else")
+def test_a_read_only_picture_is_copied_by_an_ordinary_user(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.png", tmp_path / "to" / "a.png"
+    source.write_bytes(b"1")
+    source.chmod(0o444)
+    target.parent.mkdir()
+    for path in (tmp_path, target.parent, source):
+        os.chown(path, 65534, 65534)
+    code = "import sys; from zsclip.filing import *; (f,) = carry_out([Filing(*sys.argv[1:], 'x')], 'copy'); print(f.outcome)"
+    for folder in tmp_path.parents:
+        if folder.stat().st_mode & 0o5 != 0o5:
+            pytest.skip("the folders above belong to root alone")
+    run = subprocess.run([sys.executable, "-c", code, source, target], user=65534, capture_output=True, text=True)
+    assert run.stdout == "done\n", run.stderr
+
+
+def test_a_file_called_like_a_plan_is_no_plan(tmp_path: Path) -> None:
+    (tmp_path / "plan-holidays.csv").write_text("date,to\nMonday,Rome\n")
+    (tmp_path / "plan-b.csv").write_bytes(bytes(range(256)) * 10)
+    (tmp_path / "plan-c.csv").mkdir()
+    from zsclip.output import folders as filing
+
+    assert filing._earlier_plans(tmp_path) == set()

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zsclip import LabelError, LabelSet
+from zsclip.text.labels import as_label_set
+
+NAMES = st.lists(
+    st.text(st.characters(blacklist_characters=",", blacklist_categories=("Cs",)), min_size=1)
+    .map(str.strip)
+    .filter(bool),
+    min_size=1,
+    unique=True,
+)
+
+
+@given(NAMES)
+def test_comma_separated_labels_come_back(names: list[str]) -> None:
+    assert LabelSet.parse(" , ".join(names)).names == tuple(names)
+
+
+def test_a_text_file_has_one_label_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "labels.txt"
+    file.write_bytes(b"\xef\xbb\xbf# animals\ncat\r\n  dog # man's friend\n\nC#\n")
+    assert LabelSet.load(file).names == ("cat", "dog", "C#")
+
+
+def test_a_yaml_file_lists_labels_or_maps_them_to_names(tmp_path: Path) -> None:
+    file = tmp_path / "labels.yaml"
+    file.write_text("- cat\n- no\n- 1\n")
+    assert LabelSet.load(file).names == ("cat", "no", "1")
+    file.write_text("couch: [couch, sofa]\nanimal:\n  - cat\n  - dog\nbird:\ntree: oak\n")
+    labels = LabelSet.load(file)
+    assert labels.names == ("couch", "animal", "bird", "tree")
+    assert [label.members for label in labels.labels] == [("couch", "sofa"), ("cat", "dog"), ("bird",), ("oak",)]
+
+
+def test_imagenets_repeated_names_are_told_apart_but_prompted_alike() -> None:
+    labels = LabelSet.load("builtin:imagenet")
+    assert len(labels) == len(set(labels.names)) == 1000
+    assert [label.name for label in labels.labels if label.name != label.members[0]] == [
+        "missile (657)",
+        "missile (744)",
+        "sunglasses (836)",
+        "sunglasses (837)",
+    ]
+    assert labels.labels[657].members == ("missile",)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", "cat\ndog\ncat\n", r"a\.txt:3: .*'cat' stands here again; it was on line 1"),
+        ("a.txt", "# nothing\n\n", r"no labels in it"),
+        ("a.yaml", "", r"no labels in it"),
+        ("a.yaml", "- cat\n- cat\n", r"a\.yaml:2: .*'cat' stands here again; it was on line 1"),
+        ("a.yaml", "- cat\n- ''\n", r"a\.yaml:2: .*empty"),
+        ("a.yaml", "cat: [a]\ndog: [b]\ncat: [c]\n", r"a\.yaml:3: .*'cat' stands here again"),
+        ("a.yaml", "cat: [a, a]\n", r"a\.yaml:1: .*'a' stands here again"),
+        ("a.yaml", "cat: [{x: y}]\n", r"a\.yaml:1: .*expected a synonym"),
+        ("a.yaml", "cat: [\n", r"a\.yaml:2: .*not valid YAML"),
+        ("a.yaml", "just text", r"a\.yaml:1: .*expected a list of labels"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, name: str, content: str, message: str) -> None:
+    file = tmp_path / name
+    file.write_text(content)
+    with pytest.raises(LabelError, match=message):
+        LabelSet.load(file)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "labels.txt"
+    file.write_bytes(b"cat\ndog\n\xff\xfe\n")
+    with pytest.raises(LabelError, match=r"labels\.txt:3: .*not UTF-8"):
+        LabelSet.load(file)
+    with pytest.raises(LabelError, match="No such file"):
+        LabelSet.load(tmp_path / "missing.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("cat,,dog", "Label 2 is empty"), ("cat,dog,cat", "'cat' is given 2 times")]
+)
+def test_bad_labels_are_refused(text: str, message: str) -> None:
+    with pytest.raises(LabelError, match=message):
+        LabelSet.parse(text)
+
+
+def test_one_text_is_not_taken_for_a_list_of_letters() -> None:
+    with pytest.raises(LabelError, match="not one text"):
+        as_label_set("cat,dog")
+    with pytest.raises(LabelError, match="There is no label set 'builtin:x'"):
+        LabelSet.load("builtin:x")

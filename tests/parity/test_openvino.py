@@ -1,0 +1,442 @@
+"""The OpenVINO engine against the torch engine, the export, and the tokenizer that both can do without open_clip."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zsclip import Classifier
+from zsclip.engines import Compute, probes
+from zsclip.engines import load as load_engine
+from zsclip.engines.tokenizer import Settings, Tokenizer
+from zsclip.engines.torch import TorchEngine
+from zsclip.errors import ModelError
+from zsclip.models import ModelSpec, fetch, resolve
+from zsclip.store import maintenance as upkeep
+
+pytest.importorskip("openvino", reason="OpenVINO has no wheel for this platform")
+
+from zsclip.engines import openvino as ov_engine
+from zsclip.engines.openvino import BF16_FACTS, EXPORT_FACTS, LEAST_COSINE, OpenVinoEngine, computes_in_bf16
+
+needs_bf16 = pytest.mark.skipif(not computes_in_bf16(), reason="this processor does not compute in bf16")
+
+
+def vectors(embeddings: list[Any]) -> np.ndarray:
+    return np.stack([one.vector for one in embeddings])
+
+
+def exported(spec: ModelSpec, folder: Path, precision: str = "fp32") -> OpenVinoEngine:
+    engine = load_engine(spec, lambda: fetch(spec), Compute("cpu", "openvino", precision), folder)
+    assert isinstance(engine, OpenVinoEngine)
+    return engine
+
+
+TEXTS = [*probes.TEXTS, *(f"{'very ' * n}blue arrow {n}" for n in range(40))]
+
+
+class TestAgainstTorch:
+    @pytest.fixture(scope="class", params=["demo", "vit_b32", "rn50"])
+    def pair(self, request: pytest.FixtureRequest, exports: Path) -> tuple[TorchEngine, OpenVinoEngine]:
+        if request.param == "demo":
+            spec = resolve("demo")
+        else:
+            architecture = {"vit_b32": "ViT-B-32", "rn50": "RN50"}[request.param]
+            spec = resolve(architecture, str(request.getfixturevalue(request.param)))
+        reference = TorchEngine(spec, fetch(spec), Compute("cpu", "torch", "fp32"))
+        return reference, exported(spec, exports / f"pair-{request.param}")
+
+    def test_images_to_1e5_of_an_element(self, pair: tuple[TorchEngine, OpenVinoEngine]) -> None:
+        reference, engine = pair
+        pixels = probes.pixels(reference.spec.preprocessing)
+        np.testing.assert_allclose(engine.encode_images(pixels), reference.encode_images(pixels), atol=1e-5, rtol=0)
+
+    def test_texts_of_all_lengths_to_1e5_of_an_element(self, pair: tuple[TorchEngine, OpenVinoEngine]) -> None:
+        reference, engine = pair
+        found, expected = engine.encode_texts(TEXTS), reference.encode_texts(TEXTS)
+        np.testing.assert_allclose(vectors(found), vectors(expected), atol=1e-5, rtol=0)
+        assert [one.cut for one in found] == [one.cut for one in expected]
+
+    def test_scale_bias_and_size_are_the_models(self, pair: tuple[TorchEngine, OpenVinoEngine]) -> None:
+        reference, engine = pair
+        assert engine.facts == reference.facts
+        assert engine.parameters == reference.parameters
+
+    def test_a_batch_of_one_and_of_many(self, pair: tuple[TorchEngine, OpenVinoEngine]) -> None:
+        _, engine = pair
+        pixels = probes.pixels(pair[0].spec.preprocessing)
+        one_by_one = np.concatenate([engine.encode_images(pixels[n : n + 1]) for n in range(5)])
+        np.testing.assert_allclose(one_by_one, engine.encode_images(pixels)[:5], atol=1e-6)
+
+
+class TestPrecision:
+    @needs_bf16
+    def test_auto_takes_what_was_measured(self, own_exports: Path) -> None:
+        (export,) = own_exports.iterdir()
+        kept = json.loads((export / BF16_FACTS).read_text())
+        for worst, expected in ((LEAST_COSINE, "bf16"), (LEAST_COSINE - 1e-6, "fp32")):
+            (export / BF16_FACTS).unlink()  # the file is shared with other tests
+            (export / BF16_FACTS).write_text(json.dumps({**kept, "images": worst}))
+            with Classifier.load("demo") as classifier:
+                assert classifier.embedder.engine.exact is (expected == "fp32")
+                assert f"openvino on the CPU, {expected}: bf16 gives" in classifier.embedder.engine.description
+
+    @needs_bf16
+    def test_the_measurement_is_of_this_model(self, own_exports: Path) -> None:
+        (export,) = own_exports.iterdir()
+        kept = json.loads((export / BF16_FACTS).read_text())
+        pixels = probes.pixels(resolve("demo").preprocessing)
+        fast, exact = (OpenVinoEngine(export, precision).encode_images(pixels) for precision in ("bf16", "fp32"))
+        assert kept["images"] == pytest.approx(float((fast * exact).sum(axis=1).min()), abs=1e-6)
+        assert kept["images"] < 1  # it did compute in bf16
+
+    @needs_bf16
+    def test_another_processor_measures_for_itself(self, own_exports: Path) -> None:
+        (export,) = own_exports.iterdir()
+        kept = json.loads((export / BF16_FACTS).read_text())
+        (export / BF16_FACTS).unlink()
+        (export / BF16_FACTS).write_text(json.dumps({"images": 0.1, "texts": 0.1, "processor": "another"}))
+        with Classifier.load("demo") as classifier:
+            assert classifier.embedder.engine.facts
+        assert json.loads((export / BF16_FACTS).read_text()) == pytest.approx(kept)
+
+    def test_without_bf16_instructions_it_is_fp32(self, own_exports: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ov_engine, "computes_in_bf16", lambda: False)
+        with Classifier.load("demo") as classifier:
+            assert classifier.embedder.engine.exact
+            assert "does not compute in bf16" in classifier.embedder.engine.description
+        with pytest.raises(ModelError, match="does not compute in bf16"):
+            _ = Classifier.load("demo", engine="openvino", precision="bf16").embedder.engine
+
+    def test_exact_is_fp32(self) -> None:
+        with Classifier.load("demo", exact=True) as classifier:
+            assert classifier.embedder.engine.description == "openvino on the CPU, fp32"
+
+    def test_what_it_cannot_do_is_said(self) -> None:
+        with pytest.raises(ModelError, match="fp32 or bf16, not fp16"):
+            _ = Classifier.load("demo", engine="openvino", precision="fp16").embedder.engine
+        with pytest.raises(ModelError, match="runs on the CPU, not on cuda"):
+            _ = Classifier.load("demo", engine="openvino", device="cuda").embedder.engine
+
+
+class TestExport:
+    def test_later_runs_import_neither_torch_nor_open_clip(self, demo_folder: Path, own_exports: Path) -> None:
+        code = (
+            "import sys; sys.argv = ['zsclip', 'classify', sys.argv[1], '-l', 'red star,blue ring', '-m', 'demo']\n"
+            "from zsclip.cli import main\ntry: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
+            "print(*sys.modules, file=sys.stderr)"
+        )
+        run = subprocess.run(
+            [sys.executable, "-c", code, str(demo_folder / "scenes" / "red star")],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert "red star" in run.stdout.splitlines()[1]
+        modules = set(run.stderr.split())
+        assert "openvino" in modules
+        assert not modules & {"torch", "open_clip", "torchvision", "transformers", "huggingface_hub"}
+
+    def test_a_tag_that_was_exported_needs_no_weights_any_more(
+        self, isolated: Path, vit_b32: Path, exports: Path
+    ) -> None:
+        spec = resolve("ViT-B-32", str(vit_b32))
+        made = exports / "pair-vit_b32"
+        exported(spec, made)
+        with Classifier.load("ViT-B-32", "laion2b_s34b_b79k", precision="fp32") as classifier:
+            folder = classifier.embedder._export
+            assert folder is not None
+            folder.symlink_to(made)
+            assert isinstance(classifier.embedder.engine, OpenVinoEngine)  # the weights cannot be had here
+
+    @pytest.mark.parametrize("damage", ["missing", "short", "no facts", "older version"])
+    def test_damage_is_seen(self, own_exports: Path, damage: str) -> None:
+        (export,) = own_exports.iterdir()
+        facts = json.loads((export / EXPORT_FACTS).read_text())
+        assert ov_engine._is_whole(export)
+        # The files are shared with other tests: none is written in place.
+        (export / ("image.bin" if damage in ("missing", "short") else EXPORT_FACTS)).unlink()
+        if damage == "short":
+            (export / "image.bin").write_bytes(b"short")
+        if damage == "older version":
+            (export / EXPORT_FACTS).write_text(json.dumps({**facts, "version": 0}))
+        assert not ov_engine._is_whole(export)
+
+    def test_what_is_not_whole_is_made_again(self, own_exports: Path) -> None:
+        (export,) = own_exports.iterdir()
+        (export / "image.bin").unlink()
+        (own_exports / f".{export.name}-interrupted").mkdir()
+        with Classifier.load("demo") as classifier:
+            assert isinstance(classifier.embedder.engine, OpenVinoEngine)
+        assert ov_engine._is_whole(export)
+        assert [path.name for path in own_exports.iterdir() if path.is_dir()] == [export.name]
+
+    def test_nothing_is_told_to_its_makers(self) -> None:
+        code = "import zsclip.engines.export, sys; print(*sys.modules)"
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert "openvino.tools.ovc.convert" in run.stdout
+        assert "openvino_telemetry" not in run.stdout
+
+    def test_several_processes_at_once_make_it_once(self, isolated: Path, red_star: Path) -> None:
+        (isolated / "cache" / "exports").unlink()
+        command = [
+            sys.executable,
+            "-m",
+            "zsclip",
+            "classify",
+            str(red_star),
+            "-l",
+            "red star,ring",
+            "-m",
+            "demo",
+            "-f",
+            "csv",
+        ]
+        runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+        results = [run.communicate(timeout=300) for run in runs]
+        assert [run.returncode for run in runs] == [0, 0, 0], results
+        assert len({out for out, _ in results}) == 1
+        assert sum("Converting demo" in err for _, err in results) == 1
+        assert not any("warning" in err for _, err in results)
+        assert len([path for path in (isolated / "cache" / "exports").iterdir() if path.is_dir()]) == 1
+
+    def test_a_model_that_does_not_convert_runs_on_torch_and_is_not_tried_again(
+        self, own_exports: Path, red_star: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        from zsclip.engines import export
+
+        tried = []
+
+        def refuse(tower: Any, *arguments: Any) -> None:
+            tried.append(tower)
+            raise RuntimeError("no such operation")
+
+        monkeypatch.setattr(export, "_trace", refuse)
+        shutil.rmtree(next(own_exports.iterdir()))
+        for _ in range(2):
+            caplog.clear()
+            with Classifier.load("demo") as classifier:
+                assert isinstance(classifier.embedder.engine, TorchEngine)
+            (said,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+            assert said.startswith("demo runs on PyTorch, not on OpenVINO")
+            assert "no such operation" in said
+        assert len(tried) == 1
+        with pytest.raises(ModelError, match=r"cannot run on OpenVINO.*no such operation.*--engine"):
+            _ = Classifier.load("demo", engine="openvino").embedder.engine
+
+    @pytest.mark.parametrize("trouble", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+    def test_want_of_memory_is_not_held_against_a_model(
+        self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: Exception
+    ) -> None:
+        from zsclip.engines import export
+
+        def refuse(tower: Any, *arguments: Any) -> None:
+            raise trouble
+
+        monkeypatch.setattr(export, "_trace", refuse)
+        shutil.rmtree(next(own_exports.iterdir()))
+        with Classifier.load("demo") as classifier:
+            assert isinstance(classifier.embedder.engine, TorchEngine)
+        assert "for want of memory" in caplog.text
+        assert not list(own_exports.glob("*.failed-*"))
+
+    def test_a_converted_model_that_does_not_run_falls_back_to_torch(
+        self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def refuse(self: Any, batch: Any) -> None:
+            raise ModelError("OpenVINO failed: shapes do not match")
+
+        monkeypatch.setattr(ov_engine._Tower, "__call__", refuse)
+        shutil.rmtree(next(own_exports.iterdir()))
+        with Classifier.load("demo") as classifier:
+            assert isinstance(classifier.embedder.engine, TorchEngine)
+        assert "it cannot be run after conversion: OpenVINO failed" in caplog.text
+        (note,) = own_exports.glob("*.failed-*")
+        with Classifier.load("demo") as classifier:
+            upkeep.prune(classifier._store)
+        assert not note.exists()  # and the next run may try again
+
+    def test_an_openvino_that_does_not_work_is_done_without(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def broken() -> bool:
+            raise RuntimeError("no CPU plugin")
+
+        monkeypatch.setattr(ov_engine, "computes_in_bf16", broken)
+        with Classifier.load("demo") as classifier:
+            assert isinstance(classifier.embedder.engine, TorchEngine)
+        assert "OpenVINO does not work here (no CPU plugin)" in caplog.text
+        with pytest.raises(ModelError, match="cannot run on OpenVINO"):
+            _ = Classifier.load("demo", engine="openvino").embedder.engine
+
+    def test_a_token_that_the_tower_does_not_know_is_no_vector_of_nothing(self, own_exports: Path) -> None:
+        (export,) = own_exports.iterdir()
+        facts = json.loads((export / EXPORT_FACTS).read_text())
+        assert facts["vocabulary"] == 49408
+        (export / EXPORT_FACTS).unlink()
+        (export / EXPORT_FACTS).write_text(json.dumps({**facts, "vocabulary": 40000}))
+        with pytest.raises(ModelError, match=r"more words than its text tower \(40000\)"):
+            Classifier.load("demo").class_vectors(["cat", "dog"], "plain")
+
+    def test_one_that_is_being_made_is_no_export_yet(self, own_exports: Path) -> None:
+        (own_exports / ".demo-being-made").mkdir()
+        (own_exports / ".demo-being-made" / "image.bin").write_bytes(b"half")
+        with Classifier.load("demo") as classifier:
+            assert len(upkeep.exports(classifier._store)) == 1
+            upkeep.prune(classifier._store, max_size=0)
+        assert (own_exports / ".demo-being-made" / "image.bin").exists()
+
+    def test_a_conversion_that_gives_other_vectors_is_refused(
+        self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        original = TorchEngine.normalise
+        monkeypatch.setattr(
+            TorchEngine, "normalise",
+            lambda self, pixels: original(self, pixels) * (1.001 if torch.jit.is_tracing() else 1),
+        )  # fmt: skip
+        shutil.rmtree(next(own_exports.iterdir()))
+        with Classifier.load("demo") as classifier:
+            assert isinstance(classifier.embedder.engine, TorchEngine)
+        assert "vectors of images differ from PyTorch's by" in caplog.text
+
+    def test_without_a_place_to_keep_it_torch_runs(
+        self, isolated: Path, red_star: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (isolated / "file").write_text("no folder")
+        with Classifier.load("demo", cache_dir=isolated / "file" / "cache") as classifier:
+            assert isinstance(classifier.embedder.engine, TorchEngine)
+        assert "cannot be kept" in caplog.text
+
+    def test_shortening_that_changes_vectors_is_given_up(
+        self, own_exports: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        original = TorchEngine.encode_tokens
+
+        def wrong(self: TorchEngine, tokens: torch.Tensor) -> torch.Tensor:
+            features = original(self, tokens)
+            return features * torch.linspace(1, 2, features.shape[1]) if tokens.shape[1] < 32 else features
+
+        monkeypatch.setattr(TorchEngine, "encode_tokens", wrong)
+        shutil.rmtree(next(own_exports.iterdir()))
+        with Classifier.load("demo", exact=True) as classifier:
+            engine = classifier.embedder.engine
+            assert isinstance(engine, OpenVinoEngine)
+            assert json.loads((next(own_exports.glob("demo-*/export.json"))).read_text())["pooled_at"] == "all"
+            monkeypatch.undo()
+            spec = resolve("demo")
+            reference = TorchEngine(spec, fetch(spec), Compute("cpu", "torch", "fp32"))
+            np.testing.assert_allclose(
+                vectors(engine.encode_texts(TEXTS)), vectors(reference.encode_texts(TEXTS)), atol=1e-5, rtol=0
+            )
+
+
+class TestTokenizer:
+    @pytest.fixture(scope="class")
+    def reference(self) -> open_clip.SimpleTokenizer:
+        return open_clip.SimpleTokenizer()
+
+    @pytest.fixture(scope="class")
+    def tokenizer(self, reference: open_clip.SimpleTokenizer, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+        folder = tmp_path_factory.mktemp("tokenizer")
+        wanted = Settings(77, "lower", True, reference.sot_token_id, reference.eot_token_id)
+        Tokenizer.clip(reference.encoder, list(reference.bpe_ranks), wanted).save(folder)
+        return Tokenizer.load(folder)
+
+    def assert_equal(self, tokenizer: Tokenizer, reference: open_clip.SimpleTokenizer, texts: list[str]) -> None:
+        expected, found = reference(texts).numpy(), tokenizer(texts)
+        different = [text for text, a, b in zip(texts, expected, found, strict=True) if not np.array_equal(a, b)]
+        assert not different
+
+    def test_thousands_of_texts_of_all_scripts(
+        self, tokenizer: Tokenizer, reference: open_clip.SimpleTokenizer
+    ) -> None:
+        rng = np.random.default_rng(0)
+        ranges = [(32, 127), (32, 127), (160, 600), (0x370, 0x530), (0x590, 0x700), (0x900, 0xE80), (0x1E00, 0x2200),
+                  (0x2600, 0x27C0), (0x3040, 0x3100), (0x4E00, 0x5000), (0xAC00, 0xAD00), (0xFB00, 0xFB50), (0xFF00, 0xFFF0),
+                  (0x1F300, 0x1F700), (0, 32)]  # fmt: skip
+        letters = [chr(code) for first, last in ranges for code in range(first, last)]
+        ascii_only = letters[:95]
+        texts = ["".join(rng.choice(letters if n % 2 else ascii_only, rng.integers(0, 150))) for n in range(4000)]
+        self.assert_equal(tokenizer, reference, texts)
+
+    def test_prompts_of_imagenet(self, tokenizer: Tokenizer, reference: open_clip.SimpleTokenizer) -> None:
+        from zsclip.models import open_clip_data
+
+        templates = open_clip_data.templates("openai-imagenet")
+        names = open_clip_data.imagenet_classes()
+        texts = [templates[n % 80].replace("<label>", name) for n, name in enumerate(names * 5)]
+        self.assert_equal(tokenizer, reference, texts)
+
+    @pytest.mark.parametrize("text", [
+        "", " ", "\n\t", "A PHOTO OF A CAT", "&amp;", "&amp;lt;b&amp;gt;", "it's we'LL I'D 'Tis", "<start_of_text> a <END_OF_TEXT>",
+        "word " * 200, "x" * 500, "sÃ©rie", "ﬁsh", "don’t “quote”", "ＦＵＬＬ width", "İstanbul ẞ", "\x1b[31mred\x1b[0m", "e\u0301",
+        "👨‍👩‍👧", "\ud800", "a\u2028b", "1234 5th", "a_b-c.d", "</w>", "x</w>y", "\u200bzero", "naïve café",
+    ])  # fmt: skip
+    def test_awkward_texts(self, tokenizer: Tokenizer, reference: open_clip.SimpleTokenizer, text: str) -> None:
+        try:
+            expected = reference([text]).numpy()
+        except UnicodeEncodeError:
+            with pytest.raises(UnicodeEncodeError):
+                tokenizer([text])
+            return
+        np.testing.assert_array_equal(tokenizer([text]), expected)
+
+    @given(text=st.text(st.characters(max_codepoint=127), max_size=60))
+    @settings(max_examples=300, deadline=None)
+    def test_plain_ascii_needs_no_mending(
+        self, tokenizer: Tokenizer, reference: open_clip.SimpleTokenizer, text: str
+    ) -> None:
+        np.testing.assert_array_equal(tokenizer([text]), reference([text]).numpy())
+
+    @pytest.mark.parametrize("clean", ["lower", "whitespace", "canonicalize"])
+    def test_cleaning_is_open_clips(self, clean: str) -> None:
+        from zsclip.engines.tokenizer import CLEAN
+
+        function = open_clip.tokenizer.get_clean_fn(clean)
+        for text in (*probes.TEXTS, " A_b &amp; (C)!  d\n", "ﬁsh_&lt;", "ÀÉ"):
+            assert CLEAN[clean](text) == function(text)
+
+    @pytest.mark.parametrize("end", ["unseen", "café “dog” 日本 end", "</w>"])
+    def test_the_cut_end_is_told_as_open_clip_reads_it(
+        self, tokenizer: Tokenizer, reference: open_clip.SimpleTokenizer, end: str
+    ) -> None:
+        text = "word " * 74 + "x " + end
+        expected = reference.decode(reference.encode(text)[75:]).strip()
+        assert tokenizer.cuts([text, "short"], tokenizer([text, "short"])) == [expected, ""]
+
+
+def test_probes_are_the_same_everywhere() -> None:
+    pixels = probes.pixels(resolve("demo").preprocessing)
+    assert pixels.dtype == np.uint8
+    assert len({row.tobytes() for row in pixels}) == len(pixels)
+    assert os.linesep not in probes.TEXTS
+
+
+def test_threads_that_use_openvino_for_the_first_time_at_once_do_not_hang() -> None:
+    """They did: two texts' first batches waited for each other while each made OpenVINO's table of data types."""
+    code = """
+import sys, threading
+import numpy as np
+from zsclip.engines.openvino import openvino
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(4)
+def use():
+    together.wait()
+    openvino.Type.f32.to_dtype()
+    openvino.Tensor(np.zeros(3, np.float32), shared_memory=True).data
+threads = [threading.Thread(target=use) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,1 @@
+"""Prompt sets judged on images whose label is known."""

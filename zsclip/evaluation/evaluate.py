@@ -1,0 +1,243 @@
+"""Prompt sets judged on images whose label is known: the verb behind `zsclip evaluate`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from zsclip.classifier import Classifier, PromptVectors, require_choice
+from zsclip.errors import InputError, PromptSetError
+from zsclip.evaluation import metrics
+from zsclip.evaluation import template_weights as ensembling
+from zsclip.evaluation.dataset import LabelledImages
+from zsclip.evaluation.metrics import Booleans, Comparison, Integers, Interval, Predictions, Summary
+from zsclip.scoring.classes import ClassVectors
+from zsclip.scoring.rules import Rules
+from zsclip.scoring.vectors import Floats
+from zsclip.text.labels import LabelSet
+from zsclip.text.prompts import PromptSet
+
+logger = logging.getLogger("zsclip")
+
+_SCORES_AT_ONCE = 1 << 20
+_FEW = 30
+
+
+@dataclass(frozen=True)
+class EmbeddedImages:
+    """Labelled images as unit vectors float32 (n, d), with the number of each one's label; and those that are not."""
+
+    paths: tuple[str, ...]
+    vectors: Floats
+    truth: Integers
+    labels: LabelSet
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, chosen: Booleans) -> EmbeddedImages:
+        paths = tuple(path for path, is_chosen in zip(self.paths, chosen.tolist(), strict=True) if is_chosen)
+        return replace(self, paths=paths, vectors=self.vectors[chosen], truth=self.truth[chosen])
+
+
+@dataclass(frozen=True)
+class TemplateScore:
+    """One template by itself."""
+
+    template: str
+    top1: float
+    interval: Interval
+    nll: float
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """One prompt set: what it said, and what it is worth. `kind` is how it came about: `given`, `zpe` or `selected`."""
+
+    prompts: PromptSet
+    kind: str
+    predictions: Predictions
+    summary: Summary
+    templates: tuple[TemplateScore, ...] = ()  # each by itself, best first
+
+    @property
+    def name(self) -> str:
+        """What the set is called in tables."""
+        return self.prompts.name
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Prompt sets on the same images, `paths`. `comparisons` are those of the other sets, in order, with the baseline.
+
+    `chosen_on` images were set apart to choose templates or weights by; nothing reported was measured on them.
+    """
+
+    paths: tuple[str, ...]
+    labels: LabelSet
+    sets: tuple[SetResult, ...]
+    baseline: SetResult
+    comparisons: tuple[Comparison, ...]
+    unreadable: tuple[tuple[str, str], ...]
+    rules: Rules
+    abstains: bool
+    chosen_on: int = 0
+    model: str = ""
+
+    @property
+    def others(self) -> tuple[SetResult, ...]:
+        """The sets that are compared with the baseline."""
+        return tuple(one for one in self.sets if one is not self.baseline)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What to bear in mind when reading the figures."""
+        notes = []
+        images = self.baseline.summary.images
+        if self.chosen_on:
+            chose = "1 image" if self.chosen_on == 1 else f"{self.chosen_on} images"
+            notes.append(f"{chose} chose templates and weights; all figures are of the other {images}.")
+        notes += [
+            f"{one.prompts.origin}: if they are among these, its figures are too good."
+            for one in self.sets
+            if one.kind == "given" and one.prompts.chosen
+        ]
+        sizes = {len(one.prompts.templates) for one in self.sets}
+        if len(sizes) > 1:
+            notes.append(
+                "The sets have different numbers of templates: a difference may come from how many there are, "
+                "not only from how they are worded."
+            )
+        if images < _FEW:
+            few = "1 image is" if images == 1 else f"{images} images are"
+            notes.append(f"{few} few: look at the intervals.")
+        return tuple(notes)
+
+
+def embed(classifier: Classifier, data: LabelledImages, advance: Callable[[], None] = lambda: None) -> EmbeddedImages:
+    """The labelled images' unit vectors; raises `InputError` if none can be read."""
+    number = {name: n for n, name in enumerate(data.labels.names)}
+    paths: list[str] = []
+    truth: list[int] = []
+    unreadable: list[tuple[str, str]] = []
+    vectors = np.empty((len(data.paths), classifier.embedder.spec.embed_dim), np.float32)
+    every = (image for batch in classifier.embedder.images(data.paths) for image in batch)
+    for image, label in zip(every, data.truth, strict=True):
+        if image.embedding is None:
+            unreadable.append((image.path, image.error or ""))
+        else:
+            vectors[len(paths)] = image.embedding.vector
+            paths.append(image.path)
+            truth.append(number[label])
+        advance()
+    if not paths:
+        path, error = unreadable[0]
+        raise InputError(f"None of the {len(unreadable)} images can be read. The first, {path}: {error}.")
+    return EmbeddedImages(
+        tuple(paths), vectors[: len(paths)], np.array(truth, np.int64), data.labels, tuple(unreadable)
+    )
+
+
+def evaluate(
+    classifier: Classifier,
+    images: EmbeddedImages,
+    sets: Sequence[PromptSet],
+    *,
+    rules: Rules | None = None,
+    background: Sequence[str] | None = None,
+    baseline: str | None = None,
+    per_template: bool = False,
+    weigh: bool = False,
+    select: bool = False,
+    seed: int = 0,
+) -> Evaluation:
+    """Judge each prompt set by itself on the images, and against the baseline (default: the first set).
+
+    With `weigh` and `select` each set also comes with templates weighed by zpe, and with a greedy selection of them
+    (see `zsclip.evaluation.template_weights`); these are made on one half of the images, and all figures are of the other half.
+    Raises `InputError`, `LabelError`, `PromptSetError` and `ModelError`.
+    """
+    rules = rules or Rules()
+    require_choice(images.labels, rules, background, "--background")
+    sets = named_apart(sets)
+    require_baseline(sets, baseline, weigh=weigh, select=select)
+    first = metrics.halves(images.truth, seed) if weigh or select else np.zeros(len(images), bool)
+    choosing, reported = images[first], images[~first]
+    if (weigh or select) and not (len(choosing) and len(reported)):
+        raise InputError(
+            "There must be at least two images that can be read: one half chooses, the other half is for the figures."
+        )
+    results = []
+    for one in sets:
+        texts = classifier.prompt_vectors(images.labels, [one], background)
+        variants = [("given", one)]
+        if weigh:
+            variants.append(("zpe", ensembling.weigh_by_zpe(texts, one, choosing.labels, choosing.vectors, rules)))
+        if select:
+
+            def judge(classes: ClassVectors) -> Predictions:
+                return predict(classes, choosing, rules)
+
+            variants.append(("selected", ensembling.select(texts, one, choosing.labels, judge, rules.combine)))
+        for kind, made in variants:
+            variant = replace(made, chosen={**made.chosen, "seed": str(seed)}) if kind != "given" else made
+            classes = texts.class_vectors(images.labels, [variant], rules.combine)
+            found = predict(classes, reported, rules)
+            alone = (
+                _alone(texts, variant, reported, rules) if per_template and kind == "given" and one.templates else ()
+            )
+            results.append(SetResult(variant, kind, found, metrics.summary(found, len(images.labels)), alone))
+    start = results[0] if baseline is None else next(one for one in results if one.name == baseline)
+    others = [one.predictions for one in results if one is not start]
+    return Evaluation(
+        reported.paths, images.labels, tuple(results), start, tuple(metrics.compare(start.predictions, others)),
+        images.unreadable, rules, rules.abstains or background is not None, len(choosing), classifier.embedder.spec.title,
+    )  # fmt: skip
+
+
+def require_baseline(
+    sets: Sequence[PromptSet], baseline: str | None, *, weigh: bool = False, select: bool = False
+) -> None:
+    """Raise `PromptSetError` for a baseline that is none of the sets, nor what `weigh` and `select` make of them."""
+    kinds = ["", *([ensembling.WEIGHED] if weigh else []), *([ensembling.SELECTED] if select else [])]
+    names = [one.name + kind for one in sets for kind in kinds]
+    if baseline is not None and baseline not in names:
+        raise PromptSetError(f"--baseline {baseline}: there is no such set among those compared: {', '.join(names)}.")
+
+
+def predict(classes: ClassVectors, images: EmbeddedImages, rules: Rules) -> Predictions:
+    """What the classes say of the images, some at a time: n times labels numbers are never held at once."""
+    step = max(1, _SCORES_AT_ONCE // len(images.labels))
+    parts = []
+    for start in range(0, len(images), step):
+        scores = classes.arrays(images.vectors[start : start + step], rules)
+        truth = images.truth[start : start + step]
+        parts.append(Predictions.of(scores.probability, truth, scores.withheld, scores.similarity))
+    return Predictions.joined(parts)
+
+
+def _alone(texts: PromptVectors, one: PromptSet, images: EmbeddedImages, rules: Rules) -> tuple[TemplateScore, ...]:
+    scores = []
+    for single in ensembling.singles(one):
+        found = predict(texts.class_vectors(images.labels, [single], rules.combine), images, rules)
+        right = int(found.correct.sum())
+        interval = metrics.wilson(right, len(found))
+        nll = metrics.negative_log_likelihood(found)
+        scores.append(TemplateScore(single.templates[0], right / len(found), interval, nll))
+    return tuple(sorted(scores, key=lambda score: (-score.top1, score.nll)))
+
+
+def named_apart(sets: Sequence[PromptSet]) -> list[PromptSet]:
+    """The sets with names that differ: files of one name get their path; raises `PromptSetError` for one given twice."""
+    if not sets:
+        raise PromptSetError("No prompt sets given.")
+    for n, one in enumerate(sets):
+        if (one.name, one.source) in [(other.name, other.source) for other in sets[:n]]:
+            raise PromptSetError(f"The prompt set {one.name!r} is given twice. Compare it with another one.")
+    names = [one.name for one in sets]
+    return [replace(one, name=one.source) if names.count(one.name) > 1 else one for one in sets]

@@ -1,0 +1,331 @@
+"""Files of strangers read, and made into upright RGB or grey pictures. Pillow and NumPy only.
+
+Whatever a file holds, what comes out is an image or an `ImageError` that says what is wrong with the file; what it costs is
+bounded before it is decoded.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from io import BytesIO
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+
+from zsclip.errors import ImageError
+from zsclip.images.folders import heif_supported
+from zsclip.images.preprocessing import Preprocessing, fit
+
+# Phones make 200 megapixels.
+DEFAULT_MAX_PIXELS = 250_000_000
+# 250 megapixels of 16-bit RGBA, stored without compression
+MAX_FILE_BYTES = 2_000_000_000
+# Of a larger file the head is looked at first.
+_LARGE_FILE_BYTES = 64_000_000
+# Pillow holds four bytes a pixel, and conversions as much again: larger images take turns.
+_BIG_PIXELS = 40_000_000
+_STRIP_PIXELS = 4_000_000
+_MOST_JPEG_SEGMENTS = 10_000
+
+# A PNG may hold long texts, such as the workflow that made it (Pillow: 1 MiB).
+PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
+# Whether there are too many pixels is asked and told here.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+_COMMON = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # known to Pillow without loading all of its plugins
+# Not EPS and WMF, which run programs, nor what needs handlers that are not there (GRIB, HDF5, BUFR, MPEG) or nests (IPTC).
+_FORMATS = (
+    *_COMMON, "WEBP", "TIFF", "AVIF", "JPEG2000", "ICO", "ICNS", "CUR", "DIB", "QOI", "PSD", "DDS", "SGI", "PCX", "DCX",
+    "TGA", "FITS", "FLI", "SUN", "MSP", "BLP", "XBM", "XPM", "IM", "SPIDER", "PIXAR", "GBR", "FTEX",
+)  # fmt: skip
+_HEIF_BRANDS = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc", b"ftypmsf1")
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_turn_of_big_ones = threading.Lock()
+
+
+def read(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[bytes, os.stat_result]:
+    """The bytes of a regular file, and its status before they were read; raises `ImageError` otherwise.
+
+    Pipes and devices are never opened. A large file is read only if its head is that of an image that may be decoded.
+    """
+    try:
+        _require_regular(os.stat(path).st_mode, path)  # before it is opened: that alone can wait, or rewind a tape
+        # In between it may have become a pipe, whose other end is not to be waited for.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        with open(os.open(path, flags), "rb") as file:
+            before = os.fstat(file.fileno())
+            _require_regular(before.st_mode, path)
+            _require_fit_size(file, before.st_size, max_pixels)
+            data = file.read(before.st_size)
+            after = os.fstat(file.fileno())
+    except OSError as error:
+        raise ImageError(error.strerror or str(error)) from None
+    except ValueError:
+        raise ImageError("not a path (it holds a NUL byte)") from None
+    except MemoryError:
+        raise ImageError("too large to read") from None
+    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns) or len(data) != before.st_size:
+        raise ImageError("it changed while it was read")
+    return data, before
+
+
+def _require_regular(mode: int, path: str) -> None:
+    if stat.S_ISDIR(mode):
+        raise ImageError(
+            "a folder, not an image" if os.access(path, os.R_OK | os.X_OK) else "a folder that cannot be read"
+        )
+    if not stat.S_ISREG(mode):
+        raise ImageError("not a regular file")
+
+
+def _require_fit_size(file: BinaryIO, size: int, max_pixels: int) -> None:
+    if not size:
+        raise ImageError("the file is empty")
+    if size > MAX_FILE_BYTES:
+        raise ImageError(f"a file of {size / 1e9:,.1f} GB; more than {MAX_FILE_BYTES // 10**9} GB are not read")
+    if size > _LARGE_FILE_BYTES:
+        with _told_as_image_errors():
+            _open(file, max_pixels)
+        file.seek(0)
+
+
+def pixels(
+    data: bytes,
+    wanted: Preprocessing,
+    *,
+    full: bool = False,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    measure: Callable[[str], AbstractContextManager[object]] = nullcontext,
+) -> tuple[NDArray[np.uint8], bool]:
+    """A file's bytes as the model wants them: uint8 (height, width, 3), and whether they were decoded at a reduced scale.
+
+    As `decode` and `fit`, but big images take turns among threads, so that memory holds one of them. `measure` is told
+    which of the two, "decode" or "resize", is being done. Raises `ImageError`.
+    """
+    with _told_as_image_errors():
+        with measure("decode"):
+            image, reduced = _opened(data, wanted, full, max_pixels)
+        with _turn(image):
+            with measure("decode"):
+                upright = _upright_rgb(image)
+            with measure("resize"):
+                return fit(upright, wanted), reduced
+
+
+def decode(
+    data: bytes, wanted: Preprocessing, *, full: bool = False, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> tuple[Image.Image, bool]:
+    """The first frame as an upright RGB or grey (L) image, and whether it was decoded at a reduced scale.
+
+    Unless `full`, a JPEG is decoded at 1/2, 1/4 or 1/8 as long as both sides stay at least twice the wanted size
+    (libjpeg does that in the DCT). Raises `ImageError` for whatever is no image, is damaged or has more than `max_pixels`.
+    """
+    with _told_as_image_errors():
+        image, reduced = _opened(data, wanted, full, max_pixels)
+        return _upright_rgb(image), reduced
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """A Pillow image of the caller's, turned as its EXIF orientation says, in mode RGB or L; raises `ImageError`.
+
+    Transparency is laid over white; palettes and 1-bit images become RGB (resized later, not as indices); 16-bit and
+    other deep grey is scaled to 8 bits, not clipped.
+    """
+    with _told_as_image_errors():
+        return _upright_rgb(image)
+
+
+@contextmanager
+def _told_as_image_errors() -> Iterator[None]:
+    try:
+        yield
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError("not an image in a format that is known here") from None
+    except Image.DecompressionBombError:
+        raise ImageError("it holds an image of more pixels than --max-pixels allows") from None
+    except MemoryError:
+        raise ImageError("too large to decode in the memory there is") from None
+    except Exception as error:
+        # Fed with the bytes of strangers, Pillow's decoders have been seen to raise nearly everything there is.
+        raise ImageError(f"damaged or unsupported image: {str(error) or type(error).__name__}") from None
+
+
+def _opened(data: bytes, wanted: Preprocessing, full: bool, max_pixels: int) -> tuple[Image.Image, bool]:
+    """An image of which only the head was read, set to be decoded at the scale wanted; whether that is a reduced one."""
+    if not data:
+        raise ImageError("the file is empty")
+    image = _open(BytesIO(_without_metadata(data)), max_pixels)
+    stored = image.size
+    if not full and image.format == "JPEG":
+        image.draft(None, (2 * max(wanted.size), 2 * max(wanted.size)))
+    return image, image.size != stored
+
+
+def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
+    # For frames and for images inside of images, which only Pillow sees; it raises above twice this, also where `fit` crops.
+    Image.MAX_IMAGE_PIXELS = (max(max_pixels, _BIG_PIXELS) + 1) // 2
+    formats: tuple[str, ...] = _FORMATS
+    if heif_supported():
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+        formats = (*formats, "HEIF")
+    head = file.read(12)
+    try:
+        image = _first_of(file, formats)
+    except UnidentifiedImageError:
+        if head[4:12] in _HEIF_BRANDS and "HEIF" not in formats:
+            raise ImageError("HEIC, which is read with: pip install pillow-heif") from None
+        raise
+    except Image.DecompressionBombError:
+        raise ImageError(f"more than {max_pixels:,} pixels; --max-pixels allows more") from None
+    width, height = image.size
+    if not width or not height:
+        raise ImageError("an image without pixels")
+    if width * height > max_pixels:
+        raise ImageError(f"{width:,} x {height:,} pixels, more than {max_pixels:,}; --max-pixels allows more")
+    return image
+
+
+def _first_of(file: BinaryIO, formats: tuple[str, ...]) -> Image.Image:
+    try:
+        return Image.open(file, formats=_COMMON)
+    except UnidentifiedImageError:
+        Image.init()
+        return Image.open(file, formats=[name for name in formats if name in Image.OPEN])
+
+
+def _without_metadata(data: bytes) -> bytes:
+    """A JPEG without what is no part of the picture; other data as it is.
+
+    Pillow joins and parses all of it at every opening: a JPEG of 400 MB of profiles took it three minutes. What says how to
+    decode (APP0, APP14) and which way is up (the first EXIF and XMP) stays.
+    """
+    if not data.startswith(b"\xff\xd8\xff"):
+        return data
+    kept, dropped, at = [data[:2]], False, 2
+    seen: set[bytes] = set()
+    for _ in range(_MOST_JPEG_SEGMENTS):
+        start = data.find(b"\xff", at)  # decoders skip what stands between segments
+        while data[start + 1 : start + 2] == b"\xff":
+            start += 1
+        dropped |= start != at
+        if start < 0 or start + 4 > len(data):
+            return data
+        marker, end = data[start + 1], start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+        if marker == 0xDA or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xCC)):
+            # the scan, or the frame's head, with only tables between the two
+            return b"".join([*kept, data[start:]]) if dropped else data
+        if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD9:
+            return data
+        if _is_kept(marker, data[start + 4 : start + 10], seen):
+            kept.append(data[start:end])
+        else:
+            dropped = True
+        at = end
+    raise ImageError(f"more than {_MOST_JPEG_SEGMENTS:,} segments before the picture")
+
+
+def _is_kept(marker: int, head: bytes, seen: set[bytes]) -> bool:
+    if marker == 0xFE or (0xE0 <= marker <= 0xEF and marker not in (0xE0, 0xE1, 0xEE)):
+        return False
+    if marker == 0xE1:
+        first = head not in seen
+        seen.add(head)
+        return first and head in (b"Exif\0\0", b"http:/")
+    return True
+
+
+def _turn(image: Image.Image) -> AbstractContextManager[object]:
+    """Waits until no other big image is being decoded; a progressive JPEG is held whole whatever its scale."""
+    progressive = bool(image.info.get("progressive"))
+    scale = 64 if progressive else 1
+    return _turn_of_big_ones if image.width * image.height * scale > _BIG_PIXELS else nullcontext()
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    if not image.width or not image.height:
+        raise ImageError("an image without pixels")
+    if image.mode == "P" and image.palette is None:
+        image = image.convert("RGB")  # an icon of ICNS, which loses it
+    if _is_deep(image):
+        flat = _deep_grey(image)
+    elif image.has_transparency_data:
+        flat = _in_strips(image, "RGB", _over_white)
+    elif image.mode in ("RGB", "L"):
+        flat = image
+    else:
+        flat = image.convert("RGB")
+    turn = _TURNS.get(_orientation(image))
+    return flat if turn is None else flat.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 1 (upright) where the EXIF data is broken, which is no reason to refuse a picture."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:
+        return 1
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _deep_grey(image: Image.Image) -> Image.Image:
+    top = max(float(_values(strip).max()) for strip in _strips(image))
+    if image.mode == "F":
+        # No depth is declared: 0 to 1, 0 to 255, or else whatever range there is.
+        top = 1.0 if top <= 1 else 255.0 if top <= 255 else top
+    else:
+        top = max(65535.0, top)  # 16 bits unless there is more in it
+
+    def scaled(strip: Image.Image) -> Image.Image:
+        return Image.fromarray((np.clip(_values(strip), 0, None) / top * 255).round().astype(np.uint8))
+
+    return _in_strips(image, "L", scaled)
+
+
+def _values(image: Image.Image) -> NDArray[np.float64]:
+    return np.nan_to_num(np.asarray(image).astype(np.float64))
+
+
+def _in_strips(image: Image.Image, mode: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """What `convert` makes of an image, some rows at a time, so that what it holds meanwhile is small."""
+    if image.width * image.height <= _STRIP_PIXELS:
+        return convert(image)
+    whole, top = Image.new(mode, image.size), 0
+    for strip in _strips(image):
+        whole.paste(convert(strip), (0, top))
+        top += strip.height
+    return whole
+
+
+def _strips(image: Image.Image) -> Iterator[Image.Image]:
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(image.height, top + rows)))

@@ -1,0 +1,1 @@
+"""Results written: rows, tables, vectors, folders."""

@@ -1,0 +1,336 @@
+"""Sorting images into folders, one a label: a plan first, then links, copies or moves that an interruption cannot hurt."""
+
+from __future__ import annotations
+
+import csv
+import ctypes
+import errno
+import logging
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsclip.errors import InputError
+from zsclip.output.rows import delimited_rows
+from zsclip.scoring.results import ImageResult
+
+logger = logging.getLogger("zsclip")
+
+ABSTAINED = "\0"  # what no label can be called
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))}
+_PARTIAL = ".zsclip-partial-"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Filing:
+    """One file's way: from where to where, and the label it has."""
+
+    source: str
+    target: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Filed:
+    """What happened to one file: `done`, `there` (it was before), or `failed` with the `error` that kept it in place."""
+
+    filing: Filing
+    outcome: str
+    error: str | None = None
+
+
+def folder_name(label: str) -> str:
+    """A folder name for a label that is safe on every system: no separators, nothing reserved, nothing hidden.
+
+    `../x` is `_.._x`, `AC/DC` is `AC_DC`, `CON` is `_CON`.
+    """
+    name = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]', "_", label).strip().rstrip(". ")
+    if not name or name.startswith(".") or name.split(".")[0].strip().lower() in _RESERVED:
+        name = f"_{name}"
+    while len(os.fsencode(name)) > 200:
+        name = name[:-1]
+    return name
+
+
+def folder_names(labels: Iterable[str]) -> list[str]:
+    """A folder name for each label, all different, also where upper and lower case are one."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for label in labels:
+        names.append(_apart(folder_name(label), lambda name: name.casefold() in taken))
+        taken.add(names[-1].casefold())
+    return names
+
+
+def plan(
+    results: Iterable[ImageResult], into: Path, labels: Sequence[str], unknown_label: str, how: str
+) -> Iterator[Filing]:
+    """Where each image goes, in order: `into`/label/name. Names that clash are kept apart: `a.jpg`, `a (2).jpg`.
+
+    Results that are decided for `ABSTAINED` go to the folder of `unknown_label`, which is no label's, not even of one of
+    that name. A file that lies in its place already, from an earlier run, is planned for it again. A file that is
+    reached by two ways is planned once, and one that could not be read stays where it is.
+    """
+    unknown_folder, *folders = folder_names([unknown_label, *labels])
+    homes = dict(zip(labels, folders, strict=True))
+    earlier = _earlier_plans(into) if how == "move" else set()
+    sources: set[str] = set()
+    targets: set[str] = set()
+    for result in results:
+        entry = _entry(result.path)
+        if result.error is not None or result.label is None or entry in sources:
+            continue
+        sources.add(entry)
+        abstained = result.label == ABSTAINED
+        folder = into / (unknown_folder if abstained else homes[result.label])
+        source = result.path
+
+        def is_taken(name: str, folder: Path = folder, source: str = source) -> bool:
+            target = os.path.join(folder, name)
+            if _entry(target).casefold() in targets:
+                return True
+            if not os.path.lexists(target):
+                return False
+            # What equals it by chance is not it: a move must not take that for an excuse to remove a file.
+            is_it = _same_file(source, target) or (how != "move" or (_entry(source), _entry(target)) in earlier)
+            return not (is_it and _same_content(source, target))
+
+        target = os.path.join(folder, _apart(os.path.basename(source), is_taken))
+        targets.add(_entry(target).casefold())
+        yield Filing(source, target, unknown_label if abstained else result.label)
+
+
+def _earlier_plans(into: Path) -> set[tuple[str, str]]:
+    """What earlier runs meant to do here: pairs of source and target."""
+    pairs: set[tuple[str, str]] = set()
+    for path in into.glob("plan-*.csv"):
+        if not path.is_file():
+            continue
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream:
+                rows = csv.DictReader(stream)
+                if rows.fieldnames == ["from", "to", "label"]:  # else it is some other file of this name
+                    pairs |= {(_entry(row["from"]), _entry(row["to"])) for row in rows if row["to"]}
+        except (OSError, ValueError, csv.Error) as error:
+            logger.warning("%s cannot be read as the plan of an earlier run: %s.", path, error)
+    return pairs
+
+
+def write_plan(filings: Iterable[Filing], into: Path) -> Path:
+    """Write `from,to,label` as CSV into `into`, under a name that is not taken; raises `InputError`."""
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        stem = f"plan-{time.strftime('%Y%m%d-%H%M%S')}"
+        name = _apart(f"{stem}.csv", lambda name: os.path.lexists(into / name))
+        with open(into / name, "x", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            rows = delimited_rows(stream)
+            rows.writerow(["from", "to", "label"])
+            rows.writerows([filing.source, filing.target, filing.label] for filing in filings)
+            stream.flush()
+            os.fsync(stream.fileno())
+        _sync_folder(str(into))
+    except OSError as error:
+        raise InputError(f"--into {into}: cannot be written: {error.strerror}.") from None
+    return into / name
+
+
+def carry_out(filings: Iterable[Filing], how: str) -> Iterator[Filed]:
+    """Link, copy or move each file to its place; nothing is ever overwritten.
+
+    A move within a file system is one rename that refuses to replace anything (Linux), else a link followed by the removal of
+    the old name. Across file systems the file is copied under a partial name, synced, put into place, and only then removed
+    at its old place. Interrupted at any moment, every file is whole at its old place or at its new one; for the instant
+    before a removal at both, which the next run of the same sort finishes.
+    """
+    said_copy = False
+    cleaned: set[str] = set()
+    for filing in filings:
+        folder = os.path.dirname(filing.target)
+        try:
+            os.makedirs(folder, exist_ok=True)
+            if folder not in cleaned:
+                cleaned.add(folder)
+                _remove_dead_partials(folder)
+            if os.path.lexists(filing.target):
+                if not _same_content(filing.source, filing.target):
+                    raise FileExistsError(errno.EEXIST, "another file has come to lie there", filing.target)
+                moved = how == "move" and _may_be_removed(filing.source, filing.target)
+                if moved:
+                    os.unlink(filing.source)
+                yield Filed(filing, "done" if moved else "there")
+                continue
+            if how == "move":
+                _move(filing.source, filing.target)
+            elif how == "copy" or not _linked(os.path.realpath(filing.source), filing.target):
+                if how == "link" and not said_copy:
+                    logger.warning("Links do not work between these folders; files are copied instead.")
+                    said_copy = True
+                _copy(os.path.realpath(filing.source), filing.target)
+            yield Filed(filing, "done")
+        except OSError as error:
+            yield Filed(filing, "failed", error.strerror or str(error))
+
+
+# What a file system says that cannot link, or not to there.
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+def _linked(source: str, target: str) -> bool:
+    """Whether a hard link could be made, which replaces nothing."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return False
+    return True
+
+
+def _put_into_place(source: str, target: str) -> None:
+    """Give a file another name on its file system, replacing nothing; raises `FileExistsError`."""
+    if os.name == "nt":
+        os.rename(source, target)  # replaces nothing there
+        return
+    if _rename_without_replacing(source, target):
+        return
+    if _linked(source, target):
+        os.unlink(source)
+        return
+    # No links on this file system: an empty file holds the name, and only that is replaced.
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    try:
+        os.rename(source, target)
+    except BaseException:
+        os.unlink(target)
+        raise
+
+
+def _rename_without_replacing(source: str, target: str) -> bool:
+    """Linux's renameat2 with RENAME_NOREPLACE; False where there is none."""
+    if sys.platform != "linux":
+        return False
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    at_cwd, no_replace = -100, 1
+    if renameat2(at_cwd, os.fsencode(source), at_cwd, os.fsencode(target), no_replace) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL):
+        return False
+    raise OSError(number, os.strerror(number), target)
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy content, times and permissions; the target appears whole, synced, and replaces nothing."""
+    partial = os.path.join(os.path.dirname(target), f"{_PARTIAL}{os.getpid()}")
+    try:
+        with open(source, "rb") as original, open(partial, "wb") as copy:
+            shutil.copyfileobj(original, copy, _BLOCK)
+            copy.flush()
+            os.fsync(copy.fileno())
+        shutil.copystat(source, partial)
+        _put_into_place(partial, target)
+        _sync_folder(os.path.dirname(target))
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(partial)
+        raise
+
+
+def _move(source: str, target: str) -> None:
+    if os.path.islink(source):  # a relative link would lead nowhere from elsewhere
+        os.symlink(os.path.realpath(source), target)
+        os.unlink(source)
+        return
+    try:
+        _put_into_place(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy(source, target)
+        os.unlink(source)
+
+
+def _sync_folder(folder: str) -> None:
+    """See that a new name is on the disk before an old one goes."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove_dead_partials(folder: str) -> None:
+    """Remove what a killed run left half copied; the originals of these are where they were."""
+    if os.name != "posix":
+        return
+    for name in os.listdir(folder):
+        number = name.removeprefix(_PARTIAL)
+        if name.startswith(_PARTIAL) and number.isdecimal():
+            try:
+                os.kill(int(number), 0)
+            except ProcessLookupError:
+                os.unlink(os.path.join(folder, name))
+            except PermissionError:
+                pass  # somebody else's, and alive
+
+
+def _may_be_removed(source: str, target: str) -> bool:
+    """Whether `target`, of the same content, is certainly another entry than `source`, so that one of them may go.
+
+    One file may be reached under two paths (a mount, a share, upper and lower case): then there is one entry only.
+    """
+    if not _same_file(source, target):
+        return True
+    if os.path.islink(source) or os.path.islink(target) or os.stat(source).st_nlink < 2:
+        return False
+    one, other = (os.stat(os.path.dirname(path) or ".") for path in (source, target))
+    names = {os.path.basename(path).casefold() for path in (source, target)}
+    return (one.st_dev, one.st_ino) != (other.st_dev, other.st_ino) or len(names) == 2
+
+
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _entry(path: str) -> str:
+    """The name of a directory entry: its folder resolved, itself not."""
+    return os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))
+
+
+def _same_content(one: str, other: str) -> bool:
+    """Whether two paths hold the same bytes."""
+    try:
+        if os.path.samefile(one, other):
+            return True
+        if os.path.getsize(one) != os.path.getsize(other):
+            return False
+        with open(one, "rb") as first, open(other, "rb") as second:
+            while block := first.read(_BLOCK):
+                if block != second.read(_BLOCK):
+                    return False
+            return True
+    except OSError:
+        return False
+
+
+def _apart(name: str, is_taken: Callable[[str], bool]) -> str:
+    """`name`, or `name (2)` and so on before its extension."""
+    stem, extension = os.path.splitext(name)
+    number = 1
+    while is_taken(name):
+        number += 1
+        name = f"{stem} ({number}){extension}"
+    return name

@@ -1,0 +1,395 @@
+"""An evaluation as tables on a terminal, as CSV or as one JSON document."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+
+from zsclip.evaluation import metrics
+from zsclip.evaluation.calibration import Calibration
+from zsclip.evaluation.evaluate import Evaluation, SetResult
+from zsclip.evaluation.metrics import Comparison, Interval
+from zsclip.output.rows import counted, fit_width, json_line, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Row: TypeAlias = dict[str, Any]
+
+_MANY = 2000  # images from which on a second decimal of a percentage says something
+_PAIRS = 30
+
+
+def comparison_rows(found: Evaluation) -> list[Row]:
+    """A row a set: its metrics, and how it compares with the baseline."""
+    against = dict(zip((one.name for one in found.others), found.comparisons, strict=True))
+    return [_comparison_row(found, one, against.get(one.name)) for one in found.sets]
+
+
+def _comparison_row(found: Evaluation, one: SetResult, against: Comparison | None) -> Row:
+    row: Row = {
+        "prompts": one.name,
+        "kind": one.kind,
+        "templates": len(one.prompts.templates),
+        **_flat(asdict(one.summary)),
+    }
+    if not found.abstains:
+        for name in ("coverage", "covered_accuracy", "covered_low", "covered_high"):
+            del row[name]
+    compared = {**_flat(asdict(against)), "verdict": against.verdict} if against else {}
+    names = ("difference", "difference_low", "difference_high", "gained", "lost", "p_value", "p_adjusted", "verdict")
+    return {**row, "baseline": found.baseline.name, **{name: compared.get(name) for name in names}}
+
+
+def _flat(numbers: Row) -> Row:
+    """Intervals as two columns, named after what they are of."""
+    flat: Row = {}
+    for name, value in numbers.items():
+        if name.endswith("interval"):
+            what = {"top1_interval": "top1", "covered_interval": "covered", "interval": "difference"}[name]
+            flat[f"{what}_low"], flat[f"{what}_high"] = value or (None, None)
+        else:
+            flat[name] = value
+    return flat
+
+
+def label_rows(found: Evaluation) -> list[Row]:
+    """A row a set and label: precision, recall, F1, images, and what it is most often taken for."""
+    names = found.labels.names
+    rows = []
+    for one in found.sets:
+        for scores in metrics.per_label(one.predictions, len(names)):
+            row = {"prompts": one.name, **asdict(scores), "label": names[scores.label]}
+            rows.append({**row, "confused_with": None if scores.confused_with is None else names[scores.confused_with]})
+    return rows
+
+
+def template_rows(found: Evaluation) -> list[Row]:
+    """A row a set and template: the template by itself, the best first."""
+    return [
+        {
+            "prompts": one.name,
+            "template": score.template,
+            "top1": score.top1,
+            "top1_low": score.interval.low,
+            "top1_high": score.interval.high,
+            "nll": score.nll,
+        }
+        for one in found.sets
+        for score in one.templates
+    ]
+
+
+def confusion_rows(found: Evaluation) -> list[Row]:
+    """A row a set and cell of its confusion matrix that is not 0."""
+    names = found.labels.names
+    return [
+        {"prompts": one.name, "label": names[true], "predicted": names[said], "images": count}
+        for one in found.sets
+        for true, said, count in metrics.confusions(one.predictions)
+    ]
+
+
+def error_rows(found: Evaluation, most: int) -> list[Row]:
+    """A row a set and mistake, of the most confident ones."""
+    names = found.labels.names
+    rows = []
+    for one in found.sets:
+        said = one.predictions
+        for n in mistakes(one, most):
+            row = {"prompts": one.name, "path": found.paths[n], "label": names[said.truth[n]]}
+            rows.append({**row, "predicted": names[said.predicted[n]], "probability": float(said.confidence[n])})
+    return rows
+
+
+def mistakes(one: SetResult, most: int) -> list[int]:
+    """The images a set is wrong about, the most confident first."""
+    wrong = [n for n, right in enumerate(one.predictions.correct.tolist()) if not right]
+    return sorted(wrong, key=lambda n: (-one.predictions.confidence[n], n))[:most]
+
+
+def document(found: Evaluation, tables: Sequence[str], errors: int, calibration: Calibration | None) -> Row:
+    """Everything as one JSON document."""
+    return {
+        "model": found.model,
+        "images": found.baseline.summary.images,
+        "labels": list(found.labels.names),
+        "chosen_on": found.chosen_on,
+        "rules": asdict(found.rules),
+        "baseline": found.baseline.name,
+        "prompts": [
+            {**row, "chosen": dict(one.prompts.chosen), "weights": list(one.prompts.weights) or None}
+            for row, one in zip(comparison_rows(found), found.sets, strict=True)
+        ],
+        **{name: DETAILS[name](found, errors) for name in tables},
+        "calibration": asdict(calibration) if calibration else None,
+        "unreadable": [{"path": path, "error": error} for path, error in found.unreadable],
+        "notes": list(found.notes),
+        "methods": METHODS,
+    }
+
+
+DETAILS: dict[str, Callable[[Evaluation, int], list[Row]]] = {
+    "per_class": lambda found, errors: label_rows(found),
+    "per_template": lambda found, errors: template_rows(found),
+    "confusion": lambda found, errors: confusion_rows(found),
+    "errors": error_rows,
+}
+METHODS = (
+    "top-1 with Wilson's 95 % interval; recall and F1 are means over the labels that have images; ECE in 15 equal-width "
+    "bins of the top probability; NLL in nats; differences with Tango's interval; p by the exact McNemar test, adjusted "
+    "by Holm."
+)
+
+
+def write_json(stream: TextIO, content: Row) -> None:
+    """One document, indented."""
+    json_line(content)  # decides nothing here, but raises for what is no JSON before the first byte is out
+    stream.write(json.dumps(content, indent=2) + "\n")
+
+
+COLUMNS = {  # of the tables that may have no row
+    "per_template": ("prompts", "template", "top1", "top1_low", "top1_high", "nll"),
+    "errors": ("prompts", "path", "label", "predicted", "probability"),
+}
+
+
+def write_csv(stream: TextIO, rows: Sequence[Row], columns: Sequence[str] = ()) -> None:
+    """A header and a row each; what is not known is empty. `columns` are the header's where there is no row."""
+    out = csv.DictWriter(stream, list(rows[0] if rows else columns), lineterminator="\n")
+    out.writeheader()
+    for row in rows:
+        out.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
+
+
+def print_tables(
+    console: Console, found: Evaluation, tables: Sequence[str], errors: int, calibration: Calibration | None
+) -> None:
+    """All tables, one below the other."""
+    printer = _Printer(console, found, errors)
+    printer.comparison()
+    for name in tables:
+        for one in found.sets:
+            if name != "per_template" or one.templates:
+                console.print()
+                PRINTED[name](printer, one)
+    if calibration:
+        console.print()
+        printer.calibration(calibration)
+
+
+class _Printer:
+    def __init__(self, console: Console, found: Evaluation, errors: int) -> None:
+        self._console, self._found, self._errors = console, found, errors
+        self._decimals = 2 if found.baseline.summary.images >= _MANY else 1
+        longest = max(len(one.name) for one in found.sets)
+        figures = 60 if self._decimals == 1 else 68
+        self._narrow = console.width < figures + min(longest, 12)
+        self._name_width = max(8, min(longest, console.width - figures + (14 if self._narrow else 0)))
+
+    def comparison(self) -> None:
+        found = self._found
+        images = found.baseline.summary.images
+        self._line(f"{counted(images, 'image')}, {counted(len(found.labels), 'label')}, {found.model}. Shares in %.")
+        self._line()
+        means = [] if self._narrow else ["recall", "F1"]
+        self._table(
+            ["prompts", "n", "top-1 [95 %]", "top-5", *means, "ECE", "NLL"],
+            [
+                [
+                    self._name(one),
+                    str(len(one.prompts.templates)),
+                    self._with_interval(one.summary.top1, one.summary.top1_interval),
+                    self._percent(one.summary.top5),
+                    *map(self._percent, (one.summary.mean_recall, one.summary.macro_f1) if means else ()),
+                    self._percent(one.summary.ece),
+                    f"{one.summary.nll:.3f}",
+                ]
+                for one in found.sets
+            ],
+        )
+        if found.abstains:
+            self._line()
+            self._table(
+                ["with abstention", "coverage", "accuracy on the covered [95 %]"],
+                [
+                    [
+                        self._name(one),
+                        self._percent(one.summary.coverage),
+                        self._with_interval(one.summary.covered_accuracy, one.summary.covered_interval),
+                    ]
+                    for one in found.sets
+                ],
+            )
+        if found.comparisons:
+            self._line()
+            self._line(f"Against {found.baseline.name}, image by image:")
+            self._table(
+                ["prompts", "difference [95 %]", *([] if self._narrow else ["gained", "lost"]), "p", "Holm", ""],
+                [
+                    [
+                        self._name(one),
+                        self._with_interval(against.difference, against.interval, sign=True),
+                        *([] if self._narrow else [str(against.gained), str(against.lost)]),
+                        _p(against.p_value),
+                        _p(against.p_adjusted),
+                        against.verdict,
+                    ]
+                    for one, against in zip(found.others, found.comparisons, strict=True)
+                ],
+            )
+
+    def per_class(self, one: SetResult) -> None:
+        names = self._found.labels.names
+        rows = []
+        for scores in metrics.per_label(one.predictions, len(names)):
+            confused = ""
+            if scores.confused_with is not None:
+                confused = f"{self._label(scores.confused_with, 44)} ({scores.confused})"
+            rows.append(
+                [
+                    self._label(scores.label, 44),
+                    *map(self._percent, (scores.precision, scores.recall, scores.f1)),
+                    str(scores.images),
+                    confused,
+                ]
+            )
+        self._line(one.name, style="bold")
+        self._table(["label", "precision", "recall", "F1", "images", "most confused with"], rows, left=(0, 5))
+
+    def per_template(self, one: SetResult) -> None:
+        self._line(f"{one.name}: each template by itself", style="bold")
+        rows = [
+            [printable(score.template), self._with_interval(score.top1, score.interval), f"{score.nll:.3f}"]
+            for score in one.templates
+        ]
+        self._table(["template", "top-1 [95 %]", "NLL"], rows)
+
+    def confusion(self, one: SetResult) -> None:
+        names = self._found.labels.names
+        pairs = metrics.confusions(one.predictions)
+        cells = {(true, said): count for true, said, count in pairs}
+        width = max(len(str(count)) for count in cells.values()) + 1
+        longest = min(20, max(len(printable(name)) for name in names))
+        self._line(f"{one.name}: confusion matrix", style="bold")
+        if longest + 5 + len(names) * max(width, 3) <= self._console.width:
+            numbers = [str(n + 1) for n in range(len(names))]
+            rows = [
+                [f"{fit_width(printable(name), longest)} {n + 1:>2}"]
+                + [str(cells.get((n, said), "·")) for said in range(len(names))]
+                for n, name in enumerate(names)
+            ]
+            self._table(["label \\ predicted", *numbers], rows, gap=1)
+            return
+        wrong = sorted((pair for pair in pairs if pair[0] != pair[1]), key=lambda pair: -pair[2])
+        rows = [[self._label(true, 12), self._label(said, 12), str(count)] for true, said, count in wrong[:_PAIRS]]
+        if not wrong:
+            self._line("No mistakes.")
+            return
+        self._line("The pairs most confused (all of them: --format csv):")
+        self._table(["label", "predicted", "images"], rows, left=(0, 1))
+
+    def errors(self, one: SetResult) -> None:
+        from rich.cells import cell_len
+
+        said = one.predictions
+        chosen = mistakes(one, self._errors)
+        wrong = int((~said.correct).sum())
+        what = f"the {len(chosen)} most confident of {counted(wrong, 'mistake')}" if wrong else "No mistakes."
+        self._line(f"{one.name}: {what}", style="bold")
+        if not chosen:
+            return
+        columns = [
+            ["predicted", *(self._label(said.predicted[n], 40) for n in chosen)],
+            ["label", *(self._label(said.truth[n], 40) for n in chosen)],
+        ]
+        widths = [max(map(cell_len, column)) for column in columns]
+        padded = [[fit_width(cell, width) for cell in column] for column, width in zip(columns, widths, strict=True)]
+        self._line("  ".join(["    %", padded[0][0], padded[1][0], "path"]), style="dim")
+        for n, predicted, label in zip(chosen, padded[0][1:], padded[1][1:], strict=True):
+            # The path last and whole, however long, so that it can be copied.
+            self._line("  ".join([f"{100 * said.confidence[n]:5.1f}", predicted, label, self._found.paths[n]]))
+
+    def calibration(self, made: Calibration) -> None:
+        self._line(f"{made.prompts}: calibration", style="bold")
+        self._line(
+            f"Temperature {made.temperature:.4g}, fitted on {counted(made.fitted_on, 'image')}; on the other {made.measured_on:,}:"
+        )
+        self._table(
+            ["", "ECE", "NLL"],
+            [
+                [name, self._percent(quality.ece, 2), f"{quality.nll:.4f}"]
+                for name, quality in (("before", made.before), ("after", made.after))
+            ],
+        )
+        if made.thresholds:
+            self._line()
+            self._table(
+                ["accuracy aimed at", "--min-probability", "coverage", "accuracy"],
+                [
+                    [
+                        self._percent(one.target, 0),
+                        f"{one.min_probability:.6f}",
+                        self._percent(one.coverage),
+                        self._percent(one.accuracy),
+                    ]
+                    for one in made.thresholds
+                ],
+            )
+
+    def _name(self, one: SetResult) -> str:
+        return fit_width(printable(one.name), self._name_width)
+
+    def _label(self, number: int, others: int) -> str:
+        """A label, cut where two of them and `others` cells would not fit into a line."""
+        name = printable(self._found.labels.names[number])
+        return fit_width(name, max(8, (self._console.width - others) // 2)).rstrip()
+
+    def _percent(self, share: float | None, decimals: int | None = None) -> str:
+        return "–" if share is None else f"{100 * share:.{self._decimals if decimals is None else decimals}f}"
+
+    def _with_interval(self, share: float | None, interval: Interval | None, *, sign: bool = False) -> str:
+        if share is None or interval is None:
+            return "–"
+        plus = "+" if sign else ""
+        form = f"{plus}.{self._decimals}f"
+        return f"{100 * share:{form}} [{100 * interval.low:{form}}, {100 * interval.high:{form}}]"
+
+    def _line(self, text: str = "", style: str = "") -> None:
+        self._console.print(printable(text), style=style, soft_wrap=True)
+
+    def _table(
+        self, header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,), gap: int = 2
+    ) -> None:
+        """Columns as wide as they must be, numbers to the right; the last column gives way on a narrow terminal."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False, header_style="dim")
+        for number, name in enumerate(header):
+            is_left = number in left
+            table.add_column(
+                Text(name),
+                justify="left" if is_left else "right",
+                no_wrap=not is_left,
+                overflow="fold",
+                min_width=self._name_width if header[0] == "prompts" and number == 0 else None,
+            )
+        for row in rows:
+            table.add_row(*map(Text, row))
+        self._console.print(table)
+
+
+PRINTED: dict[str, Callable[[_Printer, SetResult], None]] = {
+    "per_class": _Printer.per_class,
+    "per_template": _Printer.per_template,
+    "confusion": _Printer.confusion,
+    "errors": _Printer.errors,
+}
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"

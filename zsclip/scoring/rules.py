@@ -1,0 +1,58 @@
+"""How similarities become probabilities and decisions, as the user wants it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from zsclip.errors import LabelError
+
+COMBINE = ("mean", "max", "sum")
+
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How similarities become probabilities, and when there is no decision for a label.
+
+    Probabilities are a softmax over the labels (and the background, if there is one), or with `multi_label` one by one.
+    `combine` says what a label of several names is: the unit `mean` of their vectors; its best name (`max`); or the `sum`
+    of its names' probabilities. An image is decided for `unknown_label` if its best label has a probability under
+    `min_probability`, leads by less than `min_margin`, has a similarity under `min_similarity`, or loses to the
+    background. Raises `LabelError` for values that make no sense.
+    """
+
+    temperature: float = 1.0
+    combine: str = "mean"
+    multi_label: bool = False
+    min_probability: float | None = None
+    min_margin: float | None = None
+    min_similarity: float | None = None
+    unknown_label: str = UNKNOWN
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < np.inf:
+            raise LabelError(f"A temperature must be above 0, not {self.temperature}.")
+        if self.combine not in COMBINE:
+            raise LabelError(f"There is no combine={self.combine!r}. There are: {', '.join(COMBINE)}.")
+        if self.multi_label and self.combine == "sum":
+            raise LabelError("A sum of names' probabilities needs a softmax: use combine mean or max with multi-label.")
+        for name, value in (("probability", self.min_probability), ("margin", self.min_margin)):
+            if value is not None and not 0 <= value <= 1:
+                raise LabelError(f"A least {name} must be between 0 and 1, not {value}.")
+        if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:
+            raise LabelError(f"A least similarity must be between -1 and 1, not {self.min_similarity}.")
+
+    @property
+    def abstains(self) -> bool:
+        """Whether a decision may be withheld without a background."""
+        thresholds = (self.min_probability, self.min_margin, self.min_similarity)
+        return self.multi_label or any(value is not None for value in thresholds)
+
+    @property
+    def least_probability(self) -> float:
+        """The probability a label must have: with `multi_label`, where "yes" begins at one half, 0.5 by default."""
+        return self.min_probability if self.min_probability is not None else 0.5 if self.multi_label else 0.0

@@ -1,0 +1,26 @@
+"""Unit vectors: normalised, and averaged. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float32]
+
+
+Doubles: TypeAlias = NDArray[np.float64]
+
+
+def normalise(vectors: Floats) -> Floats:
+    """Rows divided by their length: float32 (n, d)."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32)
+
+
+def unit_mean(vectors: Floats, weights: Sequence[float] | None = None) -> Floats:
+    """The mean of unit vectors (n, d), weighted if there are weights (n,), scaled to length 1: float32 (d,)."""
+    if weights is None or len(set(weights)) == 1:  # equal weights give the same bits as none
+        return normalise(vectors.mean(axis=0, dtype=np.float64))
+    return normalise(np.average(vectors.astype(np.float64), axis=0, weights=weights))

@@ -1,0 +1,1 @@
+"""Unit vectors kept in SQLite, so that nothing is computed twice."""

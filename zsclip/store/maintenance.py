@@ -1,0 +1,153 @@
+"""The store from outside: what it holds, and how to make it smaller."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsclip.store.database import EXPORTS, Store, transaction
+
+
+@dataclass(frozen=True)
+class ModelContent:
+    """What the store holds of one model."""
+
+    identity: str
+    title: str
+    images: int
+    texts: int
+
+
+@dataclass(frozen=True)
+class Export:
+    """A model made ready for an engine, kept beside the database: a folder. `size` in bytes, `used` a time in seconds."""
+
+    path: Path
+    size: int
+    used: float
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """What the store holds. `size` in bytes on the disk, `files` how many paths are remembered."""
+
+    path: Path | None
+    size: int
+    files: int
+    models: tuple[ModelContent, ...]
+    exports: tuple[Export, ...]
+
+
+def info(store: Store) -> StoreInfo:
+    """Count what is kept."""
+    files, models = 0, []
+    with store.guard() as connection:
+        if connection:
+            files = connection.execute("SELECT count(*) FROM files").fetchone()[0]
+            for identity, facts, images, texts in connection.execute(
+                "SELECT identity, facts, count(vector) - count(cut), count(cut) FROM models "
+                "LEFT JOIN vectors ON model = models.id GROUP BY models.id ORDER BY models.id"
+            ):
+                known = store.facts(identity) if facts else None
+                title = known.title if known else ""
+                models.append(ModelContent(identity, title, images, texts))
+    return StoreInfo(store.path, store.size(), files, tuple(models), exports(store))
+
+
+def exports(store: Store) -> tuple[Export, ...]:
+    """The exported models, the least recently used first."""
+    folder = store.path.parent / EXPORTS if store.path else None
+    if folder is None or not folder.is_dir():
+        return ()
+    found = []
+    for path in folder.iterdir():
+        if path.name.startswith(".") or not path.is_dir():
+            continue  # one that is being made, or a note
+        with contextlib.suppress(FileNotFoundError):  # another process removed it
+            files = [file.stat() for file in path.rglob("*") if file.is_file()]
+            used = max((max(status.st_atime, status.st_mtime) for status in files), default=0.0)
+            found.append(Export(path, sum(status.st_size for status in files), used))
+    return tuple(sorted(found, key=lambda export: export.used))
+
+
+def clear(store: Store, identity: str | None = None) -> int:
+    """Forget all vectors, or one model's; the number of them."""
+    with store.guard() as connection:
+        if connection is None:
+            return 0
+        with transaction(connection):
+            chosen = "" if identity is None else "WHERE model = (SELECT id FROM models WHERE identity = ?)"
+            arguments = () if identity is None else (identity,)
+            count = connection.execute(f"DELETE FROM vectors {chosen}", arguments).rowcount
+            if identity is None:
+                connection.execute("DELETE FROM models")
+            else:
+                connection.execute("DELETE FROM models WHERE identity = ?", arguments)
+            _forget_unused(connection)
+        _shrink(connection)
+        return int(count)
+    return 0
+
+
+def prune(store: Store, max_size: int | None = None) -> int:
+    """Forget files that are gone and the images that only they held; the number of vectors forgotten.
+
+    While all takes more than `max_size` bytes, the exports go that were not used for longest (they are made again in
+    seconds), then the images that were computed first.
+    """
+    for note in (store.path.parent / EXPORTS).glob("*.failed-*") if store.path else ():
+        note.unlink(missing_ok=True)  # models that could not be converted may try again
+    if max_size is not None:
+        spare = sum(export.size for export in exports(store)) + store.size() - max_size
+        for export in exports(store):
+            if spare > 0:
+                shutil.rmtree(export.path, ignore_errors=True)
+                spare -= export.size
+    with store.guard() as connection:
+        if connection is None:
+            return 0
+        before = _count(connection)
+        paths = [path for (path,) in connection.execute("SELECT path FROM files")]
+        gone = [(path,) for path in paths if not os.path.lexists(os.fsdecode(path))]
+        with transaction(connection):
+            connection.executemany("DELETE FROM files WHERE path = ?", gone)
+            connection.execute("DELETE FROM vectors WHERE cut IS NULL AND content NOT IN (SELECT content FROM files)")
+            _forget_unused(connection)
+        _shrink(connection)
+        while max_size is not None and store.size() > max_size and (images := _count(connection, images=True)):
+            surplus = max(1, min(images, round(images * (1 - max_size / store.size()))))
+            with transaction(connection):
+                connection.execute(
+                    "DELETE FROM vectors WHERE rowid IN "
+                    "(SELECT rowid FROM vectors WHERE cut IS NULL ORDER BY rowid LIMIT ?)",
+                    (surplus,),
+                )
+                _forget_unused(connection)
+            _shrink(connection)
+        return before - _count(connection)
+    return 0
+
+
+def _count(connection: sqlite3.Connection, *, images: bool = False) -> int:
+    where = "WHERE cut IS NULL" if images else ""
+    return int(connection.execute(f"SELECT count(*) FROM vectors {where}").fetchone()[0])
+
+
+def _forget_unused(connection: sqlite3.Connection) -> None:
+    """Drop what nothing refers to any more, but for the digests of checkpoint files, which hold no vectors."""
+    connection.execute(
+        "DELETE FROM files WHERE content NOT IN (SELECT content FROM vectors) AND content NOT IN ("
+        "SELECT contents.id FROM contents, models WHERE instr(identity, 'sha256:' || lower(hex(digest))) > 0)"
+    )
+    connection.execute(
+        "DELETE FROM contents WHERE id NOT IN (SELECT content FROM vectors) AND id NOT IN (SELECT content FROM files)"
+    )
+
+
+def _shrink(connection: sqlite3.Connection) -> None:
+    connection.execute("VACUUM")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,0 +1,1 @@
+"""Labels and prompt sets: what texts a label becomes."""

@@ -1,0 +1,136 @@
+"""Label sets: the class names an image is to be told apart by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from zsclip.errors import LabelError
+from zsclip.models import open_clip_data
+from zsclip.text.yaml_reader import Text, YamlFile
+
+BUILTIN = {"builtin:imagenet": "the 1,000 ImageNet classes, as named by open_clip"}
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label and the names it is prompted by: itself, or the synonyms and subclasses a label file lists for it."""
+
+    name: str
+    members: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str) -> Label:
+        """A label that is prompted by its own name."""
+        return cls(name, (name,))
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Labels in the order given. Raises `LabelError` for none, for an empty one and for a repeated one."""
+
+    labels: tuple[Label, ...]
+
+    def __post_init__(self) -> None:
+        if not self.labels:
+            raise LabelError("No labels. Give some with --labels cat,dog or --labels-file FILE.")
+        for number, label in enumerate(self.labels, 1):
+            if isinstance(label.members, str):
+                raise LabelError(f"Label {label.name!r}: its names must be a list, not one text: ({label.members!r},).")
+            if not label.name or not all(label.members) or not label.members:
+                raise LabelError(f"Label {number} is empty. Remove the stray comma or line, or name it.")
+        for name, count in Counter(self.names).items():
+            if count > 1:
+                raise LabelError(f"Label {name!r} is given {count} times. Every label must be given once.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels' names, in order."""
+        return tuple(label.name for label in self.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> LabelSet:
+        """Labels from plain names, stripped of white space around them."""
+        if isinstance(names, str):
+            raise LabelError(f"Labels must be a list of names, not one text. Use LabelSet.parse({names!r}).")
+        return cls(tuple(Label.of(name.strip()) for name in names))
+
+    @classmethod
+    def parse(cls, text: str) -> LabelSet:
+        """Labels from one comma-separated text: `"cat, dog"`."""
+        return cls.of(text.split(","))
+
+    @classmethod
+    def load(cls, source: str | Path) -> LabelSet:
+        """Labels from a text file (one a line, `#` begins a comment), a YAML file or `builtin:imagenet`.
+
+        YAML is a list of labels, or a mapping of a label to the names it is prompted by (synonyms or subclasses).
+        Raises `LabelError`, naming file and line.
+        """
+        if str(source).startswith("builtin:"):
+            return _builtin(str(source))
+        path = Path(source)
+        labels = _read_yaml(path) if path.suffix.lower() in (".yaml", ".yml") else _read_text(path)
+        if not labels:
+            raise LabelError(f"{path}: label file: no labels in it. Write one a line.")
+        return cls(tuple(labels))
+
+    def __add__(self, other: LabelSet) -> LabelSet:
+        return LabelSet(self.labels + other.labels)
+
+
+LabelsLike: TypeAlias = "LabelSet | Sequence[str]"
+
+
+def as_label_set(labels: LabelsLike) -> LabelSet:
+    """A `LabelSet` as it is; a sequence of names (not one text) as a `LabelSet`."""
+    if isinstance(labels, LabelSet):
+        return labels
+    return LabelSet.of(labels)
+
+
+def _builtin(name: str) -> LabelSet:
+    if name not in BUILTIN:
+        raise LabelError(f"There is no label set {name!r}. There is: {', '.join(BUILTIN)}.")
+    names = open_clip_data.imagenet_classes()
+    repeated = {name for name, count in Counter(names).items() if count > 1}
+    return LabelSet(
+        tuple(Label(f"{name} ({n})" if name in repeated else name, (name,)) for n, name in enumerate(names))
+    )
+
+
+def _read_text(path: Path) -> list[Label]:
+    file = YamlFile(path, "label file", LabelError)  # for its way of reading and of saying where
+    # " #" begins a comment as in YAML, so that "C#" stays a label.
+    lines = [
+        Text("" if line.lstrip().startswith("#") else line.split(" #")[0].strip(), number)
+        for number, line in enumerate(file.read().split("\n"), 1)
+    ]
+    labels = [line for line in lines if line.value]
+    file.require_distinct(labels, "a label")
+    return [Label.of(label.value) for label in labels]
+
+
+def _read_yaml(path: Path) -> list[Label]:
+    import yaml
+
+    file = YamlFile(path, "label file", LabelError)
+    root = file.root()
+    if root is None:
+        return []
+    if isinstance(root, yaml.SequenceNode):
+        names = file.texts(root, "a label")
+        file.require_distinct(names, "a label")
+        return [Label.of(name.value) for name in names]
+    labels = []
+    for key, value in file.items(root, "a list of labels, or labels with their synonyms or subclasses"):
+        members = file.texts(value, "a synonym or subclass")
+        file.require_distinct(members, f"label {key.value!r}: a name")
+        labels.append(Label(key.value, tuple(member.value for member in members) or (key.value,)))
+    return labels
