@@ -23,9 +23,12 @@ from relabel import DIMENSION, RUN, checkpoint_folder
 
 from zsclip import scoring
 from zsclip.embedding.embedder import Embedder
+from zsclip.images.item import Stamp
 from zsclip.models import resolve
+from zsclip.models.spec import ModelFacts
 from zsclip.store.database import Store
-from zsclip.store.records import Embedding, FileStamp, ModelFacts, text_digest
+from zsclip.store.records import text_digest
+from zsclip.unit_vectors import Embedding
 
 
 def fill(store: Store, embedder: Embedder, folder: Path, args: argparse.Namespace) -> None:
@@ -43,7 +46,7 @@ def fill(store: Store, embedder: Embedder, folder: Path, args: argparse.Namespac
             path.write_bytes(content)
             digest = hashlib.sha256(content).digest()
             made[digest] = Embedding(vector, exact=False)
-            files.append((FileStamp.of(path, path.stat()), digest))
+            files.append((Stamp.of_file(path, path.stat()), digest))
         store.put(embedder.identity, made, files)
     for one in range(args.sets):
         templates = [f"set {one} template {number} of a <label>." for number in range(args.templates)]

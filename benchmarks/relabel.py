@@ -23,9 +23,12 @@ import numpy as np
 
 from zsclip import PromptSet, models, scoring
 from zsclip.embedding.embedder import Embedder
+from zsclip.images.item import Stamp
 from zsclip.models import resolve
+from zsclip.models.spec import ModelFacts
 from zsclip.store.database import Store
-from zsclip.store.records import Embedding, FileStamp, ModelFacts, text_digest
+from zsclip.store.records import text_digest
+from zsclip.unit_vectors import Embedding
 
 DIMENSION = 512
 LABELS = [f"label {n}" for n in range(10)]
@@ -66,7 +69,7 @@ def fill(store: Store, embedder: Embedder, root: Path, count: int) -> None:
             path.write_bytes(b"%d" % number)
             digest = hashlib.sha256(b"%d" % number).digest()
             kept[digest] = Embedding(vector, exact=False)
-            files.append((FileStamp.of(path, path.stat()), digest))
+            files.append((Stamp.of_file(path, path.stat()), digest))
         store.put(embedder.identity, kept, files)
     texts = [text for label in LABELS for text in PromptSet.load("openai-simple").expand(label)]
     rows = scoring.normalise(rng.standard_normal((len(texts), DIMENSION)).astype(np.float32))

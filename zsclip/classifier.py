@@ -15,18 +15,18 @@ import numpy as np
 from zsclip import models, scoring
 from zsclip.embedding.embedder import Embedder
 from zsclip.embedding.loading import ImageSource
-from zsclip.engines import Compute
+from zsclip.engines import Computing
 from zsclip.errors import InputError, LabelError
 from zsclip.images.decoding import DEFAULT_MAX_PIXELS
 from zsclip.images.worker_pool import DEFAULT_SECONDS
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.results import ImageResult, Match, SearchResult
 from zsclip.scoring.rules import Rules
-from zsclip.scoring.vectors import Floats
 from zsclip.store.database import EXPORTS, Store, default_folder
 from zsclip.text import prompts as prompt_sets
 from zsclip.text.labels import LabelSet, LabelsLike, as_label_set
 from zsclip.text.prompts import PromptSet, PromptsLike, as_prompt_sets
+from zsclip.unit_vectors import Floats
 
 
 class Classifier:
@@ -73,7 +73,7 @@ class Classifier:
         spec = models.resolve(model, None if pretrained is None else os.fspath(pretrained))
         folder = Path(cache_dir) if cache_dir is not None else default_folder()
         store = Store(folder if use_cache else None)
-        compute = Compute(device, engine, precision, batch_size)
+        compute = Computing(device, engine, precision, batch_size)
         embedder = Embedder(
             spec, store, compute, exact=exact, rehash=rehash, workers=workers, exports=folder / EXPORTS,
             max_pixels=max_pixels, isolate=isolate, decode_timeout=decode_timeout,

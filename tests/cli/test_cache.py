@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from zsclip import Classifier, scoring
+from zsclip.images.item import Stamp
 from zsclip.store import maintenance as upkeep
 from zsclip.store.database import Store, default_folder
-from zsclip.store.records import Embedding, FileStamp, text_digest
+from zsclip.store.records import text_digest
+from zsclip.unit_vectors import Embedding
 
 # `prune` would take away the exports that other tests share.
 pytestmark = pytest.mark.usefixtures("own_exports")
@@ -86,7 +88,7 @@ def test_prune_to_a_size_forgets_the_oldest_images(cli, tmp_path: Path) -> None:
     for n, vector in enumerate(vectors):
         (tmp_path / f"{n}.png").touch()
         digest = hashlib.sha256(bytes(n)).digest()
-        files.append((FileStamp.of(tmp_path / f"{n}.png", (tmp_path / f"{n}.png").stat()), digest))
+        files.append((Stamp.of_file(tmp_path / f"{n}.png", (tmp_path / f"{n}.png").stat()), digest))
         kept[digest] = Embedding(vector)
     with Store(default_folder()) as store:
         store.put("model", kept, files)

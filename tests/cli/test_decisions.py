@@ -16,7 +16,7 @@ from scipy.special import expit, softmax
 from zsclip import LabelError, LabelSet, Rules
 from zsclip.classifier import require_choice
 from zsclip.scoring.classes import ClassVectors
-from zsclip.scoring.vectors import normalise
+from zsclip.unit_vectors import normalise
 
 SCALE = 100.0
 

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zsclip.models.spec import ModelFacts
 from zsclip.store import maintenance as upkeep
 from zsclip.store.database import FILENAME, Store
-from zsclip.store.records import Embedding, ModelFacts, text_digest
+from zsclip.store.records import text_digest
+from zsclip.unit_vectors import Embedding
 
 
 def vector(seed: int = 0) -> np.ndarray:

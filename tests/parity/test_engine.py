@@ -16,7 +16,7 @@ from PIL import Image
 
 from zsclip import Classifier, ModelError
 from zsclip.demo.scenes import PAIRS, draw, random_scene
-from zsclip.engines import Compute
+from zsclip.engines import Computing
 from zsclip.engines.building import build, padding_is_inert
 from zsclip.engines.torch import TorchEngine
 from zsclip.models import fetch, resolve
@@ -200,7 +200,7 @@ def test_weights_that_cannot_be_used_say_so_and_run_nothing(kind: str, tmp_path:
 def test_batches_are_bounded_by_tokens_and_keep_the_order() -> None:
     texts = [f"{'very ' * (n % 20)}red star {n}" for n in range(1500)]
     spec = resolve("demo")
-    engine = TorchEngine(spec, fetch(spec), Compute())
+    engine = TorchEngine(spec, fetch(spec), Computing())
     together = engine.encode_texts(texts)
     for n in (0, 19, 777, 1499):
         np.testing.assert_allclose(together[n].vector, engine.encode_texts([texts[n]])[0].vector, atol=1e-6)
@@ -217,7 +217,7 @@ def test_cuda_gives_what_the_cpu_gives(red_star: Path) -> None:
 
 def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = resolve("demo")
-    engine = TorchEngine(spec, fetch(spec), Compute("cpu", batch_size=16))
+    engine = TorchEngine(spec, fetch(spec), Computing("cpu", batch_size=16))
     pixels = np.random.default_rng(0).integers(0, 256, (13, *spec.preprocessing.size, 3), dtype=np.uint8)
     expected = engine.encode_images(pixels)
     original, sizes = engine.model.encode_image, []
@@ -240,7 +240,7 @@ def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(monkeypatch: p
 
 def test_texts_too_many_for_the_memory_are_halved_until_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = resolve("demo")
-    engine = TorchEngine(spec, fetch(spec), Compute("cpu"))
+    engine = TorchEngine(spec, fetch(spec), Computing("cpu"))
     texts = [f"{'very ' * (n % 20)}red star {n}" for n in range(100)]
     expected = np.stack([one.vector for one in engine.encode_texts(texts)])
     original = engine.encode_tokens
@@ -259,7 +259,7 @@ def test_two_threads_share_a_gpu() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     spec = resolve("demo")
-    engine = TorchEngine(spec, fetch(spec), Compute("cuda", precision="fp32"))
+    engine = TorchEngine(spec, fetch(spec), Computing("cuda", precision="fp32"))
     assert engine.streams == 2
     batches = np.random.default_rng(0).integers(0, 256, (20, 5, *spec.preprocessing.size, 3), dtype=np.uint8)
     expected = [engine.encode_images(batch) for batch in batches]
@@ -271,9 +271,9 @@ def test_two_threads_share_a_gpu() -> None:
 @pytest.mark.gpu
 def test_the_batch_comes_from_the_free_memory() -> None:
     spec = resolve("demo")
-    engine = TorchEngine(spec, fetch(spec), Compute("cuda"))
+    engine = TorchEngine(spec, fetch(spec), Computing("cuda"))
     assert engine.batch_size & (engine.batch_size - 1) == 0
     free, _ = torch.cuda.mem_get_info()
     hog = torch.empty(int(free * 0.9), dtype=torch.uint8, device="cuda")
-    assert TorchEngine(spec, fetch(spec), Compute("cuda")).batch_size <= engine.batch_size
+    assert TorchEngine(spec, fetch(spec), Computing("cuda")).batch_size <= engine.batch_size
     del hog

@@ -17,7 +17,7 @@ from PIL import Image
 from support import small_models as small
 
 from zsclip import Classifier, PromptSet
-from zsclip.engines import Compute
+from zsclip.engines import Computing
 from zsclip.engines.building import padding_is_inert
 from zsclip.engines.torch import TorchEngine
 from zsclip.models import resolve
@@ -203,7 +203,7 @@ def test_half_precision_runs_and_is_close(made: Made) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, *spec.preprocessing.size, 3), dtype=np.uint8)
     vectors = []
     for precision in ("fp32", "bf16"):
-        engine = TorchEngine(spec, Path(str(spec.checkpoint)), Compute("cpu", "torch", precision))
+        engine = TorchEngine(spec, Path(str(spec.checkpoint)), Computing("cpu", "torch", precision))
         vectors.append(
             np.stack([one.vector for one in engine.encode_texts(small.TEXTS)] + list(engine.encode_images(pixels)))
         )

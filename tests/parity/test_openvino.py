@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zsclip import Classifier
-from zsclip.engines import Compute, probes
+from zsclip.engines import Computing, probes
 from zsclip.engines import load as load_engine
 from zsclip.engines.tokenizer import Settings, Tokenizer
 from zsclip.engines.torch import TorchEngine
@@ -39,7 +39,7 @@ def vectors(embeddings: list[Any]) -> np.ndarray:
 
 
 def exported(spec: ModelSpec, folder: Path, precision: str = "fp32") -> OpenVinoEngine:
-    engine = load_engine(spec, lambda: fetch(spec), Compute("cpu", "openvino", precision), folder)
+    engine = load_engine(spec, lambda: fetch(spec), Computing("cpu", "openvino", precision), folder)
     assert isinstance(engine, OpenVinoEngine)
     return engine
 
@@ -55,7 +55,7 @@ class TestAgainstTorch:
         else:
             architecture = {"vit_b32": "ViT-B-32", "rn50": "RN50"}[request.param]
             spec = resolve(architecture, str(request.getfixturevalue(request.param)))
-        reference = TorchEngine(spec, fetch(spec), Compute("cpu", "torch", "fp32"))
+        reference = TorchEngine(spec, fetch(spec), Computing("cpu", "torch", "fp32"))
         return reference, exported(spec, exports / f"pair-{request.param}")
 
     def test_images_to_1e5_of_an_element(self, pair: tuple[TorchEngine, OpenVinoEngine]) -> None:
@@ -334,7 +334,7 @@ class TestExport:
             assert json.loads((next(own_exports.glob("demo-*/export.json"))).read_text())["pooled_at"] == "all"
             monkeypatch.undo()
             spec = resolve("demo")
-            reference = TorchEngine(spec, fetch(spec), Compute("cpu", "torch", "fp32"))
+            reference = TorchEngine(spec, fetch(spec), Computing("cpu", "torch", "fp32"))
             np.testing.assert_allclose(
                 vectors(engine.encode_texts(TEXTS)), vectors(reference.encode_texts(TEXTS)), atol=1e-5, rtol=0
             )

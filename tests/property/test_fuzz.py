@@ -22,14 +22,15 @@ from zsclip import ImageError, InputError, LabelError, LabelSet, PromptSet, Prom
 from zsclip.errors import ZsclipError
 from zsclip.evaluation.dataset import ClassNames, from_manifest
 from zsclip.images.decoding import _without_metadata, pixels
+from zsclip.images.item import Stamp
 from zsclip.images.preprocessing import Preprocessing
 from zsclip.output.rows import MATCH_WRITERS, STREAM_WRITERS, Layout, delimited_rows, json_line, printable
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.results import ImageResult, Match, Prediction
 from zsclip.scoring.rules import Rules
 from zsclip.store.database import Store
-from zsclip.store.records import Embedding, FileStamp
 from zsclip.text.yaml_reader import YamlFile
+from zsclip.unit_vectors import Embedding
 
 # Text as it comes out of os.fsdecode: any characters, and bytes that are no UTF-8 as lone surrogates.
 paths = st.binary(max_size=40).map(lambda data: data.replace(b"\0", b"").decode("utf-8", "surrogateescape"))
@@ -328,9 +329,9 @@ def test_the_store_gives_back_what_it_was_given(
         for n in range(4)
     }
     stamps = {
-        FileStamp(path.encode("utf-8", "surrogateescape"), size, when): bytes([n]) * 32 for path, size, when, n in files
+        Stamp(path.encode("utf-8", "surrogateescape"), size, when): bytes([n]) * 32 for path, size, when, n in files
     }
-    last = {stamp.path: (stamp, digest) for stamp, digest in stamps.items()}
+    last = {stamp.name: (stamp, digest) for stamp, digest in stamps.items()}
     with tempfile.TemporaryDirectory() as place, Store(Path(place)) as store:
         store.put(identity, vectors, list(stamps.items()))
         found = store.get(identity, list(vectors), 128, exact=exact)
@@ -349,7 +350,7 @@ def test_any_time_of_change_fits_the_store(seconds: float) -> None:
     class Status:
         st_size, st_mtime_ns = 1, int(seconds * 1e9)
 
-    stamp = FileStamp.of("x", Status)  # type: ignore[arg-type]
+    stamp = Stamp.of_file("x", Status)  # type: ignore[arg-type]
     assert -(2**63) <= stamp.mtime_ns < 2**63
     if abs(Status.st_mtime_ns) < 2**63:
         assert stamp.mtime_ns == Status.st_mtime_ns

@@ -19,14 +19,17 @@ from numpy.typing import NDArray
 from zsclip import models
 from zsclip.embedding.loading import ImageSource, Preparation, Prepared
 from zsclip.embedding.timings import Timings
-from zsclip.engines import EXPORT_VERSION, Compute, Engine, available_cores
+from zsclip.engines import EXPORT_VERSION, Computing, Engine, available_cores
 from zsclip.engines import load as load_engine
 from zsclip.errors import InputError, ModelError
 from zsclip.images import decoding
+from zsclip.images.item import Stamp
 from zsclip.images.worker_pool import DEFAULT_SECONDS
 from zsclip.models import ModelSpec
+from zsclip.models.spec import ModelFacts
 from zsclip.store.database import Store
-from zsclip.store.records import Embedding, FileStamp, ModelFacts, text_digest
+from zsclip.store.records import text_digest
+from zsclip.unit_vectors import Embedding
 
 logger = logging.getLogger("zsclip")
 
@@ -58,7 +61,7 @@ class Embedder:
         self,
         spec: ModelSpec,
         store: Store,
-        compute: Compute | None = None,
+        compute: Computing | None = None,
         *,
         exact: bool = False,
         rehash: bool = False,
@@ -68,7 +71,7 @@ class Embedder:
         isolate: bool = False,
         decode_timeout: float = DEFAULT_SECONDS,
     ) -> None:
-        compute = compute or Compute()
+        compute = compute or Computing()
         if exact and compute.precision not in ("auto", "fp32"):
             raise ModelError(f"--exact computes in fp32. Leave out --precision {compute.precision}, or --exact.")
         self.spec = spec
@@ -78,7 +81,7 @@ class Embedder:
         self.computed = 0
         self._taken = 0
         self._store = store
-        self._compute = Compute(compute.device, compute.engine, "fp32", compute.batch_size) if exact else compute
+        self._compute = Computing(compute.device, compute.engine, "fp32", compute.batch_size) if exact else compute
         self._exact = exact
         self._rehash = rehash
         self._exports = exports
@@ -337,11 +340,11 @@ def _last_batch_size(waiting: int, size: int, streams: int) -> int:
     return min(size, max(guided, smallest)) if streams > 1 else size
 
 
-def _stamp(source: ImageSource) -> FileStamp | None:
+def _stamp(source: ImageSource) -> Stamp | None:
     if not isinstance(source, (str, os.PathLike)):
         return None
     try:
-        return FileStamp.of(source, os.stat(source))
+        return Stamp.of_file(source, os.stat(source))
     except (OSError, ValueError):
         return None
 

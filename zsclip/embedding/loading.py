@@ -14,10 +14,11 @@ from zsclip.embedding.timings import Timings
 from zsclip.errors import ImageError
 from zsclip.images import decoding
 from zsclip.images import preprocessing as images
+from zsclip.images.item import Stamp
 from zsclip.images.preprocessing import Preprocessing
 from zsclip.images.worker_pool import IsolatedDecoder
 from zsclip.store.database import Store
-from zsclip.store.records import Embedding, FileStamp
+from zsclip.unit_vectors import Embedding
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,7 +36,7 @@ class Prepared:
     pixels: NDArray[np.uint8] | None = None
     reduced: bool = False
     digest: bytes | None = None
-    stamp: FileStamp | None = None
+    stamp: Stamp | None = None
     embedding: Embedding | None = None
     error: str | None = None
 
@@ -104,7 +105,7 @@ class Preparation:
             with measure("store"):
                 known = self._store.get(identity, [digest], self._dimension, exact=self._exact)
             prepared.embedding = known.get(digest)
-            prepared.stamp = FileStamp.of(path, status)
+            prepared.stamp = Stamp.of_file(path, status)
         if prepared.embedding is None:
             prepared.pixels, prepared.reduced = self._decode(data)
         return prepared

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec
-from zsclip.store.records import Embedding, ModelFacts
+from zsclip.models.spec import ModelFacts
+from zsclip.unit_vectors import Embedding
 
 logger = logging.getLogger("zsclip")
 
@@ -38,7 +39,7 @@ class ExportError(ModelError):
 
 
 @dataclass(frozen=True)
-class Compute:
+class Computing:
     """Where and how to compute. `batch_size` None lets the engine choose. Raises `ModelError` for unknown names."""
 
     device: str = "auto"
@@ -77,7 +78,7 @@ class Engine(Protocol):
         """An embedding per text; each says what of the text the context did not hold."""
 
 
-def load(spec: ModelSpec, weights: Callable[[], Path], compute: Compute, export: Path | None) -> Engine:
+def load(spec: ModelSpec, weights: Callable[[], Path], compute: Computing, export: Path | None) -> Engine:
     """Load a model into the engine asked for; raises `ModelError`.
 
     `weights` gives the checkpoint's file, and is asked only if the file is needed: `export` is the folder for what is made
@@ -98,7 +99,7 @@ def load(spec: ModelSpec, weights: Callable[[], Path], compute: Compute, export:
     return torch.load(spec, weights(), compute)
 
 
-def _wants_openvino(compute: Compute) -> bool:
+def _wants_openvino(compute: Computing) -> bool:
     if compute.engine == "openvino":
         if compute.device not in ("auto", "cpu"):
             raise ModelError(f"The engine openvino runs on the CPU, not on {compute.device}. Leave out --device.")

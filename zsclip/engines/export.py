@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zsclip.engines import EXPORT_VERSION, Compute, ExportError, probes
+from zsclip.engines import EXPORT_VERSION, Computing, ExportError, probes
 from zsclip.engines.openvino import ALL, EXPORT_FACTS, LARGEST, OpenVinoEngine, openvino
 from zsclip.engines.prefixes import forests
 from zsclip.engines.tokenizer import Settings, Tokenizer
@@ -52,7 +52,7 @@ def make(spec: ModelSpec, checkpoint: Path, folder: Path) -> None:
     Raises `ModelError` if the model cannot be loaded, `ExportError` if it cannot be converted or the result does not give
     the vectors that PyTorch gives, `OSError` if it cannot be written.
     """
-    engine = TorchEngine(spec, checkpoint, Compute("cpu", "torch", "fp32"))
+    engine = TorchEngine(spec, checkpoint, Computing("cpu", "torch", "fp32"))
     _require_room(folder.parent, engine.parameters)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:

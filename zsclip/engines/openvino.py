@@ -22,14 +22,15 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from zsclip.engines import EXPORT_VERSION, Compute, ExportError, available_cores, probes, require_known
+from zsclip.engines import EXPORT_VERSION, Computing, ExportError, available_cores, probes, require_known
 from zsclip.engines.prefixes import forests
 from zsclip.engines.tokenizer import Tokenizer
 from zsclip.errors import ModelError
 from zsclip.images.preprocessing import Preprocessing
 from zsclip.models import ModelSpec
 from zsclip.models.lean_imports import import_without
-from zsclip.store.records import Embedding, ModelFacts
+from zsclip.models.spec import ModelFacts
+from zsclip.unit_vectors import Embedding
 
 # Running a model needs none of the tools that convert them, which are most of what there is to import.
 openvino = import_without("openvino", "openvino.tools.ovc")
@@ -51,7 +52,7 @@ _WHOLE_TEXTS = 32  # of one forward pass
 _EXPORT_SECONDS = 1800.0  # that another process is given to finish the same export
 
 
-def load(spec: ModelSpec, weights: Callable[[], Path], compute: Compute, folder: Path | None) -> OpenVinoEngine:
+def load(spec: ModelSpec, weights: Callable[[], Path], compute: Computing, folder: Path | None) -> OpenVinoEngine:
     """The engine over the export in `folder`, which is made if it is not there (whole or not at all).
 
     Raises `ModelError` if the model cannot be loaded or this machine cannot compute it as asked, `ExportError` if it
@@ -191,7 +192,7 @@ class Bf16:
 
     @classmethod
     def measure(cls, folder: Path, preprocessing: Preprocessing) -> Bf16:
-        """Compute the probes both ways."""
+        """Computing the probes both ways."""
         pixels = probes.pixels(preprocessing)
         images, texts = [], []
         for precision in _HINTS:

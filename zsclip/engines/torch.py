@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from open_clip.transformer import text_global_pool
 from torch.nn import functional as F
 
-from zsclip.engines import Compute, require_known
+from zsclip.engines import Computing, require_known
 from zsclip.engines.building import DTYPES, build, padding_is_inert
 from zsclip.engines.tokenizing import load_tokenizer
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec
-from zsclip.store.records import Embedding, ModelFacts
+from zsclip.models.spec import ModelFacts
+from zsclip.unit_vectors import Embedding
 
 _BATCH = {"cpu": 32, "mps": 64}
 _LARGEST_BATCH = 512
@@ -28,7 +29,7 @@ _SAMPLE = 8  # images by which the memory that one takes is measured
 _TOKENS = 16_384  # of one forward pass over texts: bounds its memory, and is enough to fill the machine
 
 
-def load(spec: ModelSpec, checkpoint: Path, compute: Compute) -> TorchEngine:
+def load(spec: ModelSpec, checkpoint: Path, compute: Computing) -> TorchEngine:
     """Build the model and load its weights; raises `ModelError`."""
     return TorchEngine(spec, checkpoint, compute)
 
@@ -36,7 +37,7 @@ def load(spec: ModelSpec, checkpoint: Path, compute: Compute) -> TorchEngine:
 class TorchEngine:
     """open_clip's model, in eval mode. See `zsclip.engines.Engine`."""
 
-    def __init__(self, spec: ModelSpec, checkpoint: Path, compute: Compute) -> None:
+    def __init__(self, spec: ModelSpec, checkpoint: Path, compute: Computing) -> None:
         self.spec = spec
         self._device = _device(compute.device)
         precision = compute.precision

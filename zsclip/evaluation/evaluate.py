@@ -17,9 +17,9 @@ from zsclip.evaluation.dataset import LabelledImages
 from zsclip.evaluation.metrics import Booleans, Comparison, Integers, Interval, Predictions, Summary
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.rules import Rules
-from zsclip.scoring.vectors import Floats
 from zsclip.text.labels import LabelSet
 from zsclip.text.prompts import PromptSet
+from zsclip.unit_vectors import Floats
 
 logger = logging.getLogger("zsclip")
 

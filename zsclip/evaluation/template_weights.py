@@ -14,9 +14,9 @@ from zsclip.evaluation import metrics
 from zsclip.evaluation.metrics import Predictions
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.rules import Rules
-from zsclip.scoring.vectors import Doubles, Floats
 from zsclip.text.labels import LabelSet
 from zsclip.text.prompts import PromptSet
+from zsclip.unit_vectors import Doubles, Floats
 
 logger = logging.getLogger("zsclip")
 

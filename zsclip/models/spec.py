@@ -127,6 +127,16 @@ class ModelSpec:
         return f"tag:{self.name.removesuffix('-quickgelu')}/{self.pretrained}"
 
 
+@dataclass(frozen=True)
+class ModelFacts:
+    """What scoring needs to know of a model when nothing has to be computed."""
+
+    logit_scale: float
+    logit_bias: float
+    dimension: int
+    title: str = ""
+
+
 def short_identity(identity: str) -> str:
     """Twelve hexadecimal digits to tell identities apart by."""
     return hashlib.sha256(identity.encode()).hexdigest()[:12]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import numpy as np
 
 from zsclip.errors import InputError
-from zsclip.scoring.vectors import Floats
+from zsclip.unit_vectors import Floats
 
 if TYPE_CHECKING:
     import pyarrow.parquet

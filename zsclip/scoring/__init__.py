@@ -5,7 +5,7 @@ from __future__ import annotations
 from zsclip.scoring.classes import ClassVectors, Scored, Scores, class_vectors
 from zsclip.scoring.probability import independent_probabilities, probabilities, ranking, similarities
 from zsclip.scoring.rules import COMBINE, UNKNOWN, Rules
-from zsclip.scoring.vectors import Doubles, Floats, normalise, unit_mean
+from zsclip.unit_vectors import Doubles, Floats, normalise, unit_mean
 
 __all__ = [
     "COMBINE",

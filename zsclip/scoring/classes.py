@@ -13,7 +13,7 @@ from zsclip.errors import LabelError
 from zsclip.scoring.probability import independent_probabilities, probabilities, ranking, similarities
 from zsclip.scoring.results import Prediction
 from zsclip.scoring.rules import Rules
-from zsclip.scoring.vectors import Doubles, Floats, unit_mean
+from zsclip.unit_vectors import Doubles, Floats, unit_mean
 
 
 def class_vectors(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from zsclip.scoring.vectors import Doubles, Floats
+from zsclip.unit_vectors import Doubles, Floats
 
 
 def similarities(images: Floats, classes: Floats) -> Doubles:

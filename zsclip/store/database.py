@@ -25,7 +25,10 @@ from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from zsclip.store.records import EXACT, FAST, Embedding, FileStamp, ModelFacts, decode, encode, file_digest
+from zsclip.images.item import Stamp
+from zsclip.models.spec import ModelFacts
+from zsclip.store.records import EXACT, FAST, decode, encode, file_digest
+from zsclip.unit_vectors import Embedding
 
 logger = logging.getLogger("zsclip")
 
@@ -109,13 +112,13 @@ class Store:
 
         Raises `OSError` if the file cannot be read.
         """
-        stamp = FileStamp.of(path, path.stat())
+        stamp = Stamp.of_file(path, path.stat())
         if not rehash:
             with self.guard() as connection:
                 if connection:
                     row = connection.execute(
                         "SELECT digest FROM files JOIN contents ON id = content WHERE path = ? AND size = ? AND mtime_ns = ?",
-                        (stamp.path, stamp.size, stamp.mtime_ns),
+                        (stamp.name, stamp.size, stamp.mtime_ns),
                     ).fetchone()
                     if row:
                         return bytes(row[0])
@@ -169,28 +172,30 @@ class Store:
         return found
 
     def get_files(
-        self, identity: str, stamps: Sequence[FileStamp], dimension: int, *, exact: bool
-    ) -> dict[FileStamp, Embedding]:
+        self, identity: str, stamps: Sequence[Stamp], dimension: int, *, exact: bool
+    ) -> dict[Stamp, Embedding]:
         """The vectors of that dimension of files that are as they were when last read; with `exact` only exact ones."""
-        found: dict[FileStamp, Embedding] = {}
+        found: dict[Stamp, Embedding] = {}
         with self.guard() as connection:
             if connection is None:
                 return found
             for chunk in _chunks(stamps):
                 # CROSS JOIN keeps SQLite from starting with all vectors of the model.
+                asked = {stamp.name: stamp for stamp in chunk}
                 rows = connection.execute(
                     "SELECT path, size, mtime_ns, how, vector FROM files CROSS JOIN vectors ON vectors.content = files.content "
                     f"WHERE {_SOUND} AND path IN ({','.join('?' * len(chunk))})",
-                    (identity, EXACT if exact else FAST, dimension, *(stamp.path for stamp in chunk)),
+                    (identity, EXACT if exact else FAST, dimension, *(stamp.name for stamp in chunk)),
                 ).fetchall()
                 vectors = decode([row[4] for row in rows], [row[3] for row in rows])
                 for (path, size, mtime_ns, how, _), vector in zip(rows, vectors, strict=True):
-                    if vector is not None:
-                        found[FileStamp(path, size, mtime_ns)] = Embedding(vector, how == EXACT)
+                    stamp = asked[path]
+                    if vector is not None and (size, mtime_ns) == (stamp.size, stamp.mtime_ns):
+                        found[stamp] = Embedding(vector, how == EXACT)
         return found
 
     def put(
-        self, identity: str, embeddings: Mapping[bytes, Embedding], files: Sequence[tuple[FileStamp, bytes]] = ()
+        self, identity: str, embeddings: Mapping[bytes, Embedding], files: Sequence[tuple[Stamp, bytes]] = ()
     ) -> None:
         """Keep vectors by digest, and what files hold which content, in one transaction.
 
@@ -267,11 +272,11 @@ class Store:
                 part.rename(f"{aside}{suffix}")
 
 
-def _put_files(connection: sqlite3.Connection, files: Sequence[tuple[FileStamp, bytes]]) -> None:
+def _put_files(connection: sqlite3.Connection, files: Sequence[tuple[Stamp, bytes]]) -> None:
     connection.executemany("INSERT OR IGNORE INTO contents (digest) VALUES (?)", ((digest,) for _, digest in files))
     connection.executemany(
         "INSERT OR REPLACE INTO files SELECT ?, ?, ?, id FROM contents WHERE digest = ?",
-        ((stamp.path, stamp.size, stamp.mtime_ns, digest) for stamp, digest in files),
+        ((stamp.name, stamp.size, stamp.mtime_ns, digest) for stamp, digest in files),
     )
 
 

@@ -1,65 +1,16 @@
-"""Unit vectors as they are kept: how they were made, what they belong to, and their bytes."""
+"""What is kept, as bytes: digests of contents, and unit vectors."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from zsclip.scoring.vectors import Floats, normalise
+from zsclip.unit_vectors import Embedding, Floats, normalise
 
 FAST, EXACT = 0, 1
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """One unit vector, float32 (d,), as it was made: `exact`, or fast (half precision or reduced decoding).
-
-    `cut` is, of a text, the end that the model's context did not hold ("" for a whole text); None for an image.
-    """
-
-    vector: Floats
-    exact: bool = True
-    cut: str | None = None
-
-    def as_stored(self) -> Embedding:
-        """What the store gives back for it. Results come from that also where nothing is stored, so that a first and a
-        second run print the same."""
-        return (
-            self
-            if self.exact
-            else Embedding(normalise(self.vector.astype(np.float16).astype(np.float32)), False, self.cut)
-        )
-
-
-class FileStamp(NamedTuple):
-    """What tells, without reading it, that a file is the one it was: absolute path, size, time of change."""
-
-    path: bytes
-    size: int
-    mtime_ns: int
-
-    @classmethod
-    def of(cls, path: str | os.PathLike[str], status: os.stat_result) -> FileStamp:
-        """The stamp of a file with that status."""
-        # SQLite's integers end in the year 2262; what is beyond goes round to a time of its own.
-        mtime_ns = (status.st_mtime_ns + (1 << 63)) % (1 << 64) - (1 << 63)
-        return cls(os.fsencode(os.path.abspath(path)), status.st_size, mtime_ns)
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What scoring needs to know of a model when nothing has to be computed."""
-
-    logit_scale: float
-    logit_bias: float
-    dimension: int
-    title: str = ""
 
 
 def text_digest(text: str) -> bytes:
