@@ -294,7 +294,7 @@ def test_a_read_only_picture_is_copied_by_an_ordinary_user(tmp_path: Path) -> No
     target.parent.mkdir()
     for path in (tmp_path, target.parent, source):
         os.chown(path, 65534, 65534)
-    code = "import sys; from zsclip.filing import *; (f,) = carry_out([Filing(*sys.argv[1:], 'x')], 'copy'); print(f.outcome)"
+    code = "import sys; from zsclip.output.folders import *; (f,) = carry_out([Filing(*sys.argv[1:], 'x')], 'copy'); print(f.outcome)"
     for folder in tmp_path.parents:
         if folder.stat().st_mode & 0o5 != 0o5:
             pytest.skip("the folders above belong to root alone")

@@ -172,7 +172,7 @@ def test_an_unusable_folder_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptu
 def test_many_processes_share_it(tmp_path: Path) -> None:
     script = (
         "import sys; sys.path.insert(0, sys.argv[3]);"
-        "from test_store import some; from zsclip.store import Store; from pathlib import Path\n"
+        "from test_store import some; from zsclip.store.database import Store; from pathlib import Path\n"
         "items = list(some(200).items())\n"
         "with Store(Path(sys.argv[1])) as store:\n"
         "    for n in range(0, 200, 10):\n"
@@ -219,7 +219,7 @@ def test_processes_that_find_it_damaged_at_once_lose_neither_the_old_nor_the_new
     (tmp_path / FILENAME).write_bytes(damaged)
     script = (
         "import sys; sys.path.insert(0, sys.argv[2]);"
-        "from test_store import some; from zsclip.store import Store; from pathlib import Path\n"
+        "from test_store import some; from zsclip.store.database import Store; from pathlib import Path\n"
         "with Store(Path(sys.argv[1])) as store:\n"
         "    store.put(sys.argv[3], some(20)); assert store.usable\n"
     )
@@ -242,7 +242,7 @@ def test_it_may_be_closed_while_threads_are_asking(tmp_path: Path) -> None:
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from pathlib import Path\n"
-        "from test_store import some; from zsclip.store import Store\n"
+        "from test_store import some; from zsclip.store.database import Store\n"
         "made = some(300)\n"
         "for n in range(40):\n"
         "    store = Store(Path(sys.argv[1])); store.put('model', made)\n"
