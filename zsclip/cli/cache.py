@@ -80,7 +80,7 @@ def clear(
 def _identity(store: Store, model: str, pretrained: str | None) -> str:
     """The identity of a model that the store holds, by its short identity or its name; downloads nothing."""
     from zsclip import models
-    from zsclip.embedding.embedder import Embedder
+    from zsclip.embedding.model import Model
     from zsclip.errors import ModelError
     from zsclip.store import maintenance as upkeep
 
@@ -91,7 +91,7 @@ def _identity(store: Store, model: str, pretrained: str | None) -> str:
     spec = models.resolve(model, pretrained)
     if not spec.tag_key and models.on_disk(spec) is None:
         raise ModelError(f"{spec.title}: its weights are not here. Give its identity, as `zsclip cache info` shows it.")
-    return Embedder(spec, store).identity
+    return Model(spec, store).identity
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zsclip.cli import options
+from zsclip.cli.groups import LabelGroup, grouped
 from zsclip.cli.messages import console
 
 if TYPE_CHECKING:
@@ -52,20 +52,19 @@ def _size(one: PromptSet) -> str:
 
 
 @app.command()
+@grouped
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A prompt set.", show_default=False)],
-    labels: options.Labels = None,
-    labels_file: options.LabelsFile = None,
+    labels: LabelGroup,
 ) -> None:
     """Show a prompt set; with labels, the texts it makes of them."""
-    from zsclip.cli.inputs import read_labels
     from zsclip.output.rows import printable
     from zsclip.text import prompts
 
     one = prompts.PromptSet.load(name)
     out = console()
-    if labels is not None or labels_file is not None:
-        for label in read_labels(labels, labels_file).labels:
+    if labels.given:
+        for label in labels.read().labels:
             out.print(printable(label.name), style="bold", soft_wrap=True)
             texts = dict.fromkeys(text for member in label.members for text in one.expand(member))
             for text in texts:

@@ -46,6 +46,7 @@ class Computing:
     engine: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:

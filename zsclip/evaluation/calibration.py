@@ -153,8 +153,8 @@ def calibrate(
     fitted, after = predict(classes, fitting, warm), predict(classes, measuring, warm)
     return Calibration(
         temperature=temperature,
-        binding=Binding.of(classifier.embedder.identity, images.labels, [one], rules.combine, background),
-        model=classifier.embedder.spec.title,
+        binding=Binding.of(classifier.model.identity, images.labels, [one], rules.combine, background),
+        model=classifier.model.spec.title,
         prompts=one.name,
         labels=len(images.labels),
         fitted_on=len(fitting),

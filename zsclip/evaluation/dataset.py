@@ -72,8 +72,8 @@ def from_folder(
     folders, loose = _folders(folder)
     found, passed_over = {}, 0
     for one in folders:
-        walk = Walk([os.path.join(folder, one)])
-        found[one] = [path for path in walk if path is not None]
+        walk = Walk(os.path.join(folder, one))
+        found[one] = list(walk)
         passed_over += sum(walk.passed_over.values())
     if not any(found.values()):
         raise InputError(
@@ -181,7 +181,7 @@ def _folders(folder: Path) -> tuple[list[str], int]:
     except OSError as error:
         raise InputError(f"{folder}: cannot be looked into: {error.strerror}.") from None
     folders = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-    return folders, sum(1 for path in Walk([str(folder)], recursive=False) if path is not None)
+    return folders, sum(1 for _ in Walk(folder, recursive=False))
 
 
 def _require_level(folder: Path, found: Mapping[str, list[str]], labels: LabelSet | None, names: ClassNames) -> None:

@@ -9,13 +9,14 @@ from functools import cached_property
 
 import numpy as np
 
-from zsclip.classifier import Classifier, PromptVectors, require_choice
+from zsclip.classifier import Classifier, require_choice
 from zsclip.errors import InputError, PromptSetError
 from zsclip.evaluation import metrics
 from zsclip.evaluation import template_weights as ensembling
 from zsclip.evaluation.dataset import LabelledImages
 from zsclip.evaluation.metrics import Booleans, Comparison, Integers, Interval, Predictions, Summary
 from zsclip.scoring.classes import ClassVectors
+from zsclip.scoring.prompt_vectors import PromptVectors
 from zsclip.scoring.rules import Rules
 from zsclip.text.labels import LabelSet
 from zsclip.text.prompts import PromptSet
@@ -125,8 +126,8 @@ def embed(classifier: Classifier, data: LabelledImages, advance: Callable[[], No
     paths: list[str] = []
     truth: list[int] = []
     unreadable: list[tuple[str, str]] = []
-    vectors = np.empty((len(data.paths), classifier.embedder.spec.embed_dim), np.float32)
-    every = (image for batch in classifier.embedder.images(data.paths) for image in batch)
+    vectors = np.empty((len(data.paths), classifier.model.spec.embed_dim), np.float32)
+    every = (image for batch in classifier.embed_images(data.paths) for image in batch)
     for image, label in zip(every, data.truth, strict=True):
         if image.embedding is None:
             unreadable.append((image.path, image.error or ""))
@@ -196,7 +197,7 @@ def evaluate(
     others = [one.predictions for one in results if one is not start]
     return Evaluation(
         reported.paths, images.labels, tuple(results), start, tuple(metrics.compare(start.predictions, others)),
-        images.unreadable, rules, rules.abstains or background is not None, len(choosing), classifier.embedder.spec.title,
+        images.unreadable, rules, rules.abstains or background is not None, len(choosing), classifier.model.spec.title,
     )  # fmt: skip
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from zsclip.classifier import PromptVectors
 from zsclip.errors import PromptSetError
 from zsclip.evaluation import metrics
 from zsclip.evaluation.metrics import Predictions
 from zsclip.scoring.classes import ClassVectors
+from zsclip.scoring.prompt_vectors import PromptVectors
 from zsclip.scoring.rules import Rules
 from zsclip.text.labels import LabelSet
 from zsclip.text.prompts import PromptSet
