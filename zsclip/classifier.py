@@ -16,12 +16,12 @@ from zsclip import models, scoring
 from zsclip.embedding.embedder import Embedder
 from zsclip.embedding.loading import ImageSource
 from zsclip.engines import Computing
-from zsclip.errors import InputError, LabelError
+from zsclip.errors import InputError
 from zsclip.images.decoding import DEFAULT_MAX_PIXELS
 from zsclip.images.worker_pool import DEFAULT_SECONDS
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.results import ImageResult, Match, SearchResult
-from zsclip.scoring.rules import Rules
+from zsclip.scoring.rules import Rules, require_choice
 from zsclip.store.database import EXPORTS, Store, default_folder
 from zsclip.text import prompts as prompt_sets
 from zsclip.text.labels import LabelSet, LabelsLike, as_label_set
@@ -143,7 +143,7 @@ class Classifier:
         label_set, rules = as_label_set(labels), rules or Rules()
         if rules.multi_label and background is None:
             background = curated_background()
-        require_choice(label_set, rules, background)
+        require_choice(label_set.names, rules, background)
         classes = self.class_vectors(label_set, prompts, combine=rules.combine, background=background)
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k must be at least 1, or None for all labels, not {top_k}.")
@@ -236,7 +236,7 @@ class Classifier:
                     yield ImageResult(image.path, error=image.error)
                 else:
                     one = next(scored)
-                    yield ImageResult(image.path, one.predictions, None, one.decision, one.accepted)
+                    yield ImageResult(image.path, one.predictions, labels=one.labels, abstained=one.abstained)
 
 
 @dataclass(frozen=True)
@@ -294,25 +294,3 @@ def _weighted(text: str) -> tuple[str, float]:
 def curated_background() -> tuple[str, ...]:
     """The shipped texts for "something else"."""
     return LabelSet.load(prompt_sets.shipped_folder() / "background.yaml").names
-
-
-def require_choice(
-    labels: LabelSet, rules: Rules, background: Sequence[str] | None, remedy: str = "--multi-label or --background"
-) -> None:
-    """Raise `LabelError` for labels that the rules make no question of; `remedy` asks whether a single one is there.
-
-    A single label has nothing to be told apart from, unless it stands on its own, against a background or a least
-    similarity; and no label may be called what the absence of one is called.
-    """
-    if rules.unknown_label in labels.names and (rules.abstains or background):
-        raise LabelError(
-            f"{rules.unknown_label!r} is a label and also what images without a decision are called. "
-            f"Call those something else: --unknown-label 'no decision'."
-        )
-    if len(labels) == 1 and not (rules.multi_label or background or rules.min_similarity is not None):
-        name = labels.names[0]
-        raise LabelError(
-            f"Only one label is given ({name!r}), and the softmax over one label is always 1, whatever the picture shows. "
-            f"Give what it is to be told apart from as well, such as --labels '{name},something else', or ask whether "
-            f"it is there at all with {remedy}."
-        )

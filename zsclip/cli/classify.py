@@ -86,7 +86,7 @@ def classify(
     A single image gives a ranked table, more give a row each. Probabilities are a softmax
     over your labels: they say which of them fits best, not whether any does.
     """
-    from zsclip.classifier import Classifier, require_choice
+    from zsclip.classifier import Classifier
     from zsclip.cli.inputs import (
         open_images,
         read_background,
@@ -100,17 +100,17 @@ def classify(
     )
     from zsclip.evaluation.calibration import Binding
     from zsclip.output.rows import Layout
-    from zsclip.scoring.rules import Rules
+    from zsclip.scoring.rules import Rules, require_choice
 
     listen(quiet=quiet, verbose=verbose)
     if not 0 < temperature < math.inf:
         raise typer.BadParameter("must be above 0.", param_hint="--temperature")
     kept = read_top_k(top_k)
-    rules = Rules(temperature, combine, multi_label, min_probability, min_margin, min_similarity, unknown_label)
+    rules = Rules(temperature, combine, multi_label, min_probability, min_margin, min_similarity)
     label_set, beside = read_labels(labels, labels_file), read_background(background)
-    require_choice(label_set, rules, beside)
-    abstains = rules.abstains or beside is not None
-    if only is not None and only not in label_set.names and not (abstains and only == unknown_label):
+    require_choice(label_set.names, rules, beside, unknown=unknown_label)
+    unknown = unknown_label if rules.abstains or beside is not None else None
+    if only is not None and only not in (*label_set.names, unknown):
         raise typer.BadParameter(f"{only!r} is not among the labels.", param_hint="--only")
     prompt_sets = read_prompts(prompts, template)
     calibrated = _read_calibration(context, calibration, multi_label) if calibration else None
@@ -138,14 +138,13 @@ def classify(
             calibrated.require(Binding.of(identity, label_set, prompt_sets, combine, beside), calibration)
         classifier.embedder.fetch_if_new()  # a download shows a progress of its own, so it comes first
         columns = len(label_set) if kept is None else min(kept, len(label_set))
-        layout = Layout(columns, abstains, null)
-        names = [*label_set.names, *([unknown_label] if abstains else [])]
+        layout = Layout(columns, unknown, null)
         gallery = None
         if report is not None:
             from zsclip.report.gallery import Gallery
 
-            gallery = Gallery(label_set.names, unknown_label if abstains else None, classifier.embedder.spec.title)
-        how = _Printing(format, output, only, quiet, names, layout, images.is_one_file, gallery)
+            gallery = Gallery(label_set.names, unknown, classifier.embedder.spec.title)
+        how = _Printing(format, output, only, quiet, label_set.names, layout, images.is_one_file, gallery)
         unreadable = _print(results, images.count, how)
         images.report(classifier.embedder)
         if timings:
@@ -219,7 +218,7 @@ def _print(
         for result in results:
             done += 1
             unreadable += result.error is not None
-            if how.only is None or how.only in (result.label, *result.accepted):
+            if how.only is None or how.only in result.labels or (result.abstained and how.only == how.layout.unknown):
                 writer.write(result)
                 if how.gallery:
                     how.gallery.add(result)
@@ -237,4 +236,5 @@ def _writer(name: str, stream: TextIO, stdout_console: Console | None, how: _Pri
     if name != "table":
         return STREAM_WRITERS[name](stream, how.layout)
     rows = stdout_console or console(stream)
-    return RankingWriter(rows) if how.single else TableWriter(rows, how.labels)
+    unknown = how.layout.unknown
+    return RankingWriter(rows, unknown) if how.single else TableWriter(rows, how.labels, unknown)

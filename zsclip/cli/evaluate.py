@@ -155,16 +155,16 @@ def evaluate(
     Each prompt set and each template stands alone. The first is the baseline: others are compared with it on the same
     images, with an interval for the difference and an exact test.
     """
-    from zsclip.classifier import Classifier, require_choice
+    from zsclip.classifier import Classifier
     from zsclip.cli.inputs import read_background, read_model, refuse_overwriting, require_folder, write_report
     from zsclip.cli.progress import progress
     from zsclip.evaluation import evaluate as evaluation
-    from zsclip.scoring.rules import Rules
+    from zsclip.scoring.rules import Rules, require_choice
 
     listen(quiet=quiet, verbose=verbose)
     asked = {"per_class": per_class, "per_template": per_template, "confusion": confusion, "errors": errors > 0}
     tables = [name for name, is_asked in asked.items() if is_asked]
-    rules = Rules(temperature, combine, False, min_probability, min_margin, min_similarity, unknown_label)
+    rules = Rules(temperature, combine, False, min_probability, min_margin, min_similarity)
     sets = evaluation.named_apart(_read_sets(prompts, template))
     evaluation.require_baseline(sets, baseline, weigh=weight_templates is not None, select=select_templates)
     _require_one_set(sets, save_prompts, calibrate, weight_templates is not None, select_templates)
@@ -181,7 +181,7 @@ def evaluate(
     form = _format(format, output, tables)
     data = _read_images(folder, manifest, class_names, labels, labels_file, unknown_label)
     beside = read_background(background)
-    require_choice(data.labels, rules, beside, "--background")
+    require_choice(data.labels.names, rules, beside, unknown=unknown_label, remedy="`background`")
     for note in data.notes:
         logger.info("%s", note)
     with Classifier.load(
@@ -206,7 +206,7 @@ def evaluate(
             made = fit(classifier, images, sets[0], rules=rules, background=beside, seed=seed)
         if timings:
             report_timings(classifier.embedder.timings)
-    _print(form, output, found, tables, errors, made)
+    _print(form, output, found, tables, errors, made, unknown_label)
     if report is not None:
         from zsclip.report.evaluation import evaluation_html
 
@@ -283,8 +283,9 @@ def _read_images(
 
 
 def _print(
-    form: str, output: Path | None, found: Evaluation, tables: Sequence[str], errors: int, made: Calibration | None
-) -> None:
+    form: str, output: Path | None, found: Evaluation, tables: Sequence[str], errors: int, made: Calibration | None,
+    unknown: str,
+) -> None:  # fmt: skip
     from zsclip.output import tables as scoreboard
     from zsclip.output.rows import open_output
 
@@ -292,7 +293,7 @@ def _print(
         if form == "table":
             scoreboard.print_tables(console(stream if output else None), found, tables, errors, made)
         elif form == "json":
-            scoreboard.write_json(stream, scoreboard.document(found, tables, errors, made))
+            scoreboard.write_json(stream, scoreboard.document(found, tables, errors, made, unknown))
         else:
             rows = scoreboard.DETAILS[tables[0]](found, errors) if tables else scoreboard.comparison_rows(found)
             scoreboard.write_csv(stream, rows, scoreboard.COLUMNS.get(tables[0], ()) if tables else ())

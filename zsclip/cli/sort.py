@@ -72,18 +72,18 @@ def sort(
     The plan is written into the folder as CSV before the first file is touched. Nothing is overwritten; names that
     clash are kept apart. Images without a decision go to unknown/.
     """
-    from zsclip.classifier import Classifier, require_choice
+    from zsclip.classifier import Classifier
     from zsclip.cli.inputs import open_images, read_background, read_labels, read_model, read_prompts
     from zsclip.cli.progress import progress
     from zsclip.output import folders as filing
-    from zsclip.scoring.rules import Rules
+    from zsclip.scoring.rules import Rules, require_choice
 
     listen(quiet=quiet, verbose=verbose)
     if link + copy + move > 1:
         raise typer.BadParameter("give one of --link, --copy and --move.", param_hint="--link")
-    rules = Rules(temperature, combine, multi_label, min_probability, min_margin, min_similarity, filing.ABSTAINED)
+    rules = Rules(temperature, combine, multi_label, min_probability, min_margin, min_similarity)
     label_set, beside = read_labels(labels, labels_file), read_background(background)
-    require_choice(label_set, rules, beside)
+    require_choice(label_set.names, rules, beside)
     prompt_sets = read_prompts(prompts, template)
     images = open_images(paths, null=null, recursive=not no_recursive, exclude=into)
     with Classifier.load(
