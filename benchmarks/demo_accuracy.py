@@ -44,7 +44,7 @@ def main() -> None:
         vectors = np.stack([one.embedding.vector for batch in classifier.embedder.images(pictures) for one in batch])
         for name, prompts in SETS.items():
             classes = classifier.class_vectors(labels, prompts)
-            best = [scored.decision for scored in classes.score(vectors, 1)]
+            best = [scored.predictions[0].label for scored in classes.score(vectors, 1)]
             right[name] = [label == " ".join(pair) for label, pair in zip(best, pairs, strict=True)]
             seen = [ok for ok, new in zip(right[name], unseen, strict=True) if not new]
             new = [ok for ok, new in zip(right[name], unseen, strict=True) if new]

@@ -18,7 +18,7 @@ from zsclip.embedding.path import embed_images
 from zsclip.embedding.records import Counts, ImageEmbedding
 from zsclip.embedding.texts import embed_texts
 from zsclip.engines import Computing
-from zsclip.errors import CalibrationError, InputError, LabelError
+from zsclip.errors import CalibrationError, InputError
 from zsclip.images.decoding import DEFAULT_MAX_PIXELS
 from zsclip.images.files import ImageSource
 from zsclip.images.listing import Listing
@@ -28,7 +28,7 @@ from zsclip.models import ModelSpec, resolve
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.prompt_vectors import PromptVectors
 from zsclip.scoring.results import ImageResult, Match, SearchResult
-from zsclip.scoring.rules import Rules
+from zsclip.scoring.rules import Rules, require_choice
 from zsclip.store.database import Store
 from zsclip.store.keeping import Keeping
 from zsclip.text import prompts as prompt_sets
@@ -179,7 +179,7 @@ class Classifier:
             rules = self.calibrated(rules, calibration, label_set, sets, background)
         if rules.multi_label and background is None:
             background = curated_background()
-        require_choice(label_set, rules, background)
+        require_choice(label_set.names, rules, background)
         classes = self.class_vectors(label_set, sets, combine=rules.combine, background=background)
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k must be at least 1, or None for all labels, not {top_k}.")
@@ -285,29 +285,7 @@ class Classifier:
             scored = iter(classes.score(np.stack(read), top_k, rules) if read else ())
             for image in batch:
                 if image.embedding is None:
-                    yield ImageResult(image.path, error=image.error)
+                    yield ImageResult(image.path, error=image.error, error_kind=image.error_kind)
                 else:
                     one = next(scored)
-                    yield ImageResult(image.path, one.predictions, None, one.decision, one.accepted)
-
-
-def require_choice(
-    labels: LabelSet, rules: Rules, background: Sequence[str] | None, remedy: str = "--multi-label or --background"
-) -> None:
-    """Raise `LabelError` for labels that the rules make no question of; `remedy` asks whether a single one is there.
-
-    A single label has nothing to be told apart from, unless it stands on its own, against a background or a least
-    similarity; and no label may be called what the absence of one is called.
-    """
-    if rules.unknown_label in labels.names and (rules.abstains or background):
-        raise LabelError(
-            f"{rules.unknown_label!r} is a label and also what images without a decision are called. "
-            f"Call those something else: --unknown-label 'no decision'."
-        )
-    if len(labels) == 1 and not (rules.multi_label or background or rules.min_similarity is not None):
-        name = labels.names[0]
-        raise LabelError(
-            f"Only one label is given ({name!r}), and the softmax over one label is always 1, whatever the picture shows. "
-            f"Give what it is to be told apart from as well, such as --labels '{name},something else', or ask whether "
-            f"it is there at all with {remedy}."
-        )
+                    yield ImageResult(image.path, one.predictions, labels=one.labels, abstained=one.abstained)

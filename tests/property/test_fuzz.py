@@ -73,7 +73,7 @@ def test_results_read_back_equal(
     results = [
         ImageResult(path, error=error or "x")
         if error is not None
-        else ImageResult(path, tuple(Prediction(*one) for one in found), decision=found[0][0])
+        else ImageResult(path, tuple(Prediction(*one) for one in found))
         for path, found, error in rows
     ]
     stream = io.StringIO(newline="")
@@ -298,9 +298,9 @@ def test_probabilities_are_probabilities(images: int, labels: int, temperature: 
         assert chances == sorted(chances, reverse=True)
         assert math.isclose(sum(chances), 1, abs_tol=1e-9)
         assert sorted(prediction.label for prediction in one.predictions) == sorted(classes.names)
-        assert one.decision == one.predictions[0].label
+        assert (one.labels, one.abstained) == ((one.predictions[0].label,), False)
     alone = [classes.score(embedding[None], labels, Rules(temperature, combine))[0] for embedding in embeddings]
-    assert [one.decision for one in alone] == [one.decision for one in scored]
+    assert [one.labels for one in alone] == [one.labels for one in scored]
     order = rng.permutation(labels)
     other = ClassVectors(tuple(classes.names[n] for n in order), tuple(vectors[n] for n in order), 100.0)
     for one, two in zip(scored, other.score(embeddings, labels, Rules(temperature, combine)), strict=True):

@@ -75,7 +75,6 @@ def classify(
     A single image gives a ranked table, more give a row each. Probabilities are a softmax
     over your labels: they say which of them fits best, not whether any does.
     """
-    from zsclip.classifier import require_choice
     from zsclip.cli.inputs import (
         open_images,
         read_top_k,
@@ -83,14 +82,14 @@ def classify(
         write_report,
     )
     from zsclip.output.rows import Layout
+    from zsclip.scoring.rules import require_choice
 
     messages.listen()
     kept, rules = read_top_k(top_k), decision.rules(multi_label=multi_label)
     label_set, background = labels.read(), decision.read_background()
-    require_choice(label_set, rules, background)
+    require_choice(label_set.names, rules, background, unknown=decision.unknown_label)
     unknown = decision.unknown_label if rules.abstains or background is not None else None
-    names = [*label_set.names, *([] if unknown is None else [unknown])]
-    if rows.only is not None and rows.only not in names:
+    if rows.only is not None and rows.only not in (*label_set.names, unknown):
         raise typer.BadParameter(f"{rows.only!r} is not among the labels.", param_hint="--only")
     sets = prompts.read()
     calibrated = _read_calibration(context, calibration, multi_label) if calibration else None
@@ -110,8 +109,8 @@ def classify(
 
             gallery = Gallery(label_set.names, unknown, classifier.model.spec.title)
         columns = len(label_set) if kept is None else min(kept, len(label_set))
-        layout = Layout(columns, unknown is not None, where.null)
-        printing = _Printing(rows, messages.quiet, names, layout, images.is_one_file, gallery)
+        layout = Layout(columns, unknown, where.null)
+        printing = _Printing(rows, messages.quiet, label_set.names, layout, images.is_one_file, gallery)
         unreadable = _print(classifier, results, images.count, printing)
         images.report(classifier.counts)
         messages.report(classifier)
@@ -185,7 +184,7 @@ def _print(
         for result in results:
             done += 1
             unreadable += result.error is not None
-            if how.rows.only is None or how.rows.only in (result.label, *result.accepted):
+            if _is_wanted(result, how):
                 writer.write(result)
                 if how.gallery:
                     how.gallery.add(result)
@@ -197,10 +196,16 @@ def _print(
     return unreadable
 
 
+def _is_wanted(result: ImageResult, how: _Printing) -> bool:
+    only = how.rows.only
+    return only is None or only in result.labels or (result.abstained and only == how.layout.unknown)
+
+
 def _writer(name: str, stream: TextIO, stdout_console: Console | None, how: _Printing) -> Writer:
     from zsclip.output.rows import STREAM_WRITERS, RankingWriter, TableWriter
 
     if name != "table":
         return STREAM_WRITERS[name](stream, how.layout)
     rows = stdout_console or console(stream)
-    return RankingWriter(rows) if how.single else TableWriter(rows, how.labels)
+    unknown = how.layout.unknown
+    return RankingWriter(rows, unknown) if how.single else TableWriter(rows, how.labels, unknown)

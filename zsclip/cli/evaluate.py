@@ -221,10 +221,10 @@ def evaluate(
     Each prompt set and each template stands alone. The first is the baseline: others are compared with it on the same
     images, with an interval for the difference and an exact test.
     """
-    from zsclip.classifier import require_choice
     from zsclip.cli.inputs import report_known, write_report
     from zsclip.cli.progress import progress
     from zsclip.evaluation import evaluate as evaluation
+    from zsclip.scoring.rules import require_choice
 
     messages.listen()
     rules = decision.rules()
@@ -235,7 +235,7 @@ def evaluate(
     form = _format(format, output, tables.names)
     data = images.read(labels, decision.unknown_label)
     background = decision.read_background()
-    require_choice(data.labels, rules, background, "--background")
+    require_choice(data.labels.names, rules, background, unknown=decision.unknown_label, remedy="`background`")
     for note in data.notes:
         logger.info("%s", note)
     with open_classifier(model, reading, store) as classifier:
@@ -252,7 +252,7 @@ def evaluate(
 
             made = calibrate(classifier, embedded, sets[0], rules=rules, background=background, seed=better.seed)
         messages.report(classifier)
-    _print(form, output, found, tables, made)
+    _print(form, output, found, tables, made, decision.unknown_label)
     if page.report is not None:
         from zsclip.report.evaluation import evaluation_html
 
@@ -303,7 +303,9 @@ def _format(asked: str | None, output: Path | None, tables: Sequence[str]) -> st
     return form
 
 
-def _print(form: str, output: Path | None, found: Evaluation, asked: TablesGroup, made: Calibration | None) -> None:
+def _print(
+    form: str, output: Path | None, found: Evaluation, asked: TablesGroup, made: Calibration | None, unknown: str
+) -> None:
     from zsclip.output import tables as scoreboard
     from zsclip.output.rows import open_output
 
@@ -312,7 +314,7 @@ def _print(form: str, output: Path | None, found: Evaluation, asked: TablesGroup
         if form == "table":
             scoreboard.print_tables(console(stream if output else None), found, tables, errors, made)
         elif form == "json":
-            scoreboard.write_json(stream, scoreboard.document(found, tables, errors, made))
+            scoreboard.write_json(stream, scoreboard.document(found, tables, errors, made, unknown))
         else:
             rows = scoreboard.DETAILS[tables[0]](found, errors) if tables else scoreboard.comparison_rows(found)
             scoreboard.write_csv(stream, rows, scoreboard.COLUMNS.get(tables[0], ()) if tables else ())

@@ -37,7 +37,9 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take a group of options as one parameter: on the command line a dataclass is its fields."""
     signature = inspect.signature(command, eval_str=True)
     groups: dict[str, type[Any]] = {
-        one.name: one.annotation for one in signature.parameters.values() if dataclasses.is_dataclass(one.annotation)
+        one.name: one.annotation
+        for one in signature.parameters.values()
+        if isinstance(one.annotation, type) and dataclasses.is_dataclass(one.annotation)
     }
     parameters: list[inspect.Parameter] = []
     for one in signature.parameters.values():
@@ -68,10 +70,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-_group = dataclass(repr=False, eq=False)  # no more than is needed, for making them is part of every start
-
-
-@_group
+@dataclass(repr=False, eq=False)
 class PathGroup:
     """Where the pictures are."""
 
@@ -80,7 +79,7 @@ class PathGroup:
     null: options.Null = False
 
 
-@_group
+@dataclass(repr=False, eq=False)
 class LabelGroup:
     """The labels of both options, joined."""
 
@@ -104,7 +103,7 @@ class LabelGroup:
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
 
-@_group
+@dataclass(repr=False, eq=False)
 class PromptGroup:
     """Prompt sets by name or file, and templates given inline."""
 
@@ -125,7 +124,7 @@ class PromptGroup:
         return (*(as_prompt_sets(names) if names else ()), *inline)
 
 
-@_group
+@dataclass(repr=False, eq=False)
 class ModelGroup:
     """Which model computes, and how."""
 
@@ -159,7 +158,7 @@ def resolve_model(model: str | None, pretrained: str | None, *, offline: bool) -
     return resolve(model, None if ignored else pretrained, offline=offline)
 
 
-@_group
+@dataclass(repr=False, eq=False)
 class ReadingGroup:
     """How pictures are read."""
 
@@ -176,7 +175,7 @@ class ReadingGroup:
         return Reading(self.max_pixels, self.isolate, self.decode_timeout, self.workers)
 
 
-@_group
+@dataclass(repr=False, eq=False)
 class StoreGroup:
     """What is kept."""
 
@@ -199,7 +198,7 @@ def open_classifier(model: ModelGroup, reading: ReadingGroup, store: StoreGroup)
     return Classifier.open(model.resolve(), model.computing, reading.settings, store.settings)
 
 
-@_group
+@dataclass(repr=False, eq=False)
 class DecisionGroup:
     """How similarities become probabilities and decisions, for labels that compete."""
 
@@ -231,7 +230,7 @@ class DecisionGroup:
         return curated_background() if self.background == "curated" else LabelSet.load(self.background).names
 
 
-@_group
+@dataclass(repr=False, eq=False)
 class RowsGroup:
     """Where rows go, as what, and which of them."""
 
@@ -240,7 +239,7 @@ class RowsGroup:
     only: options.Only = None
 
 
-@_group
+@dataclass(repr=False, eq=False)
 class ReportGroup:
     """A page beside the results."""
 
@@ -257,7 +256,7 @@ class ReportGroup:
             raise typer.BadParameter("give the report too: --report FILE.html", param_hint="--embed-thumbnails")
 
 
-@_group
+@dataclass(repr=False, eq=False)
 class MessageGroup:
     """What is said beside the results."""
 

@@ -62,17 +62,17 @@ def sort(
     The plan is written into the folder as CSV before the first file is touched. Nothing is overwritten; names that
     clash are kept apart. Images without a decision go to unknown/.
     """
-    from zsclip.classifier import require_choice
     from zsclip.cli.inputs import open_images
     from zsclip.cli.progress import progress
     from zsclip.output import folders
+    from zsclip.scoring.rules import require_choice
 
     messages.listen()
     if link + copy + move > 1:
         raise typer.BadParameter("give one of --link, --copy and --move.", param_hint="--link")
     rules = decision.rules(multi_label=multi_label)
     label_set, background = labels.read(), decision.read_background()
-    require_choice(label_set, rules, background)
+    require_choice(label_set.names, rules, background)
     sets = prompts.read()
     images = open_images(where, exclude=into)
     with open_classifier(model, reading, store) as classifier:

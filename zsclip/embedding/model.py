@@ -95,7 +95,7 @@ class Model:
         """The engine, loaded now if it is not yet; raises `ModelError`."""
         if self.engine is None:
             with self.timings.measure("load"):
-                engine = load_engine(self.spec, lambda: self.weights, self.computing, self._export)
+                engine = load_engine(self.spec, lambda: self.weights, Computing(self.computing.device, self.computing.engine, 'fp32', self.computing.batch_size) if self.computing.exact else self.computing, self._export)
             self._store.put_facts(self.identity, engine.facts)
             logger.debug(
                 "%s: %s, %.1f million parameters", self.spec.title, engine.description, engine.parameters / 1e6

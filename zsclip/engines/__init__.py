@@ -47,6 +47,7 @@ class Computing:
     precision: str = "auto"
     batch_size: int | None = None
     exact: bool = False
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:

@@ -16,7 +16,6 @@ from typing import Any
 
 from zsclip.errors import InputError, LabelError
 from zsclip.images.folders import Walk
-from zsclip.scoring.rules import UNKNOWN
 from zsclip.text.labels import Label, LabelSet
 from zsclip.text.yaml_reader import YamlFile
 
@@ -60,7 +59,7 @@ class ClassNames:
 
 
 def from_folder(
-    folder: Path, labels: LabelSet | None = None, names: ClassNames | None = None, unknown: str = UNKNOWN
+    folder: Path, labels: LabelSet | None = None, names: ClassNames | None = None, unknown: str = "unknown"
 ) -> LabelledImages:
     """The images of a folder with a folder for each label; in those's names `_` is a space.
 
@@ -98,7 +97,7 @@ def from_manifest(
     root: Path | None = None,
     labels: LabelSet | None = None,
     names: ClassNames | None = None,
-    unknown: str = UNKNOWN,
+    unknown: str = "unknown",
 ) -> LabelledImages:
     """The images of a manifest: CSV, TSV or JSON Lines with `path` and `label`, such as zsclip's own output.
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from zsclip.classifier import Classifier, require_choice
+from zsclip.classifier import Classifier
 from zsclip.errors import InputError, PromptSetError
 from zsclip.evaluation import metrics
 from zsclip.evaluation import template_weights as ensembling
@@ -17,7 +17,7 @@ from zsclip.evaluation.dataset import LabelledImages
 from zsclip.evaluation.metrics import Booleans, Comparison, Integers, Interval, Predictions, Summary
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.prompt_vectors import PromptVectors
-from zsclip.scoring.rules import Rules
+from zsclip.scoring.rules import Rules, require_choice
 from zsclip.text.labels import LabelSet
 from zsclip.text.prompts import PromptSet
 from zsclip.unit_vectors import Floats
@@ -164,7 +164,7 @@ def evaluate(
     Raises `InputError`, `LabelError`, `PromptSetError` and `ModelError`.
     """
     rules = rules or Rules()
-    require_choice(images.labels, rules, background, "--background")
+    require_choice(images.labels.names, rules, background, remedy="`background`")
     sets = named_apart(sets)
     require_baseline(sets, baseline, weigh=weigh, select=select)
     first = metrics.halves(images.truth, seed) if weigh or select else np.zeros(len(images), bool)

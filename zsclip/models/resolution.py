@@ -36,7 +36,7 @@ WEIGHT_NAMES = (
 )  # fmt: skip
 
 
-def resolve(model: str | None = None, pretrained: str | None = None) -> ModelSpec:
+def resolve(model: str | None = None, pretrained: str | None = None, *, offline: bool = False) -> ModelSpec:
     """Find out what `--model` and `--pretrained` mean.
 
     `model` is `demo`, `local-dir:PATH`, `hf-hub:ORG/REPO` or an architecture of open_clip; `pretrained` one of the

@@ -22,7 +22,6 @@ from zsclip.scoring.results import ImageResult
 
 logger = logging.getLogger("zsclip")
 
-ABSTAINED = "\0"  # what no label can be called
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))}
 _PARTIAL = ".zsclip-partial-"
 _BLOCK = 1 << 20
@@ -74,9 +73,9 @@ def plan(
 ) -> Iterator[Filing]:
     """Where each image goes, in order: `into`/label/name. Names that clash are kept apart: `a.jpg`, `a (2).jpg`.
 
-    Results that are decided for `ABSTAINED` go to the folder of `unknown_label`, which is no label's, not even of one of
-    that name. A file that lies in its place already, from an earlier run, is planned for it again. A file that is
-    reached by two ways is planned once, and one that could not be read stays where it is.
+    Images without a label go to the folder of `unknown_label`, which is no label's, not even of one of that name. A file
+    that is in its place already, from an earlier run, is planned for it again. A file that is reached by two ways is
+    planned once, and one that could not be read stays where it is.
     """
     unknown_folder, *folders = folder_names([unknown_label, *labels])
     homes = dict(zip(labels, folders, strict=True))
@@ -85,11 +84,11 @@ def plan(
     targets: set[str] = set()
     for result in results:
         entry = _entry(result.path)
-        if result.error is not None or result.label is None or entry in sources:
+        if result.error is not None or entry in sources:
             continue
         sources.add(entry)
-        abstained = result.label == ABSTAINED
-        folder = into / (unknown_folder if abstained else homes[result.label])
+        label = result.label
+        folder = into / (unknown_folder if label is None else homes[label])
         source = result.path
 
         def is_taken(name: str, folder: Path = folder, source: str = source) -> bool:
@@ -104,7 +103,7 @@ def plan(
 
         target = os.path.join(folder, _apart(os.path.basename(source), is_taken))
         targets.add(_entry(target).casefold())
-        yield Filing(source, target, unknown_label if abstained else result.label)
+        yield Filing(source, target, unknown_label if label is None else label)
 
 
 def _earlier_plans(into: Path) -> set[tuple[str, str]]:

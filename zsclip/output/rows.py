@@ -71,18 +71,19 @@ class CsvWriter:
 
     delimiter = ","
 
-    def __init__(self, stream: TextIO, top_k: int, abstains: bool) -> None:
+    def __init__(self, stream: TextIO, top_k: int, unknown: str | None) -> None:
         self._top_k = top_k
-        self._abstains = abstains
+        self._unknown = unknown
         self._rows = delimited_rows(stream, self.delimiter)
-        header = ["path", "label", *(["best_label"] if abstains else []), "probability", "similarity"]
+        header = ["path", "label", *([] if unknown is None else ["best_label"]), "probability", "similarity"]
         for rank in range(2, top_k + 1):
             header += [f"label_{rank}", f"probability_{rank}", f"similarity_{rank}"]
         self._rows.writerow([*header, "error"])
 
     def write(self, result: ImageResult) -> None:
         """See `Writer`."""
-        row: list[str] = [result.path, *([result.label or ""] if self._abstains else [])]
+        label = () if self._unknown is None else (shown_label(result, self._unknown) or "",)
+        row: list[str] = [result.path, *label]
         width = len(row) + 3 * self._top_k
         for prediction in result.predictions:
             row += [prediction.label, f"{prediction.probability:.6f}", f"{prediction.similarity:.6f}"]
@@ -99,14 +100,14 @@ class TsvWriter(CsvWriter):
 class JsonlWriter:
     """One JSON object a line: path, label, predictions, error."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, unknown: str | None) -> None:
+        self._stream, self._unknown = stream, unknown
 
     def write(self, result: ImageResult) -> None:
         """See `Writer`. Bytes of a path that are not UTF-8 come out as lone surrogate escapes (`\\udcff`)."""
         document = {
             "path": result.path,
-            "label": result.label,
+            "label": shown_label(result, self._unknown),
             "predictions": [
                 {"label": p.label, "probability": round(p.probability, 6), "similarity": round(p.similarity, 6)}
                 for p in result.predictions
@@ -132,12 +133,12 @@ class PathsWriter:
 class TableWriter:
     """A line an image, with as many runners-up as the width holds."""
 
-    def __init__(self, console: Console, labels: Sequence[str]) -> None:
+    def __init__(self, console: Console, labels: Sequence[str], unknown: str | None) -> None:
         from rich.cells import cell_len
 
-        self._console = console
+        self._console, self._unknown = console, unknown
         width = console.width
-        longest = max(cell_len(printable(label)) for label in labels)
+        longest = max(cell_len(printable(label)) for label in (*labels, unknown or ""))
         self._label_width = min(longest, max(8, width // 4))
         decision, runner_up = self._label_width + 9, self._label_width + 9
         self._path_width = max(12, min(48, width - decision - runner_up))
@@ -152,10 +153,10 @@ class TableWriter:
             line.append(printable(result.error), style="red")
         else:
             best, *others = result.predictions
-            decided = result.label == best.label
+            decided = not result.abstained
             if not decided:
                 others = [best, *others]
-            name = fit_width(printable(result.label or ""), self._label_width)
+            name = fit_width(printable(shown_label(result, self._unknown) or ""), self._label_width)
             line.append(name, style="bold" if decided else "italic")
             chance = percent(best.probability) if decided else ""
             line.append(f" {chance:>6}", style="green" if best.probability >= 0.5 else "yellow")
@@ -178,8 +179,8 @@ class TableWriter:
 class RankingWriter:
     """One image: a ranked table with bars."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, unknown: str | None) -> None:
+        self._console, self._unknown = console, unknown
 
     def write(self, result: ImageResult) -> None:
         """See `Writer`."""
@@ -200,23 +201,31 @@ class RankingWriter:
             line.append(f" {percent(prediction.probability)}", style="bold" if rank == 1 else "")
             line.append(f"  {prediction.similarity:7.4f}", style="dim")
             self._console.print(line, soft_wrap=True)
-        if result.label != result.best_label:
-            self._console.print(Text(f"  decided for {printable(result.label or '')}", style="italic"), soft_wrap=True)
+        if result.abstained:
+            self._console.print(Text(f"  decided for {printable(self._unknown or '')}", style="italic"), soft_wrap=True)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a format needs to know beforehand: labels told per image, whether a decision may be withheld, NULs for lines."""
+    """What a format needs to know beforehand.
+
+    Labels reported per image; what an abstention is called, if there may be any; whether paths end in NUL.
+    """
 
     top_k: int
-    abstains: bool = False
+    unknown: str | None = None
     null: bool = False
 
 
+def shown_label(result: ImageResult, unknown: str | None) -> str | None:
+    """The label, with the word for an abstention; None for an image that could not be read."""
+    return unknown if result.abstained else result.label
+
+
 STREAM_WRITERS: dict[str, Callable[[TextIO, Layout], Writer]] = {
-    "csv": lambda stream, how: CsvWriter(stream, how.top_k, how.abstains),
-    "tsv": lambda stream, how: TsvWriter(stream, how.top_k, how.abstains),
-    "jsonl": lambda stream, how: JsonlWriter(stream),
+    "csv": lambda stream, how: CsvWriter(stream, how.top_k, how.unknown),
+    "tsv": lambda stream, how: TsvWriter(stream, how.top_k, how.unknown),
+    "jsonl": lambda stream, how: JsonlWriter(stream, how.unknown),
     "paths": lambda stream, how: PathsWriter(stream, how.null),
 }
 

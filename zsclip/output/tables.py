@@ -111,14 +111,16 @@ def mistakes(one: SetResult, most: int) -> list[int]:
     return sorted(wrong, key=lambda n: (-one.predictions.confidence[n], n))[:most]
 
 
-def document(found: Evaluation, tables: Sequence[str], errors: int, calibration: Calibration | None) -> Row:
-    """Everything as one JSON document."""
+def document(
+    found: Evaluation, tables: Sequence[str], errors: int, calibration: Calibration | None, unknown: str
+) -> Row:
+    """Everything as one JSON document. `unknown` is what images without a label are called."""
     return {
         "model": found.model,
         "images": found.baseline.summary.images,
         "labels": list(found.labels.names),
         "chosen_on": found.chosen_on,
-        "rules": asdict(found.rules),
+        "rules": {**asdict(found.rules), "unknown_label": unknown},
         "baseline": found.baseline.name,
         "prompts": [
             {**row, "chosen": dict(one.prompts.chosen), "weights": list(one.prompts.weights) or None}
