@@ -200,7 +200,12 @@ def test_pillow_images_are_not_kept(photos: Path, computed: list[int], isolated:
             assert len(list(classifier.classify([Image.open(photos / "a" / "0.png")], ["red star", "ring"]))) == 1
     assert computed == [1, 1]
     with sqlite3.connect(isolated / "cache" / FILENAME) as connection:
-        paths = [os.fsdecode(path) for (path,) in connection.execute("SELECT path FROM files")]
+        paths = [
+            os.fsdecode(path)
+            for (path,) in connection.execute(
+                "SELECT path FROM weights UNION SELECT path || name FROM items JOIN folders ON folders.id = folder"
+            )
+        ]
     assert [Path(path).suffix for path in paths] == [".safetensors"]
 
 
@@ -231,7 +236,7 @@ def classify(folder: Path, cache: Path, output: Path) -> subprocess.Popen[str]:
 def stored(cache: Path) -> int:
     try:
         with sqlite3.connect(f"file:{cache / FILENAME}?mode=ro", uri=True) as connection:
-            return int(connection.execute("SELECT count(*) FROM files JOIN vectors USING (content)").fetchone()[0])
+            return int(connection.execute("SELECT count(*) FROM items JOIN vectors USING (content)").fetchone()[0])
     except sqlite3.Error:
         return 0
 

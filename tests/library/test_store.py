@@ -17,7 +17,9 @@ from zsclip.models.spec import ModelFacts
 from zsclip.store import maintenance as upkeep
 from zsclip.store.database import FILENAME, Store
 from zsclip.store.records import text_digest
-from zsclip.unit_vectors import Embedding
+from zsclip.unit_vectors import Embedding, Quality
+
+STAMP = ["size", "mtime_ns", "ctime_ns", "inode", "version"]
 
 
 def vector(seed: int = 0) -> np.ndarray:
@@ -25,8 +27,8 @@ def vector(seed: int = 0) -> np.ndarray:
     return values / np.linalg.norm(values)
 
 
-def some(count: int, *, exact: bool = True) -> dict[bytes, Embedding]:
-    return {text_digest(f"text {n}"): Embedding(vector(n), exact) for n in range(count)}
+def some(count: int, quality: Quality = Quality.EXACT) -> dict[bytes, Embedding]:
+    return {text_digest(f"text {n}"): Embedding(vector(n), quality) for n in range(count)}
 
 
 def test_vectors_come_back_as_they_were(tmp_path: Path) -> None:
@@ -34,16 +36,16 @@ def test_vectors_come_back_as_they_were(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         store.put("model", made)
     with Store(tmp_path) as store:
-        found = store.get("model", [*made, text_digest("unknown")], 32, exact=True)
+        found = store.get("model", [*made, text_digest("unknown")], 32, least=Quality.EXACT)
         assert found.keys() == made.keys()
         assert all(np.array_equal(found[key].vector, made[key].vector) for key in made)
-        assert store.get("another model", list(made), 32, exact=False) == {}
+        assert store.get("another model", list(made), 32, least=Quality.HALF) == {}
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000))
 def test_a_fast_vector_is_what_it_will_be_when_read(seed: int) -> None:
-    one = Embedding(vector(seed), exact=False).as_stored()
+    one = Embedding(vector(seed), Quality.HALF).as_stored()
     again = one.as_stored()
     assert np.array_equal(one.vector, again.vector)
     assert one.vector @ vector(seed) > 1 - 1e-6
@@ -51,29 +53,29 @@ def test_a_fast_vector_is_what_it_will_be_when_read(seed: int) -> None:
 
 
 def test_what_is_read_equals_what_was_used_in_the_run_that_made_it(tmp_path: Path) -> None:
-    made = {key: one.as_stored() for key, one in some(50, exact=False).items()}
+    made = {key: one.as_stored() for key, one in some(50, Quality.HALF).items()}
     with Store(tmp_path) as store:
         store.put("model", made)
-        found = store.get("model", list(made), 32, exact=False)
+        found = store.get("model", list(made), 32, least=Quality.HALF)
     assert all(np.array_equal(found[key].vector, made[key].vector) for key in made)
 
 
 def test_exact_runs_take_exact_vectors_only_and_keep_theirs(tmp_path: Path) -> None:
     key = text_digest("cat")
     with Store(tmp_path) as store:
-        store.put("model", {key: Embedding(vector(1), exact=False)})
-        assert store.get("model", [key], 32, exact=True) == {}
-        assert key in store.get("model", [key], 32, exact=False)
-        store.put("model", {key: Embedding(vector(2), exact=True)})
-        store.put("model", {key: Embedding(vector(3), exact=False)})
-        assert np.array_equal(store.get("model", [key], 32, exact=False)[key].vector, vector(2))
+        store.put("model", {key: Embedding(vector(1), Quality.HALF)})
+        assert store.get("model", [key], 32, least=Quality.EXACT) == {}
+        assert key in store.get("model", [key], 32, least=Quality.HALF)
+        store.put("model", {key: Embedding(vector(2), Quality.EXACT)})
+        store.put("model", {key: Embedding(vector(3), Quality.HALF)})
+        assert np.array_equal(store.get("model", [key], 32, least=Quality.HALF)[key].vector, vector(2))
 
 
 def test_the_cut_end_of_a_text_is_kept(tmp_path: Path) -> None:
     key = text_digest("long")
     with Store(tmp_path) as store:
         store.put("model", {key: Embedding(vector(), cut="the end")})
-        assert store.get("model", [key], 32, exact=True)[key].cut == "the end"
+        assert store.get("model", [key], 32, least=Quality.EXACT)[key].cut == "the end"
 
 
 def test_facts_of_a_model_are_kept(tmp_path: Path) -> None:
@@ -109,10 +111,16 @@ def test_the_schema_is_the_documented_one(tmp_path: Path) -> None:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert 16384 <= connection.execute("PRAGMA page_size").fetchone()[0] <= 65536
     assert tables == {
-        "files": ["path", "size", "mtime_ns", "content"],
-        "contents": ["id", "digest"],
-        "models": ["id", "identity", "facts"],
-        "vectors": ["model", "content", "how", "vector", "cut"],
+        "folders": ["id", "path"],
+        "items": ["folder", "name", *STAMP, "content"],
+        "containers": ["id", "name", "reading", *STAMP],
+        "members": ["container", "position", "name", "content"],
+        "contents": ["id", "kind", "digest", "phash"],
+        "thumbnails": ["content", "size", "jpeg"],
+        "weights": ["path", *STAMP, "header", "digest"],
+        "models": ["id", "identity", "facts", "weights", "revision"],
+        "vectors": ["model", "content", "quality", "block", "position", "cut"],
+        "blocks": ["id", "count", "data"],
     }
 
 
@@ -141,7 +149,7 @@ def test_a_database_damaged_inside_is_put_aside_when_it_shows(tmp_path: Path, ca
     data[32768 : len(data)] = b"\xa5" * (len(data) - 32768)
     file.write_bytes(data)
     with Store(tmp_path) as store:
-        assert store.get("model", list(made), 32, exact=True) == {}
+        assert store.get("model", list(made), 32, least=Quality.EXACT) == {}
         assert not store.usable
         store.put("model", made)  # goes on without
     assert any(".damaged-" in path.name for path in tmp_path.iterdir())
@@ -165,7 +173,7 @@ def test_an_unusable_folder_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptu
     with Store(tmp_path / "file" / "cache") as store:
         assert not store.usable
         store.put("model", some(1))
-        assert store.get("model", list(some(1)), 32, exact=False) == {}
+        assert store.get("model", list(some(1)), 32, least=Quality.HALF) == {}
     assert "going on without it" in caplog.text
 
 
@@ -185,12 +193,19 @@ def test_many_processes_share_it(tmp_path: Path) -> None:
     assert errors == [""] * 4
     assert [run.returncode for run in runs] == [0] * 4
     with Store(tmp_path) as store:
-        found = sum(len(store.get(f"model {n}", list(some(200)), 32, exact=True)) for n in range(3))
+        found = sum(len(store.get(f"model {n}", list(some(200)), 32, least=Quality.EXACT)) for n in range(3))
     assert found == 200
 
 
 @pytest.mark.parametrize(
-    "damage", ["UPDATE vectors SET vector = x'001122'", "UPDATE vectors SET vector = zeroblob(128)"]
+    "damage",
+    [
+        "UPDATE blocks SET data = x'001122'",
+        "UPDATE blocks SET data = zeroblob(5 * 128)",
+        "UPDATE vectors SET position = 5",
+        "UPDATE vectors SET block = 99",
+        "DELETE FROM blocks",
+    ],
 )
 def test_vectors_that_cannot_be_right_are_not_taken(tmp_path: Path, damage: str) -> None:
     made = some(5)
@@ -199,9 +214,9 @@ def test_vectors_that_cannot_be_right_are_not_taken(tmp_path: Path, damage: str)
     with sqlite3.connect(tmp_path / FILENAME) as connection:
         connection.execute(damage)
     with Store(tmp_path) as store:
-        assert store.get("model", list(made), 32, exact=False) == {}
+        assert store.get("model", list(made), 32, least=Quality.HALF) == {}
         store.put("model", made)
-        assert store.get("model", list(made), 32, exact=False).keys() == made.keys()
+        assert store.get("model", list(made), 32, least=Quality.HALF).keys() == made.keys()
 
 
 def test_facts_that_cannot_be_read_are_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -242,12 +257,12 @@ def test_it_may_be_closed_while_threads_are_asking(tmp_path: Path) -> None:
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from pathlib import Path\n"
-        "from test_store import some; from zsclip.store.database import Store\n"
+        "from test_store import some; from zsclip.store.database import Store; from zsclip.unit_vectors import Quality\n"
         "made = some(300)\n"
         "for n in range(40):\n"
         "    store = Store(Path(sys.argv[1])); store.put('model', made)\n"
         "    with ThreadPoolExecutor(4) as pool:\n"
-        "        asked = [pool.submit(store.get, 'model', list(made), 32, exact=True) for _ in range(60)]\n"
+        "        asked = [pool.submit(store.get, 'model', list(made), 32, least=Quality.EXACT) for _ in range(60)]\n"
         "        asked[n % 20].result(); store.close()\n"
         "    assert all(len(one.result()) in (0, 300) for one in asked)\n"
     )

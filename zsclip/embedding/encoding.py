@@ -13,7 +13,7 @@ from zsclip.embedding.model import Model
 from zsclip.embedding.records import Batch, Encoded, Entry, Loaded
 from zsclip.embedding.threads import threads
 from zsclip.embedding.timings import Timings
-from zsclip.unit_vectors import Embedding
+from zsclip.unit_vectors import Embedding, Quality
 
 
 def encode(batches: Iterable[Batch], model: Model, timings: Timings) -> Generator[list[Encoded], None, None]:
@@ -68,6 +68,6 @@ def _vectors(new: dict[bytes, Loaded], model: Model, timings: Timings) -> dict[b
         vectors = engine.encode_images(np.stack([this.pixels for this in new.values() if this.pixels is not None]))
     model.require_finite(vectors)
     return {
-        key: Embedding(vector, engine.exact and not this.reduced).as_stored()
+        key: Embedding(vector, Quality.of(fp32=engine.exact, reduced=this.reduced)).as_stored()
         for (key, this), vector in zip(new.items(), vectors, strict=True)
     }

@@ -100,7 +100,7 @@ class Loader:
                 loaded.digest = digest = hashlib.sha256(contents.data).digest()
             with measure("store"):
                 model = self._model
-                known = self._store.get(model.identity, [digest], model.spec.embed_dim, exact=model.exact)
+                known = self._store.get(model.identity, [digest], model.spec.embed_dim, least=model.least)
             loaded.embedding = known.get(digest)
             loaded.stamp = contents.stamp
         if loaded.embedding is None:

@@ -38,7 +38,7 @@ def look_up(
 def _find(entries: list[Entry], model: Model, store: Store) -> None:
     stamps = [entry.item.stamp() for entry in entries]
     known = store.get_files(
-        model.identity, [stamp for stamp in stamps if stamp], model.spec.embed_dim, exact=model.exact
+        model.identity, [stamp for stamp in stamps if stamp], model.spec.embed_dim, least=model.least
     )
     for entry, stamp in zip(entries, stamps, strict=True):
         if stamp is not None:

@@ -16,7 +16,7 @@ from zsclip.errors import ModelError
 from zsclip.models import ModelSpec
 from zsclip.models.spec import ModelFacts
 from zsclip.store.database import Store
-from zsclip.unit_vectors import Floats
+from zsclip.unit_vectors import Floats, Quality
 
 logger = logging.getLogger("zsclip")
 
@@ -50,6 +50,11 @@ class Model:
     def exact(self) -> bool:
         """Whether pictures are decoded in full, the model runs in fp32, and only such vectors are taken from the store."""
         return self.computing.exact
+
+    @property
+    def least(self) -> Quality:
+        """The least quality of a vector that is taken from the store."""
+        return Quality.EXACT if self.exact else Quality.HALF
 
     @property
     def batch_size(self) -> int:
@@ -95,7 +100,14 @@ class Model:
         """The engine, loaded now if it is not yet; raises `ModelError`."""
         if self.engine is None:
             with self.timings.measure("load"):
-                engine = load_engine(self.spec, lambda: self.weights, Computing(self.computing.device, self.computing.engine, 'fp32', self.computing.batch_size) if self.computing.exact else self.computing, self._export)
+                engine = load_engine(
+                    self.spec,
+                    lambda: self.weights,
+                    Computing(self.computing.device, self.computing.engine, "fp32", self.computing.batch_size)
+                    if self.computing.exact
+                    else self.computing,
+                    self._export,
+                )
             self._store.put_facts(self.identity, engine.facts)
             logger.debug(
                 "%s: %s, %.1f million parameters", self.spec.title, engine.description, engine.parameters / 1e6

@@ -11,7 +11,7 @@ import numpy as np
 from zsclip.embedding.model import Model
 from zsclip.embedding.timings import Timings
 from zsclip.store.database import Store
-from zsclip.store.records import text_digest
+from zsclip.store.records import Kind, text_digest
 from zsclip.unit_vectors import Floats
 
 logger = logging.getLogger("zsclip")
@@ -24,7 +24,9 @@ def embed_texts(texts: Sequence[str], model: Model, store: Store, timings: Timin
     """Unit vectors of texts: float32 (n, d). Repeated texts are computed once. Warns of texts that are cut."""
     digests = {text: text_digest(text) for text in dict.fromkeys(texts)}
     with timings.measure("store"):
-        known = store.get(model.identity, list(digests.values()), model.spec.embed_dim, exact=model.exact)
+        known = store.get(
+            model.identity, list(digests.values()), model.spec.embed_dim, least=model.least, kind=Kind.TEXT
+        )
     # Sorted, for engines compute what texts begin with in common once.
     missing = iter(sorted(text for text, digest in digests.items() if digest not in known))
     while batch := list(islice(missing, _PER_COMMIT)):
@@ -34,7 +36,7 @@ def embed_texts(texts: Sequence[str], model: Model, store: Store, timings: Timin
         model.require_finite(np.stack([one.vector for one in embeddings]))
         made = {digests[text]: one.as_stored() for text, one in zip(batch, embeddings, strict=True)}
         with timings.measure("store"):
-            store.put(model.identity, made)
+            store.put(model.identity, made, kind=Kind.TEXT)
         known.update(made)
     _warn_of_cuts(model, {text: cut for text, digest in digests.items() if (cut := known[digest].cut)})
     return np.stack([known[digests[text]].vector for text in texts])

@@ -96,7 +96,7 @@ class Calibration:
     after: Quality
     thresholds: tuple[Threshold, ...] = ()
 
-    def require(self, found: Binding, source: str | Path = 'x') -> None:
+    def require(self, found: Binding, source: str | Path = "x") -> None:
         """Raise `CalibrationError` if it was made for another model, other labels or other prompts."""
         made_for = {
             "model": f"another model ({self.model})",
