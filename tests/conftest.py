@@ -64,7 +64,7 @@ def demo_export(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     cache = tmp_path_factory.mktemp("cache")
     (cache / "exports").symlink_to(exports)
     with Classifier.load("demo", cache_dir=cache) as classifier:
-        assert classifier.embedder.engine
+        assert classifier.model.load()
     (folder,) = (path for path in exports.glob("demo-*") if path.is_dir())
     return folder
 

@@ -124,7 +124,7 @@ def test_the_digest_of_a_checkpoint_survives(cli, scenes: Path) -> None:  # type
     cli("classify", scenes, "-l", "star,ring")
     cli("cache", "prune")
     with Keeping().open() as store, Classifier.load("demo") as classifier:
-        assert store.facts(classifier.embedder.identity) is not None
+        assert store.facts(classifier.model.identity) is not None
         assert upkeep.info(store).files == 65
 
 

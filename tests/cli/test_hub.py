@@ -95,8 +95,8 @@ def test_a_model_with_a_tokenizer_of_its_own_is_fetched_and_packed_whole(
         expected = theirs.encode_text(open_clip.get_tokenizer(name)(small.TEXTS), normalize=True).numpy()
     for one in (name, "hf-hub:org/model"):  # packed, and from the cache
         with Classifier.load(one, exact=True, use_cache=False, engine="torch") as classifier:
-            assert np.abs(classifier.embedder.texts(small.TEXTS) - expected).max() < 1e-5
-            assert classifier.embedder.spec.preprocessing.resize_mode == "squash"
+            assert np.abs(classifier.embed_texts(small.TEXTS) - expected).max() < 1e-5
+            assert classifier.model.spec.preprocessing.resize_mode == "squash"
     reread, _, _ = open_clip.create_model_and_transforms(name)
     assert reread.logit_bias.item() == pytest.approx(-12.5)
 
@@ -117,7 +117,7 @@ def test_a_text_tower_of_transformers_is_packed_with_its_configuration(hub: hub_
     models.pack(resolve("hf-hub:org/model"), tmp_path / "packed")
     shutil.rmtree(hub.root / "org")
     with Classifier.load(f"local-dir:{tmp_path / 'packed'}", use_cache=False, engine="torch") as classifier:
-        assert classifier.embedder.texts(["a cat"]).shape == (1, 512)
+        assert classifier.embed_texts(["a cat"]).shape == (1, 512)
 
 
 def test_a_repository_in_transformers_format_is_fetched_and_packed(hub: hub_server.Hub, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_repository_in_transformers_format_is_fetched_and_packed(hub: hub_serv
     vectors = []
     for name in ("hf-hub:org/clip", f"local-dir:{tmp_path / 'packed'}"):
         with Classifier.load(name, use_cache=False, engine="torch") as classifier:
-            vectors.append(classifier.embedder.texts(small.TEXTS))
+            vectors.append(classifier.embed_texts(small.TEXTS))
     np.testing.assert_array_equal(*vectors)
 
 

@@ -88,7 +88,7 @@ peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys
 before = peak()
 for path in sys.argv[1:]:
     try:
-        decoding.pixels(decoding.read(path)[0], Preprocessing())
+        decoding.pixels(read_file(path)[0], Preprocessing())
     except ImageError:
         pass
 print(peak() - before)

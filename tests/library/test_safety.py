@@ -104,9 +104,9 @@ def test_a_text_towers_code_is_not_run(where: str, tmp_path: Path) -> None:
     with Classifier.load(f"local-dir:{folder}", use_cache=False, engine="torch") as classifier:
         if where == "model_type":
             with pytest.raises(ModelError, match="do not fit this architecture"):
-                classifier.embedder.texts(["a cat"])
+                classifier.embed_texts(["a cat"])
         else:
-            assert classifier.embedder.texts(["a cat"]).shape == (1, 512)
+            assert classifier.embed_texts(["a cat"]).shape == (1, 512)
     assert not trace.exists()
 
 
@@ -228,7 +228,7 @@ def test_a_damaged_folder_in_transformers_format_says_what_is_wrong(
         pytest.raises(ModelError, match=message),
         Classifier.load(f"local-dir:{tmp_path}", use_cache=False, engine="torch") as classifier,
     ):
-        classifier.embedder.texts(["a cat"])
+        classifier.embed_texts(["a cat"])
 
 
 def test_a_tokenizer_of_another_model_is_told(folder: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_tokenizer_of_another_model_is_told(folder: Path) -> None:
     save_file({**state, "token_embedding.weight": state["token_embedding.weight"][:400].clone()}, folder / WEIGHTS)
     with Classifier.load(f"local-dir:{folder}", use_cache=False, engine="torch") as classifier:
         with pytest.raises(ModelError, match="they do not belong together"):
-            classifier.embedder.texts(["a photo of a cat"])
+            classifier.embed_texts(["a photo of a cat"])
 
 
 JSON = st.recursive(

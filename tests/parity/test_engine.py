@@ -128,7 +128,7 @@ def test_half_precision_is_close_and_marked_as_fast(red_star: Path) -> None:
     results = {}
     for precision in ("fp32", "bf16"):
         with Classifier.load("demo", precision=precision, use_cache=False) as classifier:
-            ((image,),) = classifier.embedder.images([red_star])
+            ((image,),) = classifier.embed_images([red_star])
             assert image.embedding is not None
             assert image.embedding.exact is (precision == "fp32")
             results[precision] = image.embedding.vector
@@ -161,7 +161,7 @@ def test_exact_and_half_precision_contradict_each_other() -> None:
 )
 def test_a_device_that_is_not_there_says_so(device: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        _ = Classifier.load("demo", device=device).embedder.engine
+        _ = Classifier.load("demo", device=device).model.load()
 
 
 def bad_weights(kind: str, folder: Path) -> Path:
@@ -193,7 +193,7 @@ def bad_weights(kind: str, folder: Path) -> Path:
 def test_weights_that_cannot_be_used_say_so_and_run_nothing(kind: str, tmp_path: Path) -> None:
     path = bad_weights(kind, tmp_path)
     with pytest.raises(ModelError, match=r"ViT-B-32 .*(can be read safely|do not fit this architecture)"):
-        _ = Classifier.load("ViT-B-32", str(path)).embedder.engine
+        _ = Classifier.load("ViT-B-32", str(path)).model.load()
     assert not (tmp_path / "it-ran").exists()
 
 
@@ -209,7 +209,7 @@ def test_batches_are_bounded_by_tokens_and_keep_the_order() -> None:
 @pytest.mark.gpu
 def test_cuda_gives_what_the_cpu_gives(red_star: Path) -> None:
     vectors = [
-        next(iter(Classifier.load("demo", device=device, precision="fp32").embedder.images([red_star])))[0].embedding
+        next(iter(Classifier.load("demo", device=device, precision="fp32").embed_images([red_star])))[0].embedding
         for device in ("cpu", "cuda")
     ]
     np.testing.assert_allclose(vectors[0].vector, vectors[1].vector, atol=1e-4)  # type: ignore[union-attr]

@@ -160,17 +160,15 @@ def test_vectors_and_probabilities_are_open_clips(made: Made, pictures: list[Pat
         probabilities = (made.model.logit_scale.exp() * pixels @ classes + bias).softmax(-1).numpy()
 
     with Classifier.load(made.name, exact=True, engine=engine, use_cache=False) as classifier:
-        assert np.abs(classifier.embedder.texts(small.TEXTS) - texts.numpy()).max() < 1e-5
-        found = [
-            one.embedding.vector for batch in classifier.embedder.images(pictures) for one in batch if one.embedding
-        ]
+        assert np.abs(classifier.embed_texts(small.TEXTS) - texts.numpy()).max() < 1e-5
+        found = [one.embedding.vector for batch in classifier.embed_images(pictures) for one in batch if one.embedding]
         assert np.abs(np.stack(found) - pixels.numpy()).max() < 1e-5
         for result, expected in zip(
             classifier.classify(pictures, LABELS, PromptSet.of(templates), top_k=None), probabilities, strict=True
         ):
             said = {prediction.label: prediction.probability for prediction in result.predictions}
             np.testing.assert_allclose([said[label] for label in LABELS], expected, atol=1e-4)
-        facts = classifier.embedder.facts
+        facts = classifier.model.facts
         assert facts.logit_scale == pytest.approx(100, rel=1e-6)
         assert facts.logit_bias == pytest.approx(bias)
     assert probabilities.max() > 0.25  # five equal ones would agree with anything
@@ -246,12 +244,12 @@ def test_transformers_own_format_gives_transformers_vectors(kind: str, tmp_path:
         texts = _features(theirs.get_text_features(input_ids=tokens["input_ids"]))
         pixels = _features(theirs.get_image_features(processor(images, return_tensors="pt")["pixel_values"]))
     with Classifier.load(f"local-dir:{tmp_path}", exact=True, use_cache=False, engine="torch") as classifier:
-        assert np.abs(classifier.embedder.texts(small.TEXTS) - texts).max() < 1e-5
-        found = [one.embedding.vector for batch in classifier.embedder.images(images) for one in batch if one.embedding]
+        assert np.abs(classifier.embed_texts(small.TEXTS) - texts).max() < 1e-5
+        found = [one.embedding.vector for batch in classifier.embed_images(images) for one in batch if one.embedding]
         assert np.abs(np.stack(found) - pixels).max() < 1e-5
-        assert classifier.embedder.facts.logit_scale == pytest.approx(100, rel=1e-6)
+        assert classifier.model.facts.logit_scale == pytest.approx(100, rel=1e-6)
         if kind == "siglip":
-            assert classifier.embedder.facts.logit_bias == pytest.approx(theirs.logit_bias.item())
+            assert classifier.model.facts.logit_bias == pytest.approx(theirs.logit_bias.item())
 
 
 def _features(output: Any) -> Any:
@@ -266,5 +264,5 @@ def test_transformers_own_format_runs_in_half_precision(kind: str, precision: st
     vectors = {}
     for one in ("fp32", precision):
         with Classifier.load(f"local-dir:{tmp_path}", precision=one, use_cache=False, engine="torch") as classifier:
-            vectors[one] = classifier.embedder.texts(small.TEXTS)
+            vectors[one] = classifier.embed_texts(small.TEXTS)
     assert (vectors["fp32"] * vectors[precision]).sum(1).min() > 0.99

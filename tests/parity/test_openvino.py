@@ -90,8 +90,8 @@ class TestPrecision:
             (export / BF16_FACTS).unlink()  # the file is shared with other tests
             (export / BF16_FACTS).write_text(json.dumps({**kept, "images": worst}))
             with Classifier.load("demo") as classifier:
-                assert classifier.embedder.engine.exact is (expected == "fp32")
-                assert f"openvino on the CPU, {expected}: bf16 gives" in classifier.embedder.engine.description
+                assert classifier.model.load().exact is (expected == "fp32")
+                assert f"openvino on the CPU, {expected}: bf16 gives" in classifier.model.load().description
 
     @needs_bf16
     def test_the_measurement_is_of_this_model(self, own_exports: Path) -> None:
@@ -109,26 +109,26 @@ class TestPrecision:
         (export / BF16_FACTS).unlink()
         (export / BF16_FACTS).write_text(json.dumps({"images": 0.1, "texts": 0.1, "processor": "another"}))
         with Classifier.load("demo") as classifier:
-            assert classifier.embedder.engine.facts
+            assert classifier.model.load().facts
         assert json.loads((export / BF16_FACTS).read_text()) == pytest.approx(kept)
 
     def test_without_bf16_instructions_it_is_fp32(self, own_exports: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(ov_engine, "computes_in_bf16", lambda: False)
         with Classifier.load("demo") as classifier:
-            assert classifier.embedder.engine.exact
-            assert "does not compute in bf16" in classifier.embedder.engine.description
+            assert classifier.model.load().exact
+            assert "does not compute in bf16" in classifier.model.load().description
         with pytest.raises(ModelError, match="does not compute in bf16"):
-            _ = Classifier.load("demo", engine="openvino", precision="bf16").embedder.engine
+            _ = Classifier.load("demo", engine="openvino", precision="bf16").model.load()
 
     def test_exact_is_fp32(self) -> None:
         with Classifier.load("demo", exact=True) as classifier:
-            assert classifier.embedder.engine.description == "openvino on the CPU, fp32"
+            assert classifier.model.load().description == "openvino on the CPU, fp32"
 
     def test_what_it_cannot_do_is_said(self) -> None:
         with pytest.raises(ModelError, match="fp32 or bf16, not fp16"):
-            _ = Classifier.load("demo", engine="openvino", precision="fp16").embedder.engine
+            _ = Classifier.load("demo", engine="openvino", precision="fp16").model.load()
         with pytest.raises(ModelError, match="runs on the CPU, not on cuda"):
-            _ = Classifier.load("demo", engine="openvino", device="cuda").embedder.engine
+            _ = Classifier.load("demo", engine="openvino", device="cuda").model.load()
 
 
 class TestExport:
@@ -154,10 +154,10 @@ class TestExport:
         made = exports / "pair-vit_b32"
         exported(spec, made)
         with Classifier.load("ViT-B-32", "laion2b_s34b_b79k", precision="fp32") as classifier:
-            folder = classifier.embedder._export
+            folder = classifier.model._export
             assert folder is not None
             folder.symlink_to(made)
-            assert isinstance(classifier.embedder.engine, OpenVinoEngine)  # the weights cannot be had here
+            assert isinstance(classifier.model.load(), OpenVinoEngine)  # the weights cannot be had here
 
     @pytest.mark.parametrize("damage", ["missing", "short", "no facts", "older version"])
     def test_damage_is_seen(self, own_exports: Path, damage: str) -> None:
@@ -177,7 +177,7 @@ class TestExport:
         (export / "image.bin").unlink()
         (own_exports / f".{export.name}-interrupted").mkdir()
         with Classifier.load("demo") as classifier:
-            assert isinstance(classifier.embedder.engine, OpenVinoEngine)
+            assert isinstance(classifier.model.load(), OpenVinoEngine)
         assert ov_engine._is_whole(export)
         assert [path.name for path in own_exports.iterdir() if path.is_dir()] == [export.name]
 
@@ -226,13 +226,13 @@ class TestExport:
         for _ in range(2):
             caplog.clear()
             with Classifier.load("demo") as classifier:
-                assert isinstance(classifier.embedder.engine, TorchEngine)
+                assert isinstance(classifier.model.load(), TorchEngine)
             (said,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
             assert said.startswith("demo runs on PyTorch, not on OpenVINO")
             assert "no such operation" in said
         assert len(tried) == 1
         with pytest.raises(ModelError, match=r"cannot run on OpenVINO.*no such operation.*--engine"):
-            _ = Classifier.load("demo", engine="openvino").embedder.engine
+            _ = Classifier.load("demo", engine="openvino").model.load()
 
     @pytest.mark.parametrize("trouble", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
     def test_want_of_memory_is_not_held_against_a_model(
@@ -246,7 +246,7 @@ class TestExport:
         monkeypatch.setattr(export, "_trace", refuse)
         shutil.rmtree(next(own_exports.iterdir()))
         with Classifier.load("demo") as classifier:
-            assert isinstance(classifier.embedder.engine, TorchEngine)
+            assert isinstance(classifier.model.load(), TorchEngine)
         assert "for want of memory" in caplog.text
         assert not list(own_exports.glob("*.failed-*"))
 
@@ -259,7 +259,7 @@ class TestExport:
         monkeypatch.setattr(ov_engine._Tower, "__call__", refuse)
         shutil.rmtree(next(own_exports.iterdir()))
         with Classifier.load("demo") as classifier:
-            assert isinstance(classifier.embedder.engine, TorchEngine)
+            assert isinstance(classifier.model.load(), TorchEngine)
         assert "it cannot be run after conversion: OpenVINO failed" in caplog.text
         (note,) = own_exports.glob("*.failed-*")
         with Classifier.load("demo") as classifier:
@@ -274,10 +274,10 @@ class TestExport:
 
         monkeypatch.setattr(ov_engine, "computes_in_bf16", broken)
         with Classifier.load("demo") as classifier:
-            assert isinstance(classifier.embedder.engine, TorchEngine)
+            assert isinstance(classifier.model.load(), TorchEngine)
         assert "OpenVINO does not work here (no CPU plugin)" in caplog.text
         with pytest.raises(ModelError, match="cannot run on OpenVINO"):
-            _ = Classifier.load("demo", engine="openvino").embedder.engine
+            _ = Classifier.load("demo", engine="openvino").model.load()
 
     def test_a_token_that_the_tower_does_not_know_is_no_vector_of_nothing(self, own_exports: Path) -> None:
         (export,) = own_exports.iterdir()
@@ -306,7 +306,7 @@ class TestExport:
         )  # fmt: skip
         shutil.rmtree(next(own_exports.iterdir()))
         with Classifier.load("demo") as classifier:
-            assert isinstance(classifier.embedder.engine, TorchEngine)
+            assert isinstance(classifier.model.load(), TorchEngine)
         assert "vectors of images differ from PyTorch's by" in caplog.text
 
     def test_without_a_place_to_keep_it_torch_runs(
@@ -314,7 +314,7 @@ class TestExport:
     ) -> None:
         (isolated / "file").write_text("no folder")
         with Classifier.load("demo", cache_dir=isolated / "file" / "cache") as classifier:
-            assert isinstance(classifier.embedder.engine, TorchEngine)
+            assert isinstance(classifier.model.load(), TorchEngine)
         assert "cannot be kept" in caplog.text
 
     def test_shortening_that_changes_vectors_is_given_up(
@@ -329,7 +329,7 @@ class TestExport:
         monkeypatch.setattr(TorchEngine, "encode_tokens", wrong)
         shutil.rmtree(next(own_exports.iterdir()))
         with Classifier.load("demo", exact=True) as classifier:
-            engine = classifier.embedder.engine
+            engine = classifier.model.load()
             assert isinstance(engine, OpenVinoEngine)
             assert json.loads((next(own_exports.glob("demo-*/export.json"))).read_text())["pooled_at"] == "all"
             monkeypatch.undo()
