@@ -15,7 +15,7 @@ import numpy as np
 from zsclip import models, scoring
 from zsclip.embedding.embedder import Embedder
 from zsclip.embedding.loading import ImageSource
-from zsclip.engines import Computing
+from zsclip.engines.base import Computing
 from zsclip.errors import InputError, LabelError
 from zsclip.images.decoding import DEFAULT_MAX_PIXELS
 from zsclip.images.worker_pool import DEFAULT_SECONDS
@@ -73,9 +73,9 @@ class Classifier:
         spec = models.resolve(model, None if pretrained is None else os.fspath(pretrained))
         folder = Path(cache_dir) if cache_dir is not None else default_folder()
         store = Store(folder if use_cache else None)
-        compute = Computing(device, engine, precision, batch_size)
+        compute = Computing(device, engine, precision, batch_size, exact)
         embedder = Embedder(
-            spec, store, compute, exact=exact, rehash=rehash, workers=workers, exports=folder / EXPORTS,
+            spec, store, compute, rehash=rehash, workers=workers, exports=folder / EXPORTS,
             max_pixels=max_pixels, isolate=isolate, decode_timeout=decode_timeout,
         )  # fmt: skip
         return cls(embedder, store)

@@ -50,7 +50,7 @@ def test_every_tag_that_was_trained_with_quickgelu_is_built_with_it(architecture
     """On torch's meta device: shapes without numbers. Where open_clip has an architecture for QuickGELU, it is that one."""
     import torch
 
-    from zsclip.engines.building import module
+    from zsclip.engines.torch.building import module
 
     with torch.device("meta"):
         model = module(resolve(architecture, tag))

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from zsclip import models
 from zsclip.embedding.loading import ImageSource, Preparation, Prepared
 from zsclip.embedding.timings import Timings
-from zsclip.engines import EXPORT_VERSION, Computing, Engine, available_cores
-from zsclip.engines import load as load_engine
+from zsclip.engines import choice
+from zsclip.engines.base import Computing, Engine
+from zsclip.engines.hardware import available_cores
 from zsclip.errors import InputError, ModelError
 from zsclip.images import decoding
 from zsclip.images.item import Stamp
@@ -53,8 +54,8 @@ class ImageEmbedding:
 class Embedder:
     """One model as a source of unit vectors. `exports` is the folder of what engines make of a model once.
 
-    The engine is loaded when the first vector must be computed. With `exact`, images are decoded in full, the model
-    runs in fp32 and only such vectors are taken from the store.
+    The engine is loaded when the first vector must be computed. With `compute.exact`, images are decoded in full,
+    the model runs in fp32 and only such vectors are taken from the store.
     """
 
     def __init__(
@@ -63,7 +64,6 @@ class Embedder:
         store: Store,
         compute: Computing | None = None,
         *,
-        exact: bool = False,
         rehash: bool = False,
         workers: int | None = None,
         exports: Path | None = None,
@@ -72,8 +72,6 @@ class Embedder:
         decode_timeout: float = DEFAULT_SECONDS,
     ) -> None:
         compute = compute or Computing()
-        if exact and compute.precision not in ("auto", "fp32"):
-            raise ModelError(f"--exact computes in fp32. Leave out --precision {compute.precision}, or --exact.")
         self.spec = spec
         self.timings = Timings()
         self._dimension = spec.embed_dim
@@ -81,8 +79,8 @@ class Embedder:
         self.computed = 0
         self._taken = 0
         self._store = store
-        self._compute = Computing(compute.device, compute.engine, "fp32", compute.batch_size) if exact else compute
-        self._exact = exact
+        self._compute = compute
+        self._exact = compute.exact
         self._rehash = rehash
         self._exports = exports
         if workers is not None and workers < 1:
@@ -90,7 +88,7 @@ class Embedder:
         self._workers = workers or min(16, available_cores())
         self._preparation = Preparation(
             spec.preprocessing, spec.embed_dim, store, self.timings,
-            exact=exact, max_pixels=max_pixels, isolate=isolate, decode_timeout=decode_timeout,
+            exact=compute.exact, max_pixels=max_pixels, isolate=isolate, decode_timeout=decode_timeout,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -123,20 +121,10 @@ class Embedder:
     def engine(self) -> Engine:
         """The loaded model; raises `ModelError`."""
         with self.timings.measure("load"):
-            engine = load_engine(self.spec, lambda: self.checkpoint, self._compute, self._export)
+            engine = choice.load(self.spec, self.identity, lambda: self.checkpoint, self._compute, self._exports)
         self._store.put_facts(self.identity, engine.facts)
         logger.debug("%s: %s, %.1f million parameters", self.spec.title, engine.description, engine.parameters / 1e6)
         return engine
-
-    @property
-    def _export(self) -> Path | None:
-        """The folder of this model's export."""
-        if self._exports is None:
-            return None
-        readable = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in self.spec.title).strip(
-            "-"
-        )
-        return self._exports / f"{readable[-60:]}-{models.short_identity(self.identity)}-v{EXPORT_VERSION}"
 
     @cached_property
     def facts(self) -> ModelFacts:
