@@ -48,6 +48,7 @@ class Classifier:
         model: str | None = None,
         pretrained: str | os.PathLike[str] | None = None,
         *,
+        offline: bool = False,
         device: str = "auto",
         engine: str = "auto",
         precision: str = "auto",
@@ -65,12 +66,13 @@ class Classifier:
 
         `model` and `pretrained` mean what they mean in open_clip: an architecture with a tag or a checkpoint file; or
         `model` alone is `demo`, `local-dir:PATH` or `hf-hub:ORG/REPO`. The default is ViT-B-32-256 with
-        datacomp_s34b_b86k. `exact` gives the numbers open_clip gives: full decoding, fp32. `cache_dir` is the
-        folder of the store (default: the user's cache folder); `use_cache=False` neither reads nor keeps vectors.
-        Images of more than `max_pixels` are not decoded. `isolate` decodes in worker processes, so that a decoder that
-        crashes, or takes more than `decode_timeout` seconds, is an error of its image alone. Raises `ModelError`.
+        datacomp_s34b_b86k. With `offline` nothing is downloaded: what is missing on this machine is an error. `exact`
+        gives the numbers open_clip gives: full decoding, fp32. `cache_dir` is the folder of the store (default: the
+        user's cache folder); `use_cache=False` neither reads nor keeps vectors. Images of more than `max_pixels` are not
+        decoded. `isolate` decodes in worker processes, so that a decoder that crashes, or takes more than
+        `decode_timeout` seconds, is an error of its image alone. Raises `ModelError`.
         """
-        spec = models.resolve(model, None if pretrained is None else os.fspath(pretrained))
+        spec = models.resolve(model, None if pretrained is None else os.fspath(pretrained), offline=offline)
         folder = Path(cache_dir) if cache_dir is not None else default_folder()
         store = Store(folder if use_cache else None)
         compute = Computing(device, engine, precision, batch_size, exact)

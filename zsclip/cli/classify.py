@@ -124,7 +124,7 @@ def classify(
     images = open_images(paths, null=null, recursive=not no_recursive)
 
     with Classifier.load(
-        *read_model(model, pretrained, offline=offline), device=device,
+        *read_model(model, pretrained), offline=offline, device=device,
         engine=engine, precision=precision, exact=exact, batch_size=batch_size,
         workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash, max_pixels=max_pixels,
         isolate=isolate, decode_timeout=decode_timeout,

@@ -185,7 +185,7 @@ def evaluate(
     for note in data.notes:
         logger.info("%s", note)
     with Classifier.load(
-        *read_model(model, pretrained, offline=offline), device=device,
+        *read_model(model, pretrained), offline=offline, device=device,
         engine=engine, precision=precision, exact=exact, batch_size=batch_size,
         workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash, max_pixels=max_pixels,
         isolate=isolate, decode_timeout=decode_timeout,

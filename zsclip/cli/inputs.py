@@ -215,12 +215,8 @@ def _is_ready(descriptor: int) -> bool:
     return bool(select.select([descriptor], [], [], 0.02)[0])
 
 
-def read_model(model: str | None, pretrained: str | None, *, offline: bool = False) -> tuple[str | None, str | None]:
+def read_model(model: str | None, pretrained: str | None) -> tuple[str | None, str | None]:
     """The model's options. `ZSCLIP_PRETRAINED` is for architectures: a model that brings its weights goes without."""
-    if offline:
-        from zsclip.models import go_offline
-
-        go_offline()
     brings_its_own = model is not None and (model == "demo" or model.startswith(("local-dir:", "hf-hub:")))
     return model, None if brings_its_own and pretrained == os.environ.get("ZSCLIP_PRETRAINED") else pretrained
 

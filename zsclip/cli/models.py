@@ -114,12 +114,12 @@ def show(
     from zsclip.models import without_weights
 
     listen(quiet=quiet, verbose=verbose)
-    which, weights = read_model(*((name, tag) if name else (model, tag or pretrained)), offline=offline)
+    which, weights = read_model(*((name, tag) if name else (model, tag or pretrained)))
     if which and not weights and (spec := without_weights(which)):
         rows = _describe(spec, None)
     else:
         with Classifier.load(
-            which, weights, device=device, engine=engine, precision=precision, cache_dir=cache_dir
+            which, weights, offline=offline, device=device, engine=engine, precision=precision, cache_dir=cache_dir
         ) as classifier:
             rows = _describe(classifier.embedder.spec, classifier.embedder)
     out = console()
@@ -208,7 +208,7 @@ def pull(
     from zsclip.cli.messages import say
 
     listen(quiet=quiet, verbose=verbose)
-    spec = models.resolve(*read_model(model, tag, offline=offline))
+    spec = models.resolve(*read_model(model, tag), offline=offline)
     if to is None:
         say(f"{spec.title} is on this machine: {models.fetch(spec)}")
     else:
