@@ -82,10 +82,10 @@ def own_exports(isolated: Path, demo_export: Path) -> Path:
 def default_engine() -> type[Any]:
     """The class of the engine that runs on a CPU unless another is asked for."""
     if find_spec("openvino") is None:
-        from zsclip.engines.torch import TorchEngine
+        from zsclip.engines.torch.engine import TorchEngine
 
         return TorchEngine
-    from zsclip.engines.openvino import OpenVinoEngine
+    from zsclip.engines.openvino.engine import OpenVinoEngine
 
     return OpenVinoEngine
 

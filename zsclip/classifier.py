@@ -17,7 +17,7 @@ from zsclip.embedding.model import Model
 from zsclip.embedding.path import embed_images
 from zsclip.embedding.records import Counts, ImageEmbedding
 from zsclip.embedding.texts import embed_texts
-from zsclip.engines import Computing
+from zsclip.engines.base import Computing
 from zsclip.errors import CalibrationError, InputError
 from zsclip.images.decoding import DEFAULT_MAX_PIXELS
 from zsclip.images.files import ImageSource
@@ -67,6 +67,7 @@ class Classifier:
         model: str | None = None,
         pretrained: str | os.PathLike[str] | None = None,
         *,
+        offline: bool = False,
         device: str = "auto",
         engine: str = "auto",
         precision: str = "auto",
@@ -80,7 +81,6 @@ class Classifier:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         isolate: bool = False,
         decode_timeout: float = DEFAULT_SECONDS,
-        offline: bool = False,
     ) -> Classifier:
         """Resolve a model; its weights are loaded (and downloaded, if need be) when they are first needed.
 

@@ -114,7 +114,7 @@ def test_known_copies_are_counted_one_by_one(cli, photos: Path) -> None:  # type
 
 
 def test_copies_within_one_batch_are_computed_once(cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    from zsclip.engines.torch import TorchEngine  # it has one stream on a CPU, so that all are one batch
+    from zsclip.engines.torch.engine import TorchEngine  # it has one stream on a CPU, so that all are one batch
 
     computed = count_images(monkeypatch, TorchEngine)
     for n in range(5):
@@ -175,7 +175,7 @@ def test_another_model_does_not_take_these_vectors(  # type: ignore[no-untyped-d
 ) -> None:
     import json
 
-    from zsclip.engines.torch import TorchEngine
+    from zsclip.engines.torch.engine import TorchEngine
     from zsclip.models import resolve
 
     computed = count_images(monkeypatch, TorchEngine)

@@ -43,12 +43,9 @@ def stored(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
 
 def normalised(pixels: np.ndarray, wanted: Preprocessing) -> torch.Tensor:
     """As the engine does it."""
-    from zsclip.engines.torch import TorchEngine
+    from zsclip.engines.torch.engine import Normalisation
 
-    engine = TorchEngine.__new__(TorchEngine)
-    engine._mean = torch.tensor(wanted.mean).view(1, 3, 1, 1)
-    engine._std = torch.tensor(wanted.std).view(1, 3, 1, 1)
-    return engine.normalise(torch.from_numpy(np.stack([pixels])))[0]
+    return Normalisation(wanted)(torch.from_numpy(np.stack([pixels])))[0]
 
 
 def open_clips(image: Image.Image, wanted: Preprocessing) -> torch.Tensor:

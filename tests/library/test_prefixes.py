@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsclip.engines.prefixes import Forest, forests
+from zsclip.engines.openvino.prefixes import Forest, forests
 
 TEXTS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=9).map(tuple), min_size=1, max_size=60)
 

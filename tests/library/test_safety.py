@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 from support import small_models as small
 
 from zsclip import Classifier, ModelError
-from zsclip.engines.building import build
-from zsclip.engines.tokenizing import load_tokenizer
+from zsclip.engines.torch.building import build
+from zsclip.engines.torch.tokenizers import load_tokenizer
 from zsclip.models import resolve
 
 DEMO = Path(str(resolve("demo").checkpoint)).parent

@@ -24,7 +24,7 @@ from zsclip.embedding.model import Model
 from zsclip.embedding.ordering import in_order
 from zsclip.embedding.records import Batch, Counts, Encoded, Entry, Loaded
 from zsclip.embedding.timings import Timings
-from zsclip.engines import Computing
+from zsclip.engines.base import Computing
 from zsclip.errors import ImageError, InputError
 from zsclip.images.files import File, InMemory
 from zsclip.images.item import Contents, Item, Stamp

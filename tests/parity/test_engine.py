@@ -16,9 +16,10 @@ from PIL import Image
 
 from zsclip import Classifier, ModelError
 from zsclip.demo.scenes import PAIRS, draw, random_scene
-from zsclip.engines import Computing
-from zsclip.engines.building import build, padding_is_inert
-from zsclip.engines.torch import TorchEngine
+from zsclip.engines.base import Computing
+from zsclip.engines.torch.building import build
+from zsclip.engines.torch.engine import TorchEngine
+from zsclip.engines.torch.text_tower import TextTower
 from zsclip.models import fetch, resolve
 
 LABELS = ["cat", "a very long label of more than only a few words", "AC/DC", "école", "dog's bed"]
@@ -88,12 +89,11 @@ def test_class_vectors_and_probabilities_are_open_clips(model, pictures: list[Pa
 def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
     torch.manual_seed(0)
     model = open_clip.create_model(name, pretrained_text=False).eval()
-    assert padding_is_inert(getattr(model, "text", model))
-    engine = TorchEngine.__new__(TorchEngine)
-    engine.model, engine.text_tower, engine.shortens = model, getattr(model, "text", model), True
+    tower = TextTower(model)
+    assert tower.shortens
     tokens = open_clip.SimpleTokenizer()(["a cat", "a photo of a dog on a mat."])
     with torch.inference_mode():
-        short = engine.encode_tokens(tokens[:, :12])
+        short = tower.encode(tokens[:, :12])
         full = model.encode_text(tokens)
     torch.testing.assert_close(
         torch.nn.functional.normalize(short, dim=-1), torch.nn.functional.normalize(full, dim=-1), atol=1e-6, rtol=0
@@ -103,7 +103,7 @@ def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
 @pytest.mark.parametrize("name", ["coca_ViT-B-32", "ViT-B-16-SigLIP", "MobileCLIP-S1"])
 def test_towers_that_see_their_padding_are_told_from_the_others(name: str) -> None:
     model = open_clip.create_model(name, pretrained_text=False)
-    assert not padding_is_inert(getattr(model, "text", model))
+    assert not TextTower(model).shortens
 
 
 @pytest.mark.parametrize(("pretrained", "quick"), [("openai", True), ("laion2b_s34b_b79k", False)])
@@ -151,7 +151,7 @@ def test_an_exact_run_does_not_take_fast_text_vectors(
 
 
 def test_exact_and_half_precision_contradict_each_other() -> None:
-    with pytest.raises(ModelError, match="--exact computes in fp32"):
+    with pytest.raises(ModelError, match=r"`exact` computes in fp32\. Leave out `precision=bf16`"):
         Classifier.load("demo", exact=True, precision="bf16")
 
 
@@ -162,6 +162,17 @@ def test_exact_and_half_precision_contradict_each_other() -> None:
 def test_a_device_that_is_not_there_says_so(device: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         _ = Classifier.load("demo", device=device).model.load()
+
+
+def test_it_uses_as_many_threads_as_it_is_given() -> None:
+    spec, before = resolve("demo"), torch.get_num_threads()
+    try:
+        TorchEngine(spec, fetch(spec), Computing("cpu", threads=before + 1))
+        assert torch.get_num_threads() == before + 1
+        TorchEngine(spec, fetch(spec), Computing("cpu"))
+        assert torch.get_num_threads() == before + 1  # left as it is found
+    finally:
+        torch.set_num_threads(before)
 
 
 def bad_weights(kind: str, folder: Path) -> Path:
@@ -243,14 +254,14 @@ def test_texts_too_many_for_the_memory_are_halved_until_they_fit(monkeypatch: py
     engine = TorchEngine(spec, fetch(spec), Computing("cpu"))
     texts = [f"{'very ' * (n % 20)}red star {n}" for n in range(100)]
     expected = np.stack([one.vector for one in engine.encode_texts(texts)])
-    original = engine.encode_tokens
+    original = engine.text_tower.encode
 
     def small_memory(tokens: torch.Tensor) -> torch.Tensor:
         if tokens.numel() > 200:
             raise torch.OutOfMemoryError("none left")
         return original(tokens)
 
-    monkeypatch.setattr(engine, "encode_tokens", small_memory)
+    monkeypatch.setattr(engine.text_tower, "encode", small_memory)
     np.testing.assert_allclose(np.stack([one.vector for one in engine.encode_texts(texts)]), expected, atol=1e-6)
 
 

@@ -17,9 +17,9 @@ from PIL import Image
 from support import small_models as small
 
 from zsclip import Classifier, PromptSet
-from zsclip.engines import Computing
-from zsclip.engines.building import padding_is_inert
-from zsclip.engines.torch import TorchEngine
+from zsclip.engines.base import Computing
+from zsclip.engines.torch.engine import TorchEngine
+from zsclip.engines.torch.text_tower import TextTower
 from zsclip.models import resolve
 
 LABELS = ["cat", "a very long label of more than only a few words", "AC/DC", "école", "dog's bed"]
@@ -176,23 +176,23 @@ def test_vectors_and_probabilities_are_open_clips(made: Made, pictures: list[Pat
 
 def test_text_is_shortened_where_it_changes_nothing_and_nowhere_else(made: Made) -> None:
     """The rule, against the numbers: text at its own length gives the full vector, or very much another one."""
-    engine = TorchEngine.__new__(TorchEngine)
-    tower = getattr(made.model, "text", made.model)
-    assert padding_is_inert(tower) is made.family.shortens
-    if not hasattr(tower, "positional_embedding"):
+    tower = TextTower(made.model)
+    assert tower.shortens is made.family.shortens
+    if not hasattr(tower.module, "positional_embedding"):
         return  # a tower of transformers has an attention mask of its own
     tokens = made.tokenizer(["a cat"])
     with torch.inference_mode():
         full = torch.nn.functional.normalize(made.model.encode_text(tokens), dim=-1)
-        engine.model, engine.text_tower, engine.shortens = made.model, tower, True
         if made.family.shortens:
-            length = int(engine.lengths(tokens)[0])
+            length = int(tower.lengths(tokens)[0])
             assert length < tokens.shape[1] / 2
-            short = torch.nn.functional.normalize(engine.encode_tokens(tokens[:, :length]), dim=-1)
+            short = torch.nn.functional.normalize(tower.encode(tokens[:, :length]), dim=-1)
             torch.testing.assert_close(short, full, atol=1e-5, rtol=0)
             return
         # What shortening would do: the same model with fewer places.
-        short = torch.nn.functional.normalize(_run_short(made.model, tower, tokens[:, : tokens.shape[1] // 2]), dim=-1)
+        short = torch.nn.functional.normalize(
+            _run_short(made.model, tower.module, tokens[:, : tokens.shape[1] // 2]), dim=-1
+        )
         assert float((short @ full.T)[0, 0]) < 0.999
 
 

@@ -18,28 +18,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zsclip import Classifier
-from zsclip.engines import Computing, probes
-from zsclip.engines import load as load_engine
-from zsclip.engines.tokenizer import Settings, Tokenizer
-from zsclip.engines.torch import TorchEngine
+from zsclip.engines import choice, probes
+from zsclip.engines.base import Computing
+from zsclip.engines.openvino.export_files import EXPORT_FACTS, export_folder, is_complete
+from zsclip.engines.openvino.tokenizer import CLEAN, Settings, Tokenizer
+from zsclip.engines.torch.engine import Normalisation, TorchEngine
+from zsclip.engines.torch.text_tower import TextTower
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec, fetch, resolve
 from zsclip.store import maintenance as upkeep
+from zsclip.store.database import Store
 
 pytest.importorskip("openvino", reason="OpenVINO has no wheel for this platform")
 
-from zsclip.engines import openvino as ov_engine
-from zsclip.engines.openvino import BF16_FACTS, EXPORT_FACTS, LEAST_COSINE, OpenVinoEngine, computes_in_bf16
+from zsclip.engines.openvino import runtime
+from zsclip.engines.openvino.engine import OpenVinoEngine
+from zsclip.engines.openvino.precision import BF16_FACTS, LEAST_COSINE
+from zsclip.engines.openvino.tower import Tower
 
-needs_bf16 = pytest.mark.skipif(not computes_in_bf16(), reason="this processor does not compute in bf16")
+needs_bf16 = pytest.mark.skipif(not runtime.computes_in_bf16(), reason="this processor does not compute in bf16")
 
 
 def vectors(embeddings: list[Any]) -> np.ndarray:
     return np.stack([one.vector for one in embeddings])
 
 
-def exported(spec: ModelSpec, folder: Path, precision: str = "fp32") -> OpenVinoEngine:
-    engine = load_engine(spec, lambda: fetch(spec), Computing("cpu", "openvino", precision), folder)
+def exported(spec: ModelSpec, exports: Path, **settings: Any) -> OpenVinoEngine:
+    computing = Computing("cpu", "openvino", **{"precision": "fp32", **settings})
+    engine = choice.load(spec, "shared by tests", lambda: fetch(spec), computing, exports / "pairs")
     assert isinstance(engine, OpenVinoEngine)
     return engine
 
@@ -56,7 +62,7 @@ class TestAgainstTorch:
             architecture = {"vit_b32": "ViT-B-32", "rn50": "RN50"}[request.param]
             spec = resolve(architecture, str(request.getfixturevalue(request.param)))
         reference = TorchEngine(spec, fetch(spec), Computing("cpu", "torch", "fp32"))
-        return reference, exported(spec, exports / f"pair-{request.param}")
+        return reference, exported(spec, exports)
 
     def test_images_to_1e5_of_an_element(self, pair: tuple[TorchEngine, OpenVinoEngine]) -> None:
         reference, engine = pair
@@ -73,6 +79,15 @@ class TestAgainstTorch:
         reference, engine = pair
         assert engine.facts == reference.facts
         assert engine.parameters == reference.parameters
+
+    def test_one_thread_runs_one_batch_at_a_time_and_gives_the_same(
+        self, pair: tuple[TorchEngine, OpenVinoEngine], exports: Path
+    ) -> None:
+        reference, engine = pair
+        single = exported(reference.spec, exports, threads=1)
+        assert single.streams == 1
+        pixels = probes.pixels(reference.spec.preprocessing)
+        np.testing.assert_allclose(single.encode_images(pixels), engine.encode_images(pixels), atol=1e-6)
 
     def test_a_batch_of_one_and_of_many(self, pair: tuple[TorchEngine, OpenVinoEngine]) -> None:
         _, engine = pair
@@ -113,7 +128,7 @@ class TestPrecision:
         assert json.loads((export / BF16_FACTS).read_text()) == pytest.approx(kept)
 
     def test_without_bf16_instructions_it_is_fp32(self, own_exports: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ov_engine, "computes_in_bf16", lambda: False)
+        monkeypatch.setattr(runtime, "computes_in_bf16", lambda: False)
         with Classifier.load("demo") as classifier:
             assert classifier.model.load().exact
             assert "does not compute in bf16" in classifier.model.load().description
@@ -151,26 +166,24 @@ class TestExport:
         self, isolated: Path, vit_b32: Path, exports: Path
     ) -> None:
         spec = resolve("ViT-B-32", str(vit_b32))
-        made = exports / "pair-vit_b32"
-        exported(spec, made)
+        exported(spec, exports)
         with Classifier.load("ViT-B-32", "laion2b_s34b_b79k", precision="fp32") as classifier:
-            folder = classifier.model._export
-            assert folder is not None
-            folder.symlink_to(made)
+            folder = export_folder(isolated / "cache" / "exports", classifier.model.spec, classifier.model.identity)
+            folder.symlink_to(export_folder(exports / "pairs", spec, "shared by tests"))
             assert isinstance(classifier.model.load(), OpenVinoEngine)  # the weights cannot be had here
 
     @pytest.mark.parametrize("damage", ["missing", "short", "no facts", "older version"])
     def test_damage_is_seen(self, own_exports: Path, damage: str) -> None:
         (export,) = own_exports.iterdir()
         facts = json.loads((export / EXPORT_FACTS).read_text())
-        assert ov_engine._is_whole(export)
+        assert is_complete(export)
         # The files are shared with other tests: none is written in place.
         (export / ("image.bin" if damage in ("missing", "short") else EXPORT_FACTS)).unlink()
         if damage == "short":
             (export / "image.bin").write_bytes(b"short")
         if damage == "older version":
             (export / EXPORT_FACTS).write_text(json.dumps({**facts, "version": 0}))
-        assert not ov_engine._is_whole(export)
+        assert not is_complete(export)
 
     def test_what_is_not_whole_is_made_again(self, own_exports: Path) -> None:
         (export,) = own_exports.iterdir()
@@ -178,11 +191,11 @@ class TestExport:
         (own_exports / f".{export.name}-interrupted").mkdir()
         with Classifier.load("demo") as classifier:
             assert isinstance(classifier.model.load(), OpenVinoEngine)
-        assert ov_engine._is_whole(export)
+        assert is_complete(export)
         assert [path.name for path in own_exports.iterdir() if path.is_dir()] == [export.name]
 
     def test_nothing_is_told_to_its_makers(self) -> None:
-        code = "import zsclip.engines.export, sys; print(*sys.modules)"
+        code = "import zsclip.engines.openvino.export, sys; print(*sys.modules)"
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert "openvino.tools.ovc.convert" in run.stdout
         assert "openvino_telemetry" not in run.stdout
@@ -213,15 +226,13 @@ class TestExport:
     def test_a_model_that_does_not_convert_runs_on_torch_and_is_not_tried_again(
         self, own_exports: Path, red_star: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        from zsclip.engines import export
-
         tried = []
 
-        def refuse(tower: Any, *arguments: Any) -> None:
+        def refuse(tower: Any, *arguments: Any, **options: Any) -> None:
             tried.append(tower)
             raise RuntimeError("no such operation")
 
-        monkeypatch.setattr(export, "_trace", refuse)
+        monkeypatch.setattr(torch.jit, "trace", refuse)
         shutil.rmtree(next(own_exports.iterdir()))
         for _ in range(2):
             caplog.clear()
@@ -231,19 +242,17 @@ class TestExport:
             assert said.startswith("demo runs on PyTorch, not on OpenVINO")
             assert "no such operation" in said
         assert len(tried) == 1
-        with pytest.raises(ModelError, match=r"cannot run on OpenVINO.*no such operation.*--engine"):
+        with pytest.raises(ModelError, match=r"cannot run on OpenVINO.*no such operation.*Leave out `engine=openvino`"):
             _ = Classifier.load("demo", engine="openvino").model.load()
 
     @pytest.mark.parametrize("trouble", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
     def test_want_of_memory_is_not_held_against_a_model(
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: Exception
     ) -> None:
-        from zsclip.engines import export
-
-        def refuse(tower: Any, *arguments: Any) -> None:
+        def refuse(tower: Any, *arguments: Any, **options: Any) -> None:
             raise trouble
 
-        monkeypatch.setattr(export, "_trace", refuse)
+        monkeypatch.setattr(torch.jit, "trace", refuse)
         shutil.rmtree(next(own_exports.iterdir()))
         with Classifier.load("demo") as classifier:
             assert isinstance(classifier.model.load(), TorchEngine)
@@ -256,14 +265,14 @@ class TestExport:
         def refuse(self: Any, batch: Any) -> None:
             raise ModelError("OpenVINO failed: shapes do not match")
 
-        monkeypatch.setattr(ov_engine._Tower, "__call__", refuse)
+        monkeypatch.setattr(Tower, "__call__", refuse)
         shutil.rmtree(next(own_exports.iterdir()))
         with Classifier.load("demo") as classifier:
             assert isinstance(classifier.model.load(), TorchEngine)
         assert "it cannot be run after conversion: OpenVINO failed" in caplog.text
         (note,) = own_exports.glob("*.failed-*")
-        with Classifier.load("demo") as classifier:
-            upkeep.prune(classifier._store)
+        with Store(own_exports.parent) as store:
+            upkeep.prune(store)
         assert not note.exists()  # and the next run may try again
 
     def test_an_openvino_that_does_not_work_is_done_without(
@@ -272,7 +281,7 @@ class TestExport:
         def broken() -> bool:
             raise RuntimeError("no CPU plugin")
 
-        monkeypatch.setattr(ov_engine, "computes_in_bf16", broken)
+        monkeypatch.setattr(runtime, "computes_in_bf16", broken)
         with Classifier.load("demo") as classifier:
             assert isinstance(classifier.model.load(), TorchEngine)
         assert "OpenVINO does not work here (no CPU plugin)" in caplog.text
@@ -291,17 +300,17 @@ class TestExport:
     def test_one_that_is_being_made_is_no_export_yet(self, own_exports: Path) -> None:
         (own_exports / ".demo-being-made").mkdir()
         (own_exports / ".demo-being-made" / "image.bin").write_bytes(b"half")
-        with Classifier.load("demo") as classifier:
-            assert len(upkeep.exports(classifier._store)) == 1
-            upkeep.prune(classifier._store, max_size=0)
+        with Store(own_exports.parent) as store:
+            assert len(upkeep.exports(store)) == 1
+            upkeep.prune(store, max_size=0)
         assert (own_exports / ".demo-being-made" / "image.bin").exists()
 
     def test_a_conversion_that_gives_other_vectors_is_refused(
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        original = TorchEngine.normalise
+        original = Normalisation.__call__
         monkeypatch.setattr(
-            TorchEngine, "normalise",
+            Normalisation, "__call__",
             lambda self, pixels: original(self, pixels) * (1.001 if torch.jit.is_tracing() else 1),
         )  # fmt: skip
         shutil.rmtree(next(own_exports.iterdir()))
@@ -320,13 +329,13 @@ class TestExport:
     def test_shortening_that_changes_vectors_is_given_up(
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        original = TorchEngine.encode_tokens
+        original = TextTower.encode
 
-        def wrong(self: TorchEngine, tokens: torch.Tensor) -> torch.Tensor:
+        def wrong(self: TextTower, tokens: torch.Tensor) -> torch.Tensor:
             features = original(self, tokens)
             return features * torch.linspace(1, 2, features.shape[1]) if tokens.shape[1] < 32 else features
 
-        monkeypatch.setattr(TorchEngine, "encode_tokens", wrong)
+        monkeypatch.setattr(TextTower, "encode", wrong)
         shutil.rmtree(next(own_exports.iterdir()))
         with Classifier.load("demo", exact=True) as classifier:
             engine = classifier.model.load()
@@ -400,8 +409,6 @@ class TestTokenizer:
 
     @pytest.mark.parametrize("clean", ["lower", "whitespace", "canonicalize"])
     def test_cleaning_is_open_clips(self, clean: str) -> None:
-        from zsclip.engines.tokenizer import CLEAN
-
         function = open_clip.tokenizer.get_clean_fn(clean)
         for text in (*probes.TEXTS, " A_b &amp; (C)!  d\n", "ﬁsh_&lt;", "ÀÉ"):
             assert CLEAN[clean](text) == function(text)
@@ -427,7 +434,7 @@ def test_threads_that_use_openvino_for_the_first_time_at_once_do_not_hang() -> N
     code = """
 import sys, threading
 import numpy as np
-from zsclip.engines.openvino import openvino
+from zsclip.engines.openvino.runtime import openvino
 sys.setswitchinterval(1e-6)
 together = threading.Barrier(4)
 def use():

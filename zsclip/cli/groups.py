@@ -18,7 +18,7 @@ from zsclip.cli import options
 
 if TYPE_CHECKING:
     from zsclip.classifier import Classifier
-    from zsclip.engines import Computing
+    from zsclip.engines.base import Computing
     from zsclip.images.reading import Reading
     from zsclip.models import ModelSpec
     from zsclip.scoring.rules import Rules
@@ -144,7 +144,7 @@ class ModelGroup:
     @property
     def computing(self) -> Computing:
         """The settings of its engine; raises `ModelError`."""
-        from zsclip.engines import Computing
+        from zsclip.engines.base import Computing
 
         return Computing(self.device, self.engine, self.precision, self.batch_size, self.exact)
 

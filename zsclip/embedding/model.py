@@ -10,8 +10,8 @@ import numpy as np
 
 from zsclip import models
 from zsclip.embedding.timings import Timings
-from zsclip.engines import Computing, Engine
-from zsclip.engines import load as load_engine
+from zsclip.engines import choice
+from zsclip.engines.base import Computing, Engine
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec
 from zsclip.models.spec import ModelFacts
@@ -100,14 +100,7 @@ class Model:
         """The engine, loaded now if it is not yet; raises `ModelError`."""
         if self.engine is None:
             with self.timings.measure("load"):
-                engine = load_engine(
-                    self.spec,
-                    lambda: self.weights,
-                    Computing(self.computing.device, self.computing.engine, "fp32", self.computing.batch_size)
-                    if self.computing.exact
-                    else self.computing,
-                    self._export,
-                )
+                engine = choice.load(self.spec, self.identity, lambda: self.weights, self.computing, self._exports)
             self._store.put_facts(self.identity, engine.facts)
             logger.debug(
                 "%s: %s, %.1f million parameters", self.spec.title, engine.description, engine.parameters / 1e6
@@ -123,15 +116,3 @@ class Model:
                 f"{self.spec.title} gave vectors with no numbers in them{how}.",
                 remedy="Try `precision=fp32`; if it is that already, the weights are broken.",
             )
-
-    @property
-    def _export(self) -> Path | None:
-        """The folder of this model's export."""
-        from zsclip.engines import EXPORT_VERSION
-
-        if self._exports is None:
-            return None
-        readable = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in self.spec.title).strip(
-            "-"
-        )
-        return self._exports / f"{readable[-60:]}-{models.short_identity(self.identity)}-v{EXPORT_VERSION}"

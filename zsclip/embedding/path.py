@@ -15,7 +15,7 @@ from zsclip.embedding.ordering import in_order
 from zsclip.embedding.records import Counts, ImageEmbedding
 from zsclip.embedding.threads import threads
 from zsclip.embedding.timings import Timings
-from zsclip.engines import available_cores
+from zsclip.engines.hardware import available_cores
 from zsclip.images.listing import Listing
 from zsclip.images.reading import Reading
 from zsclip.store.database import Store

@@ -16,7 +16,7 @@ from zsclip.models.spec import TOKENIZER_FILES, ModelSpec
 
 
 def pack(spec: ModelSpec, folder: Path) -> None:
-    """Write a model into a new or empty folder, for `--model local-dir:FOLDER`; what is not here of it is fetched.
+    """Write a model into a new or empty folder, for `model=local-dir:FOLDER`; what is not here of it is fetched.
 
     The folder appears whole or not at all. open_clip reads it too. Raises `ModelError`.
     """

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from zsclip.engines import available_cores
+from zsclip.engines.hardware import available_cores
 from zsclip.errors import ImageError
 from zsclip.images import decoding
 from zsclip.images.files import read_file
