@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
+from support.cli import Cli, rows_of
 
 from zsclip import LabelError, LabelSet, Rules
 from zsclip.classifier import require_choice
@@ -34,7 +33,7 @@ def classes(seed: int, sizes: list[int], background: int = 0) -> tuple[np.ndarra
     return vectors(rng, 6), made
 
 
-def table(scored: list, made: ClassVectors) -> np.ndarray:  # type: ignore[type-arg]
+def table(scored: list, made: ClassVectors) -> np.ndarray:
     """Probabilities in the order of the labels."""
     rows = [{p.label: p.probability for p in one.predictions} for one in scored]
     return np.array([[row[name] for name in made.names] for row in rows])
@@ -121,7 +120,7 @@ def test_a_background_that_wins_decides_for_unknown() -> None:
 )
 def test_rules_that_make_no_sense_are_refused(values: dict[str, float], message: str) -> None:
     with pytest.raises(LabelError, match=message):
-        Rules(**values)  # type: ignore[arg-type]
+        Rules(**values)
 
 
 def test_when_one_label_is_a_question() -> None:
@@ -145,16 +144,12 @@ def test_no_label_may_be_called_what_the_absence_of_one_is() -> None:
     require_choice(labels, Rules(min_margin=0.1, unknown_label="?"), None)
 
 
-def rows_of(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
-
-
 @pytest.fixture(autouse=True)
 def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZSCLIP_MODEL", "demo")
 
 
-def test_formats_with_abstention(cli, red_star: Path) -> None:  # type: ignore[no-untyped-def]
+def test_formats_with_abstention(cli: Cli, red_star: Path) -> None:
     arguments = (
         "classify",
         red_star,
@@ -181,7 +176,7 @@ def test_formats_with_abstention(cli, red_star: Path) -> None:  # type: ignore[n
     assert cli(*arguments, "-f", "paths", "--only", row["best_label"]).out == ""
 
 
-def test_is_there_a_star(cli, demo_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_is_there_a_star(cli: Cli, demo_folder: Path) -> None:
     """One label, as a rule of moderation: with texts of the demo's own world for the background."""
     background = demo_folder.parent / "background.txt"
     background.write_text(
@@ -196,7 +191,7 @@ def test_is_there_a_star(cli, demo_folder: Path) -> None:  # type: ignore[no-unt
         assert run.out.splitlines() == [str(path) for path in scenes[:2]]
 
 
-def test_independent_labels_may_hold_together(cli, red_star: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_independent_labels_may_hold_together(cli: Cli, red_star: Path, tmp_path: Path) -> None:
     background = tmp_path / "background.yaml"
     background.write_text("".join(f"- a picture of a {shape}.\n" for shape in ("circle", "ring", "heart", "cross")))
     for label, holds in (("red", True), ("star", True), ("blue", False), ("ring", False)):
@@ -207,13 +202,13 @@ def test_independent_labels_may_hold_together(cli, red_star: Path, tmp_path: Pat
         assert (run.out == f"{red_star}\n") is holds, label
 
 
-def test_the_curated_background_is_shipped(cli, red_star: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_curated_background_is_shipped(cli: Cli, red_star: Path) -> None:
     assert cli("classify", red_star, "-l", "red star", "--background", "curated").code == 0
     assert "background" not in cli("prompts", "list").out
 
 
 @pytest.mark.parametrize("combine", ["mean", "max", "sum"])
-def test_labels_of_several_names(cli, demo_folder: Path, tmp_path: Path, combine: str) -> None:  # type: ignore[no-untyped-def]
+def test_labels_of_several_names(cli: Cli, demo_folder: Path, tmp_path: Path, combine: str) -> None:
     labels = tmp_path / "labels.yaml"
     labels.write_text("warm: [red star, orange star, yellow star]\ncold: [blue star, cyan star]\n")
     scenes = [

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.cli import Cli
 
 from zsclip import Classifier
 from zsclip.demo.scenes import PAIRS, draw, random_scene
@@ -54,7 +55,7 @@ def photos(tmp_path: Path, demo_folder: Path) -> Path:
     return tmp_path / "photos"
 
 
-def test_a_second_run_computes_nothing_and_prints_the_same(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_a_second_run_computes_nothing_and_prints_the_same(cli: Cli, photos: Path, computed: list[int]) -> None:
     first = cli("classify", photos, "-l", LABELS)
     second = cli("classify", photos, "-l", LABELS)
     assert (sum(computed), second.out) == (8, first.out)
@@ -86,7 +87,7 @@ def test_a_run_that_knows_all_imports_no_torch(photos: Path) -> None:
     assert outputs[2][1] == set()
 
 
-def test_renamed_moved_and_copied_files_are_recognised(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_renamed_moved_and_copied_files_are_recognised(cli: Cli, photos: Path, computed: list[int]) -> None:
     cli("classify", photos, "-l", LABELS)
     (photos / "a" / "0.png").rename(photos / "renamed.png")
     (photos / "b").rename(photos / "moved")
@@ -100,20 +101,20 @@ def test_renamed_moved_and_copied_files_are_recognised(cli, photos: Path, comput
         assert cli("classify", photos, "-l", LABELS).code == 0
 
 
-def test_the_first_batch_is_no_larger_than_asked_for(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_the_first_batch_is_no_larger_than_asked_for(cli: Cli, photos: Path, computed: list[int]) -> None:
     cli("classify", photos, "-l", LABELS, "--batch-size", "3")
     assert sum(computed) == 8
     assert max(computed) <= 3
 
 
-def test_known_copies_are_counted_one_by_one(cli, photos: Path) -> None:  # type: ignore[no-untyped-def]
+def test_known_copies_are_counted_one_by_one(cli: Cli, photos: Path) -> None:
     cli("classify", photos / "a", "-l", LABELS)
     for n in range(3):
         shutil.copy(photos / "a" / "0.png", photos / f"copy-{n}.png")
     assert "7 of 11 images were in the store already" in cli("classify", photos, "-l", LABELS).err
 
 
-def test_copies_within_one_batch_are_computed_once(cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_copies_within_one_batch_are_computed_once(cli: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from zsclip.engines.torch import TorchEngine  # it has one stream on a CPU, so that all are one batch
 
     computed = count_images(monkeypatch, TorchEngine)
@@ -124,7 +125,7 @@ def test_copies_within_one_batch_are_computed_once(cli, photos: Path, monkeypatc
     assert len(run.out.splitlines()) == 14
 
 
-def test_a_changed_file_is_computed_again(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_a_changed_file_is_computed_again(cli: Cli, photos: Path, computed: list[int]) -> None:
     before = cli("classify", photos, "-l", LABELS).out
     shutil.copyfile(photos / "a" / "1.png", photos / "a" / "0.png")
     after = cli("classify", photos, "-l", LABELS).out
@@ -133,7 +134,7 @@ def test_a_changed_file_is_computed_again(cli, photos: Path, computed: list[int]
     assert rows[1] == rows[2] == before.splitlines()[2].split(",", 1)[1]
 
 
-def test_a_file_that_kept_size_and_time_is_read_again_on_request(cli, tmp_path: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_that_kept_size_and_time_is_read_again_on_request(cli: Cli, tmp_path: Path, computed: list[int]) -> None:
     file = tmp_path / "scene.bmp"  # all of one size
     draw(random_scene(random.Random(1), ("red", "star")), random.Random(1)).save(file)
     status = file.stat()
@@ -146,7 +147,7 @@ def test_a_file_that_kept_size_and_time_is_read_again_on_request(cli, tmp_path: 
     assert cli("classify", file, "-l", LABELS).out != first
 
 
-def test_hits_and_misses_come_in_the_order_of_the_input(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_hits_and_misses_come_in_the_order_of_the_input(cli: Cli, photos: Path, computed: list[int]) -> None:
     cli("classify", photos / "b", "-l", LABELS)
     mixed = [photos / folder / f"{n}.png" for n, folder in zip((4, 0, 5, 1, 6, 2, 7, 3), "babababa", strict=True)]
     run = cli("classify", *mixed, "-l", LABELS)
@@ -155,7 +156,7 @@ def test_hits_and_misses_come_in_the_order_of_the_input(cli, photos: Path, compu
     assert "4 of 8 images were in the store already" in run.err
 
 
-def test_exact_runs_compute_what_was_made_fast_and_others_take_it(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_exact_runs_compute_what_was_made_fast_and_others_take_it(cli: Cli, photos: Path, computed: list[int]) -> None:
     cli("classify", photos, "-l", LABELS, "--precision", "bf16")
     cli("classify", photos, "-l", LABELS, "--exact")
     cli("classify", photos, "-l", LABELS, "--precision", "bf16")
@@ -163,15 +164,15 @@ def test_exact_runs_compute_what_was_made_fast_and_others_take_it(cli, photos: P
     assert sum(computed) == 16
 
 
-def test_without_the_store_nothing_is_kept(cli, photos: Path, computed: list[int], isolated: Path) -> None:  # type: ignore[no-untyped-def]
+def test_without_the_store_nothing_is_kept(cli: Cli, photos: Path, computed: list[int], isolated: Path) -> None:
     for _ in range(2):
         cli("classify", photos, "-l", LABELS, "--no-cache")
     assert sum(computed) == 16
     assert {path.name for path in (isolated / "cache").iterdir()} <= {"exports"}
 
 
-def test_another_model_does_not_take_these_vectors(  # type: ignore[no-untyped-def]
-    cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_another_model_does_not_take_these_vectors(
+    cli: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import json
 
@@ -304,7 +305,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_is_a_warning_and_the_results_are_right(cli, tmp_path: Path, small_disk: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_full_disk_is_a_warning_and_the_results_are_right(cli: Cli, tmp_path: Path, small_disk: Path) -> None:
     folder = many_scenes(tmp_path / "scenes", 150)
     expected = cli("classify", folder, "-l", LABELS, "--no-cache", "--engine", "torch")
     run = cli("classify", folder, "-l", LABELS, "--cache-dir", small_disk / "cache", "--batch-size", "16")
@@ -316,7 +317,7 @@ def test_a_full_disk_is_a_warning_and_the_results_are_right(cli, tmp_path: Path,
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a read-only mount")
-def test_a_read_only_store_is_a_warning_and_the_results_are_right(cli, photos: Path, small_disk: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_read_only_store_is_a_warning_and_the_results_are_right(cli: Cli, photos: Path, small_disk: Path) -> None:
     expected = cli("classify", photos, "-l", LABELS, "--no-cache", "--engine", "torch")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     run = cli("classify", photos, "-l", LABELS, "--cache-dir", small_disk / "cache")
@@ -325,7 +326,7 @@ def test_a_read_only_store_is_a_warning_and_the_results_are_right(cli, photos: P
 
 
 @pytest.mark.parametrize("trouble", ["damaged", "newer"])
-def test_a_store_in_trouble_does_not_change_the_results(cli, photos: Path, isolated: Path, trouble: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_store_in_trouble_does_not_change_the_results(cli: Cli, photos: Path, isolated: Path, trouble: str) -> None:
     expected = cli("classify", photos, "-l", LABELS)
     file = isolated / "cache" / FILENAME
     if trouble == "damaged":

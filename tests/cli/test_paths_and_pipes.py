@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.cli import Cli
 from support.corpus import picture, saved, slow_jpeg
 
 from zsclip import ImageError
@@ -52,7 +53,7 @@ def names(tmp_path: Path) -> list[bytes]:
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems change or refuse some of the names")
 @pytest.mark.parametrize("format", ["csv", "tsv", "jsonl", "paths"])
 @pytest.mark.parametrize("way", ["folder", "list", "output"])
-def test_every_name_comes_back_exactly(cli, names: list[bytes], tmp_path: Path, format: str, way: str) -> None:  # type: ignore[no-untyped-def]
+def test_every_name_comes_back_exactly(cli: Cli, names: list[bytes], tmp_path: Path, format: str, way: str) -> None:
     assert len(names) == len(NAMES)
     command = ["classify", "--model", "demo", "-l", "red,blue", "-q", "-f", format, "-0"]
     output = tmp_path / "out"
@@ -75,7 +76,7 @@ def paths_in(text: str, format: str) -> list[bytes]:
     return [os.fsencode(row[0]) for row in rows[1:]]
 
 
-def test_a_table_shows_every_name_on_one_line(cli, names: list[bytes], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_table_shows_every_name_on_one_line(cli: Cli, names: list[bytes], tmp_path: Path) -> None:
     run = cli("classify", tmp_path / "photos", "--model", "demo", "-l", "red,blue", "-f", "table")
     lines = run.out.splitlines()
     assert len(lines) == len(names)
@@ -84,7 +85,7 @@ def test_a_table_shows_every_name_on_one_line(cli, names: list[bytes], tmp_path:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems change or refuse some of the names")
-def test_every_name_can_be_sorted(cli, names: list[bytes], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_every_name_can_be_sorted(cli: Cli, names: list[bytes], tmp_path: Path) -> None:
     into = tmp_path / "into"
     run = cli("sort", tmp_path / "photos", "--model", "demo", "-l", "red,blue", "--into", into, "-q")
     assert run.code == 0
@@ -128,7 +129,7 @@ def strange(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="messages and devices of Linux")
 @pytest.mark.parametrize("way", ["folder", "named"])
-def test_what_is_no_regular_file_is_never_opened(cli, strange: dict[str, str], tmp_path: Path, way: str) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_no_regular_file_is_never_opened(cli: Cli, strange: dict[str, str], tmp_path: Path, way: str) -> None:
     folder = tmp_path / "strange"
     paths = [folder] if way == "folder" else [folder / name for name in strange]
     for _ in range(2):  # the second time the store knows some
@@ -139,7 +140,7 @@ def test_what_is_no_regular_file_is_never_opened(cli, strange: dict[str, str], t
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/kmsg"), reason="needs /proc")
-def test_files_of_the_kernel_do_not_make_it_wait(cli) -> None:  # type: ignore[no-untyped-def]
+def test_files_of_the_kernel_do_not_make_it_wait(cli: Cli) -> None:
     paths = ["/proc/kmsg", "/proc/self/mem", "/dev/zero", "/dev/tty", "/proc/self/fd/0", "/proc/1/environ"]
     run = cli("classify", *paths, "--model", "demo", "-l", "red,blue", "-f", "csv")
     assert run.code == 3
@@ -209,9 +210,7 @@ def test_files_that_vanish_during_the_run_have_their_rows(tmp_path: Path) -> Non
 
 def start(*arguments: str | Path, **options: object) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "zsclip", *map(str, arguments), "--model", "demo", "-q"]
-    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=listening, **options
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=listening, **options)
 
 
 def listening() -> None:

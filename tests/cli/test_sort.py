@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cli import Cli
 
 from zsclip.output.folders import Filing, carry_out, folder_name, folder_names
 
@@ -50,7 +51,7 @@ def tree(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["--link", "--copy", "--move"])
-def test_one_folder_a_label(cli, photos: Path, tmp_path: Path, how: str) -> None:  # type: ignore[no-untyped-def]
+def test_one_folder_a_label(cli: Cli, photos: Path, tmp_path: Path, how: str) -> None:
     before, into = digests(photos), tmp_path / "sorted"
     run = cli("sort", photos, "-l", LABELS, "--into", into, how)
     assert run.code == 3
@@ -74,7 +75,7 @@ def test_one_folder_a_label(cli, photos: Path, tmp_path: Path, how: str) -> None
     assert again.code == (1 if how == "--move" and not tree(photos) else 3)
 
 
-def test_names_that_clash_are_kept_apart(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_names_that_clash_are_kept_apart(cli: Cli, photos: Path, tmp_path: Path) -> None:
     into = tmp_path / "sorted"
     (into / "red star").mkdir(parents=True)
     (into / "red star" / "same.png").write_bytes(b"somebody else's")
@@ -83,7 +84,7 @@ def test_names_that_clash_are_kept_apart(cli, photos: Path, tmp_path: Path) -> N
     assert {"red star/same (2).png", "red star/same (3).png"} <= set(tree(into))
 
 
-def test_a_dry_run_shows_the_plan_and_does_nothing(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_dry_run_shows_the_plan_and_does_nothing(cli: Cli, photos: Path, tmp_path: Path) -> None:
     run = cli("sort", photos, "-l", LABELS, "--into", tmp_path / "sorted", "--move", "--dry-run")
     rows = list(csv.DictReader(io.StringIO(run.out)))
     assert [row["label"] for row in rows] == ["red star", "red star", "blue star", "green ring"]
@@ -91,13 +92,13 @@ def test_a_dry_run_shows_the_plan_and_does_nothing(cli, photos: Path, tmp_path: 
     assert len(tree(photos)) == 5
 
 
-def test_images_without_a_decision_go_to_unknown(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_images_without_a_decision_go_to_unknown(cli: Cli, photos: Path, tmp_path: Path) -> None:
     into = tmp_path / "sorted"
     cli("sort", photos / "a", "-l", "blue ring,green heart", "--into", into, "--min-similarity", "0.35")
     assert tree(into) == ["unknown/same.png"]
 
 
-def test_the_target_inside_the_source_is_not_walked(cli, photos: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_target_inside_the_source_is_not_walked(cli: Cli, photos: Path) -> None:
     (photos / "b" / "broken.png").unlink()
     for _ in range(2):
         run = cli("sort", photos, "-l", LABELS, "--into", photos / "sorted", "--copy")
@@ -143,7 +144,7 @@ def test_a_real_label_called_unknown_has_a_folder_of_its_own() -> None:
     assert folder_names(["?", "unknown", "Unknown"]) == ["_", "unknown", "Unknown (2)"]
 
 
-def test_a_real_label_called_unknown_is_not_the_absence_of_one(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_real_label_called_unknown_is_not_the_absence_of_one(cli: Cli, photos: Path, tmp_path: Path) -> None:
     into = tmp_path / "sorted"
     cli("sort", photos / "a", "-l", "unknown,blue ring", "--template", "a red star, not an <label>", "--into", into / "x",
         "--min-probability", "0")  # fmt: skip
@@ -258,7 +259,7 @@ def test_one_file_under_two_paths_is_not_removed(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "here" / "a.png").read_bytes() == b"only copy"
 
 
-def test_what_equals_it_by_chance_is_no_reason_to_remove_a_file(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_what_equals_it_by_chance_is_no_reason_to_remove_a_file(cli: Cli, photos: Path, tmp_path: Path) -> None:
     (photos / "b" / "broken.png").unlink()
     into = tmp_path / "sorted"
     (into / "red star").mkdir(parents=True)
@@ -270,7 +271,7 @@ def test_what_equals_it_by_chance_is_no_reason_to_remove_a_file(cli, photos: Pat
 
 
 @pytest.mark.parametrize("how", ["--link", "--copy", "--move"])
-def test_links_still_lead_to_their_picture(cli, photos: Path, tmp_path: Path, how: str) -> None:  # type: ignore[no-untyped-def]
+def test_links_still_lead_to_their_picture(cli: Cli, photos: Path, tmp_path: Path, how: str) -> None:
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "x.png").symlink_to(os.path.join("..", "photos", "a", "same.png"))
     into = tmp_path / "sorted"
@@ -279,7 +280,7 @@ def test_links_still_lead_to_their_picture(cli, photos: Path, tmp_path: Path, ho
     assert os.path.lexists(tmp_path / "links" / "x.png") is (how != "--move")
 
 
-def test_a_file_that_is_reached_twice_is_sorted_once(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_that_is_reached_twice_is_sorted_once(cli: Cli, photos: Path, tmp_path: Path) -> None:
     into = tmp_path / "sorted"
     run = cli("sort", photos / "a" / "same.png", photos / "a", "-l", LABELS, "--into", into, "--move")
     assert run.code == 0

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.cli import Cli
 from support.corpus import FORMATS, MODES, Awkward, corpus, picture, saved, write_corpus
 
 from zsclip import ImageError
@@ -55,7 +56,9 @@ def test_every_file_becomes_an_image_or_an_error(awkward: dict[Path, Awkward]) -
     assert not wrong
 
 
-def test_every_file_gets_its_row_and_no_neighbour_is_lost(cli, awkward: dict[Path, Awkward], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_every_file_gets_its_row_and_no_neighbour_is_lost(
+    cli: Cli, awkward: dict[Path, Awkward], tmp_path: Path
+) -> None:
     """Sound pictures stand between the awkward files; theirs must be the rows of a run of their own."""
     sound = tmp_path / "sound.png"
     sound.write_bytes(saved(picture((64, 64))))
@@ -129,7 +132,7 @@ def test_an_icon_hides_no_bomb() -> None:
             decode(data, WANTED)
 
 
-def test_max_pixels_on_the_command_line(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_max_pixels_on_the_command_line(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(saved(picture((96, 64))))
     command = ["classify", tmp_path, "--model", "demo", "-l", "a,b", "-f", "csv"]
     assert cli(*command, "--max-pixels", "6144").code == 0

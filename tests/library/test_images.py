@@ -74,7 +74,7 @@ def open_clips(image: Image.Image, wanted: Preprocessing) -> torch.Tensor:
     fill_color=st.sampled_from([0, 127]),
     mode=st.sampled_from(["RGB", "L"]),
 )
-def test_pixels_equal_open_clips_bit_for_bit(width, height, size, resize_mode, interpolation, fill_color, mode) -> None:  # type: ignore[no-untyped-def]
+def test_pixels_equal_open_clips_bit_for_bit(width, height, size, resize_mode, interpolation, fill_color, mode) -> None:
     if max(width, height) > 16 * min(width, height):
         width = height  # beyond 1:16 the ends are cut off first; see the test below
     image = noise((width, height), mode)

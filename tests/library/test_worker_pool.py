@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.cli import Cli
 from support.corpus import corpus, picture, saved, slow_jpeg
 
 from zsclip import ImageError, InputError
@@ -26,7 +27,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def outcome(decode, data: bytes) -> tuple[str, object]:  # type: ignore[no-untyped-def]
+def outcome(decode, data: bytes) -> tuple[str, object]:
     try:
         image, reduced = decode(data)
     except ImageError as error:
@@ -56,7 +57,7 @@ def is_running(process: int) -> bool:
         return False
 
 
-def wait_until(condition, seconds: float = 20) -> None:  # type: ignore[no-untyped-def]
+def wait_until(condition, seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -259,7 +260,7 @@ def test_many_threads_share_it() -> None:
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
-def test_isolated_and_not_the_command_prints_the_same(cli, demo_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_isolated_and_not_the_command_prints_the_same(cli: Cli, demo_folder: Path) -> None:
     command = ["classify", demo_folder / "scenes", "--model", "demo", "-L", demo_folder / "labels.txt", "--no-cache"]
     plain, isolated = cli(*command), cli(*command, "--isolate")
     assert (isolated.code, isolated.out) == (plain.code, plain.out)

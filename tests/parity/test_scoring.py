@@ -24,7 +24,7 @@ def unit(rng: np.random.Generator, n: int, d: int = 16) -> np.ndarray:
     st.floats(-20, 20),
     st.floats(0.05, 20),
 )
-def test_probabilities_are_scipys_softmax(similarity, scale: float, bias: float, temperature: float) -> None:  # type: ignore[no-untyped-def]
+def test_probabilities_are_scipys_softmax(similarity, scale: float, bias: float, temperature: float) -> None:
     ours = scoring.probabilities(similarity, scale, bias, temperature)
     theirs = softmax((scale * similarity.astype(np.float64) + bias) / temperature, axis=-1)
     np.testing.assert_allclose(ours, theirs, atol=1e-12)
