@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 from pathlib import Path
@@ -11,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from scipy import optimize
-from sklearn.metrics import log_loss
-from support.cli import Cli
+from support.cli import Cli, rows_of
 
 from zsclip import Calibration, CalibrationError, LabelSet, PromptSet
 from zsclip.evaluation.calibration import Binding, _fit, read_file
@@ -49,6 +45,9 @@ def labels_of(folder: Path) -> str:
 
 
 def test_it_is_the_minimum_of_scikit_learns_loss_and_lowers_the_error(made: Path, noisy_folder: Path, cli: Cli) -> None:
+    from scipy import optimize
+    from sklearn.metrics import log_loss
+
     from zsclip import Classifier
     from zsclip.evaluation import metrics
     from zsclip.evaluation.dataset import from_folder
@@ -143,7 +142,7 @@ def test_classify_uses_its_temperature(made: Path, noisy_folder: Path, cli: Cli)
     backwards = ",".join(reversed(labels_of(noisy_folder).split(",")))
     again = cli("classify", noisy_folder, "-l", backwards, "-p", "plain", "--calibration", made)
     assert again.code == 0
-    first, second = (next(csv.DictReader(io.StringIO(run.out))) for run in (calibrated, again))
+    first, second = (rows_of(run.out)[0] for run in (calibrated, again))
     assert first["probability"] == second["probability"]
 
 

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from rich.cells import cell_len
 from support.cli import Cli, rows_of
+from support.processes import ZSCLIP, run_bash, run_zsclip, start_zsclip
 
 LABELS = "red star,blue star,red heart,green ring"
 
@@ -299,11 +300,6 @@ def test_an_unusable_store_is_a_warning(cli: Cli, folder: Path, tmp_path: Path) 
     assert len(rows_of(run.out)) == 3
 
 
-def process(*arguments: str | Path, **options: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "zsclip", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
-
-
 def many(folder: Path, count: int) -> Path:
     Image.new("RGB", (64, 64), "red").save(folder / "first.png")
     for n in range(count):
@@ -312,7 +308,7 @@ def many(folder: Path, count: int) -> Path:
 
 
 def test_head_ends_a_run_quietly(folder: Path) -> None:
-    run = process("classify", many(folder, 3000), "-l", LABELS, "-f", "jsonl")
+    run = start_zsclip("classify", many(folder, 3000), "-l", LABELS, "-f", "jsonl")
     assert run.stdout is not None
     assert run.stdout.readline()
     run.stdout.close()
@@ -326,7 +322,7 @@ def test_head_ends_a_run_quietly(folder: Path) -> None:
 def test_an_interrupted_run_leaves_no_half_output(folder: Path, tmp_path: Path, number: int, code: int) -> None:
     output = tmp_path / "out.csv"
     # A list that does not end, so that the run does not either.
-    run = process("classify", many(folder, 600), "-", "-l", LABELS, "-o", output, stdin=subprocess.PIPE)
+    run = start_zsclip("classify", many(folder, 600), "-", "-l", LABELS, "-o", output, stdin=subprocess.PIPE)
     while not list(tmp_path.glob(".zsclip-*")):  # written to while it runs
         time.sleep(0.05)
         assert run.poll() is None
@@ -404,7 +400,7 @@ def test_on_a_terminal_control_characters_are_escaped(folder: Path, format: str)
 
     os.rename(folder / "z.png", folder / "\x1b[2Jz.png")
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "zsclip", "classify", str(folder), "-l", LABELS, "-f", format, "-q"]
+    command = [*ZSCLIP, "classify", str(folder), "-l", LABELS, "-f", format, "-q"]
     with subprocess.Popen(command, stdout=follower, stderr=follower, stdin=follower) as shown:
         os.close(follower)
         output = b""
@@ -448,8 +444,7 @@ def test_version_and_help(cli: Cli) -> None:
 )
 def test_head_is_no_error_for_any_output(folder: Path, command: str) -> None:
     many(folder, 2000)
-    shell = f"{sys.executable} -m zsclip {command.format(folder=folder)} | head -n 1; exit ${{PIPESTATUS[0]}}"
-    run = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    run = run_bash(f"zsclip {command.format(folder=folder)} | head -n 1; exit ${{PIPESTATUS[0]}}")
     assert (run.returncode, len(run.stdout.splitlines())) == (0, 1)
     assert run.stderr == ""
 
@@ -467,8 +462,7 @@ def test_head_is_no_error_for_any_output(folder: Path, command: str) -> None:
 )
 def test_odd_streams_give_no_traceback(red_star: Path, redirection: str, code: int, message: str) -> None:
     picture = "" if "<&-" in redirection else f"'{red_star}'"
-    shell = f"{sys.executable} -m zsclip classify {picture} -l 'red star,ring' -f csv {redirection}"
-    run = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    run = run_bash(f"zsclip classify {picture} -l 'red star,ring' -f csv {redirection}")
     assert run.returncode == code
     assert message in run.stderr
     assert "Traceback" not in run.stderr
@@ -478,15 +472,14 @@ def test_odd_streams_give_no_traceback(red_star: Path, redirection: str, code: i
 
 def test_any_text_can_be_printed_whatever_the_locale(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
-    command = [sys.executable, "-m", "zsclip", "prompts", "show", "plain", "-l", "日本"]
-    run = subprocess.run(command, capture_output=True, env=environment)
+    run = run_zsclip("prompts", "show", "plain", "-l", "日本", env=environment, encoding="utf-8")
     assert run.returncode == 0
-    assert "日本" in run.stdout.decode()
+    assert "日本" in run.stdout
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes cannot be waited for elsewhere")
 def test_a_list_on_standard_input_is_worked_on_as_it_comes(folder: Path) -> None:
-    run = process("classify", "-", "-l", LABELS, stdin=subprocess.PIPE)
+    run = start_zsclip("classify", "-", "-l", LABELS, stdin=subprocess.PIPE)
     assert run.stdin is not None
     assert run.stdout is not None
     run.stdin.write(f"{folder / 'z.png'}\n".encode())
@@ -506,19 +499,7 @@ def test_progress_does_not_garble_rows(folder: Path, format: str) -> None:
     import re
 
     leader, follower = pty.openpty()
-    command = [
-        sys.executable,
-        "-m",
-        "zsclip",
-        "classify",
-        str(many(folder, 300)),
-        "-l",
-        LABELS,
-        "-f",
-        format,
-        "-k",
-        "1",
-    ]
+    command = [*ZSCLIP, "classify", str(many(folder, 300)), "-l", LABELS, "-f", format, "-k", "1"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
     with subprocess.Popen(command, stdout=follower, stderr=follower, stdin=follower, env=environment) as run:
         os.close(follower)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit, softmax
 from support.cli import Cli, rows_of
 
 from zsclip import LabelError, LabelSet, Rules
@@ -45,6 +44,8 @@ SIZES = st.lists(st.integers(1, 4), min_size=2, max_size=5)
 @settings(deadline=None)
 @given(st.integers(0, 1000), SIZES, st.integers(0, 3))
 def test_the_best_name_counts_for_max(seed: int, sizes: list[int], background: int) -> None:
+    from scipy.special import softmax
+
     images, made = classes(seed, sizes, background)
     ours = table(made.score(images, 9, Rules(combine="max")), made)
     best = np.stack([(images.astype(float) @ v.T.astype(float)).max(1) for v in made.vectors], 1)
@@ -56,6 +57,8 @@ def test_the_best_name_counts_for_max(seed: int, sizes: list[int], background: i
 @settings(deadline=None)
 @given(st.integers(0, 1000), SIZES)
 def test_sum_adds_the_names_probabilities(seed: int, sizes: list[int]) -> None:
+    from scipy.special import softmax
+
     images, made = classes(seed, sizes)
     ours = table(made.score(images, 9, Rules(combine="sum")), made)
     everything = softmax(SCALE * images.astype(float) @ np.concatenate(made.vectors).T.astype(float), axis=1)
@@ -66,6 +69,8 @@ def test_sum_adds_the_names_probabilities(seed: int, sizes: list[int]) -> None:
 
 
 def test_independent_labels_are_a_sigmoid_of_the_lead_over_the_background() -> None:
+    from scipy.special import expit
+
     images, made = classes(3, [1, 1, 1], background=5)
     ours = table(made.score(images, 9, Rules(multi_label=True)), made)
     assert made.background is not None
@@ -77,6 +82,8 @@ def test_independent_labels_are_a_sigmoid_of_the_lead_over_the_background() -> N
 
 
 def test_a_model_with_a_bias_of_its_own_needs_no_background() -> None:
+    from scipy.special import expit
+
     images, made = classes(4, [1, 1])
     siglip = ClassVectors(made.names, made.vectors, 110.0, -12.9)
     ours = table(siglip.score(images, 9, Rules(multi_label=True)), siglip)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 from support.cli import Cli
 
 import zsclip.demo
@@ -42,6 +41,8 @@ def test_the_split_is_the_one_fixed_before_training() -> None:
 @pytest.mark.parametrize(("kind", "pairs"), [("unseen", sorted(UNSEEN_PAIRS)), ("seen", SEEN_PAIRS[::4])])
 def test_it_tells_scenes_apart_that_it_has_not_seen(kind: str, pairs: list[tuple[str, str]]) -> None:
     """The lower end of the 95 % interval lies above the aim of 93 %."""
+    from scipy.stats import binomtest
+
     rng = random.Random(11)
     wanted = [pair for pair in pairs for _ in range(20)]
     scenes = [draw(random_scene(rng, pair), rng, (240, 200)) for pair in wanted]

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
-from sklearn import metrics as sk
 from support.cli import Cli, rows_of
+from support.processes import run_and_list_modules
 
 from zsclip import Classifier, LabelSet, PromptSet, PromptSetError, Rules
 from zsclip.evaluation import evaluate as evaluation_module
@@ -44,6 +41,9 @@ def shared_store(one_store: Path, monkeypatch: pytest.MonkeyPatch, isolated: Pat
 
 def test_the_table_is_what_scikit_learn_makes_of_classifys_rows(cli: Cli, noisy_folder: Path) -> None:
     """From the outside: classify's own output, judged by scikit-learn, is what evaluate says."""
+    from scipy import stats
+    from sklearn import metrics as sk
+
     labels = sorted(path.name for path in noisy_folder.iterdir())
     run = cli("evaluate", noisy_folder, "-p", "plain", "-p", "photo", "--template", MISLEADING, "-f", "json")
     assert run.code == 0
@@ -101,20 +101,15 @@ def test_images_are_embedded_once_for_all_sets(
 
 
 def test_neither_classify_nor_help_import_scikit_learn(noisy_folder: Path, one_store: Path) -> None:
-    code = (
-        "import sys\nfrom zsclip.cli import main\ntry:\n main()\nexcept SystemExit: pass\n"
-        "print({'sklearn', 'scipy'} & set(sys.modules), file=sys.stderr)"
-    )
-    for arguments in (["evaluate", "--help"], ["classify", str(noisy_folder), "-l", "red star,blue ring"]):
-        run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-        assert run.stderr.splitlines()[-1] == "set()"
+    for arguments in (["evaluate", "--help"], ["classify", noisy_folder, "-l", "red star,blue ring"]):
+        assert not run_and_list_modules(*arguments)[1] & {"sklearn", "scipy"}
 
 
 def test_a_second_run_loads_no_model(noisy_folder: Path, cli: Cli) -> None:
     arguments = ["evaluate", str(noisy_folder), "-p", "plain", "-f", "csv"]
     first = cli(*arguments).out
-    code = "import sys\nfrom zsclip.cli import main\ntry:\n main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
-    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    run, modules = run_and_list_modules(*arguments)
+    assert "torch" not in modules
     assert run.stdout == first
 
 

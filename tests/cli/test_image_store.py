@@ -10,13 +10,14 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support.cli import Cli
+from support.processes import run_and_list_modules, start_zsclip
 
 from zsclip import Classifier
 from zsclip.demo.scenes import PAIRS, draw, random_scene
@@ -65,20 +66,11 @@ def test_a_second_run_computes_nothing_and_prints_the_same(cli: Cli, photos: Pat
 
 
 def test_a_run_that_knows_all_imports_no_torch(photos: Path) -> None:
-    code = (
-        "import sys; sys.argv = ['zsclip', 'classify', sys.argv[1], '-l', sys.argv[2], '-o', sys.argv[3]]\n"
-        "from zsclip.cli import main\ntry: main()\nexcept SystemExit as end: assert end.code in (None, 0, 3), end.code\n"
-        "print(*sys.modules, file=sys.stderr)"
-    )
     outputs = []
     for run in range(3):
         output = photos.parent / f"{run}.csv"
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(photos), LABELS, str(output)], capture_output=True, text=True, check=True
-        )
-        outputs.append(
-            (output.read_bytes(), set(done.stderr.split()) & {"torch", "open_clip", "torchvision", "openvino"})
-        )
+        _, modules = run_and_list_modules("classify", photos, "-l", LABELS, "-o", output)
+        outputs.append((output.read_bytes(), modules & {"torch", "open_clip", "torchvision", "openvino"}))
         if run == 1:  # known by their bytes, and one that never will be
             (photos / "a").rename(photos / "renamed")
             (photos / "broken.png").touch()
@@ -213,20 +205,10 @@ def many_scenes(folder: Path, count: int) -> Path:
     return folder
 
 
-def classify(folder: Path, cache: Path, output: Path) -> subprocess.Popen[str]:
-    arguments = [
-        "classify",
-        str(folder),
-        "-l",
-        LABELS,
-        "--cache-dir",
-        str(cache),
-        "-o",
-        str(output),
-        "--batch-size",
-        "8",
-    ]
-    return subprocess.Popen([sys.executable, "-m", "zsclip", *arguments], stderr=subprocess.PIPE, text=True)
+def classify(folders: Iterable[Path], cache: Path, output: Path) -> subprocess.Popen[str]:
+    """In the background."""
+    arguments = ["classify", *folders, "-l", LABELS, "--cache-dir", cache, "-o", output, "--batch-size", "8"]
+    return start_zsclip(*arguments, text=True)
 
 
 def stored(cache: Path) -> int:
@@ -240,19 +222,19 @@ def stored(cache: Path) -> int:
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
     folder = many_scenes(tmp_path / "scenes", 200)
-    undisturbed = classify(folder, tmp_path / "other", tmp_path / "expected.csv")
+    undisturbed = classify([folder], tmp_path / "other", tmp_path / "expected.csv")
     assert undisturbed.wait(timeout=120) == 0
     cache, output = tmp_path / "cache", tmp_path / "out.csv"
     reached = 0
     for _ in range(3):
-        run = classify(folder, cache, output)
+        run = classify([folder], cache, output)
         while stored(cache) < min(reached + 30, 190) and run.poll() is None:
             time.sleep(0.01)
         run.send_signal(signal.SIGKILL)
         run.communicate()
         assert stored(cache) >= reached
         reached = stored(cache)
-    last = classify(folder, cache, output)
+    last = classify([folder], cache, output)
     _, err = last.communicate(timeout=120)
     assert last.returncode == 0
     assert f"{reached} of 200 images were in the store already" in err
@@ -268,9 +250,7 @@ def test_four_processes_share_one_store(tmp_path: Path, exports: Path) -> None:
     choices = ("ab", "bc", "ca", "abc")
 
     def start(choice: str, cache: Path, output: Path) -> subprocess.Popen[str]:
-        arguments = ["classify", *(str(tmp_path / name) for name in choice), "-l", LABELS, "--batch-size", "8"]
-        arguments += ["--cache-dir", str(cache), "-o", str(output)]
-        return subprocess.Popen([sys.executable, "-m", "zsclip", *arguments], stderr=subprocess.PIPE, text=True)
+        return classify((tmp_path / name for name in choice), cache, output)
 
     for folder in ("cache", *(f"alone {choice}" for choice in choices)):
         (tmp_path / folder).mkdir()

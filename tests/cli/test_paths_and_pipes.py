@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from support.cli import Cli
 from support.corpus import picture, saved, slow_jpeg
+from support.processes import run_bash, start_zsclip
 
 from zsclip import ImageError
 from zsclip.images import decoding
@@ -195,7 +196,7 @@ def test_a_file_that_changes_while_it_is_read_says_so(tmp_path: Path, monkeypatc
 def test_files_that_vanish_during_the_run_have_their_rows(tmp_path: Path) -> None:
     for number in range(120):
         (tmp_path / f"{number:03}.png").write_bytes(saved(picture((300 + number, 200))))
-    run = start("classify", tmp_path, "-l", "red,blue", "-f", "csv", "--batch-size", "4", "--no-cache")
+    run = start_demo("classify", tmp_path, "-l", "red,blue", "-f", "csv", "--batch-size", "4", "--no-cache")
     assert run.stdout is not None
     lines = [run.stdout.readline() for _ in range(3)]
     for number in range(80, 120):
@@ -208,25 +209,14 @@ def test_files_that_vanish_during_the_run_have_their_rows(tmp_path: Path) -> Non
     assert b"Traceback" not in err
 
 
-def start(*arguments: str | Path, **options: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "zsclip", *map(str, arguments), "--model", "demo", "-q"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=listening, **options)
-
-
-def listening() -> None:
-    """The tests may run in the background, where signals are ignored, and what is started inherits that."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        signal.signal(signal.Signals[name], signal.SIG_DFL)
+def start_demo(*arguments: str | Path) -> subprocess.Popen[bytes]:
+    return start_zsclip(*arguments, "--model", "demo", "-q")
 
 
 def bash(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    zsclip = f"{sys.executable} -m zsclip"
-    command = command.replace("zsclip", zsclip, 1)
     # one store for all, so that most of them need no torch
     environment = {**os.environ, "ZSCLIP_MODEL": "demo", "ZSCLIP_CACHE_DIR": str(folder / "cache")}
-    return subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
+    return run_bash(command, cwd=folder, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -340,7 +330,9 @@ def test_a_signal_ends_the_run_at_once_and_cleanly(few: Path, tmp_path: Path, na
     output.write_text("old")
     slow = tmp_path / "slow.jpg"
     slow.write_bytes(slow_jpeg())
-    run = start("classify", slow if moment == "decoding" else few / "img", "-l", "red,blue", "-o", output, "--no-cache")
+    run = start_demo(
+        "classify", slow if moment == "decoding" else few / "img", "-l", "red,blue", "-o", output, "--no-cache"
+    )
     if moment == "imports":
         time.sleep(0.3)
     else:
@@ -358,7 +350,7 @@ def test_a_signal_ends_the_run_at_once_and_cleanly(few: Path, tmp_path: Path, na
 
 def test_pressing_ctrl_c_many_times_is_no_different(few: Path, tmp_path: Path) -> None:
     output = tmp_path / "result.csv"
-    run = start("classify", few / "img", "-l", "red,blue", "-o", output, "--no-cache")
+    run = start_demo("classify", few / "img", "-l", "red,blue", "-o", output, "--no-cache")
     while not os.listdir(tmp_path) and run.poll() is None:
         time.sleep(0.01)
     with contextlib.suppress(ProcessLookupError):
@@ -371,7 +363,7 @@ def test_pressing_ctrl_c_many_times_is_no_different(few: Path, tmp_path: Path) -
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_full_pipe_for_messages_does_not_keep_it_from_ending(few: Path, tmp_path: Path) -> None:
-    run = start("classify", few / "img", "-l", "red,blue", "-o", tmp_path / "result.csv", "--no-cache")
+    run = start_demo("classify", few / "img", "-l", "red,blue", "-o", tmp_path / "result.csv", "--no-cache")
     assert run.stderr is not None
     filler = os.open(f"/proc/{os.getpid()}/fd/{run.stderr.fileno()}", os.O_WRONLY | os.O_NONBLOCK)
     with contextlib.suppress(BlockingIOError):
@@ -386,23 +378,10 @@ def test_a_full_pipe_for_messages_does_not_keep_it_from_ending(few: Path, tmp_pa
 
 
 def test_what_was_to_be_ignored_stays_ignored(few: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "zsclip",
-        "classify",
-        str(few / "img"),
-        "-l",
-        "a,b",
-        "--model",
-        "demo",
-        "-f",
-        "csv",
-    ]
-    run = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    run = start_zsclip(
+        *("classify", few / "img", "-l", "a,b", "--model", "demo", "-f", "csv"),
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
-    )  # fmt: skip
+    )
     time.sleep(0.5)
     run.send_signal(signal.SIGHUP)
     out, _ = run.communicate(timeout=60)

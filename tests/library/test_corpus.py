@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from PIL import Image
 from support.cli import Cli
 from support.corpus import FORMATS, MODES, Awkward, corpus, picture, saved, write_corpus
+from support.processes import run_python
 
 from zsclip import ImageError
 from zsclip.images import decoding
@@ -96,7 +96,7 @@ for path in sys.argv[1:]:
         pass
 print(peak() - before)
 """
-    run = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True)
+    run = run_python(script, *paths)
     assert float(run.stdout) < 150, f"{run.stdout} MiB"  # the largest file has 26 MB, a PNG may hold 16 MiB of text
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cli import Cli
+from support.cli import Cli, rows_of
 
 from zsclip import ModelError, models
 from zsclip.models import open_clip_data, resolve
@@ -250,13 +250,11 @@ def test_the_table_of_parameters_has_every_architecture() -> None:
 
 
 def test_models_list_shows_every_architecture_and_tag(cli: Cli) -> None:
-    import csv
-    import io
 
     import open_clip
 
     run = cli("models", "list")
-    rows = list(csv.DictReader(io.StringIO(run.out)))
+    rows = rows_of(run.out)
     assert {(row["model"], row["pretrained"]) for row in rows if row["pretrained"]} == set(open_clip.list_pretrained())
     assert {row["model"] for row in rows} == set(open_clip.list_models())
     (row,) = (row for row in rows if row["model"] == "ViT-B-32-256" and row["default"])

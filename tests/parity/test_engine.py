@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import random
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import open_clip
 import pytest
-import torch
 from PIL import Image
-from support.cli import Cli
+from support.cli import Cli, rows_of
 
 from zsclip import Classifier, ModelError
 from zsclip.demo.scenes import PAIRS, draw, random_scene
 from zsclip.engines import Computing
-from zsclip.engines.building import build, padding_is_inert
-from zsclip.engines.torch import TorchEngine
 from zsclip.models import fetch, resolve
+
+if TYPE_CHECKING:
+    import torch
+
 
 LABELS = ["cat", "a very long label of more than only a few words", "AC/DC", "école", "dog's bed"]
 TEMPLATES = ["a photo of a <label>.", "<label>", "a low resolution picture of the large <label> on a table."]
@@ -42,6 +40,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module", params=["ViT-B-32", "RN50", "demo"])
 def model(request: pytest.FixtureRequest) -> tuple[list[str], object, object, object]:
     """The command line's options for a model, and open_clip's model, transform and tokenizer of the same."""
+    import open_clip
+
     if request.param == "demo":
         name = f"local-dir:{request.getfixturevalue('sharp_demo')}"
         options = ["--model", name]
@@ -55,6 +55,9 @@ def model(request: pytest.FixtureRequest) -> tuple[list[str], object, object, ob
 
 
 def test_class_vectors_and_probabilities_are_open_clips(model, pictures: list[Path], cli: Cli) -> None:
+    import open_clip
+    import torch
+
     options, theirs, transform, tokenizer = model
     templates = [template.replace("<label>", "{}") for template in TEMPLATES]
     expected = open_clip.build_zero_shot_classifier(theirs, tokenizer, LABELS, templates).T
@@ -77,7 +80,7 @@ def test_class_vectors_and_probabilities_are_open_clips(model, pictures: list[Pa
         "classify", *pictures, *options, "--labels", ",".join(LABELS), *arguments, "--exact", "-k", "all", "-f", "csv"
     )
     assert run.code == 0
-    rows = list(csv.DictReader(io.StringIO(run.out)))
+    rows = rows_of(run.out)
     assert [row["path"] for row in rows] == [str(path) for path in pictures]
     for row, expected_row in zip(rows, probabilities, strict=True):
         said = {row[f"label{rank}"]: float(row[f"probability{rank}"]) for rank in ["", "_2", "_3", "_4", "_5"]}
@@ -87,6 +90,12 @@ def test_class_vectors_and_probabilities_are_open_clips(model, pictures: list[Pa
 
 @pytest.mark.parametrize("name", ["ViT-B-32", "MobileCLIP-B", "convnext_base", "EVA02-B-16"])
 def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
+    import open_clip
+    import torch
+
+    from zsclip.engines.building import padding_is_inert
+    from zsclip.engines.torch import TorchEngine
+
     torch.manual_seed(0)
     model = open_clip.create_model(name, pretrained_text=False).eval()
     assert padding_is_inert(getattr(model, "text", model))
@@ -103,12 +112,18 @@ def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["coca_ViT-B-32", "ViT-B-16-SigLIP", "MobileCLIP-S1"])
 def test_towers_that_see_their_padding_are_told_from_the_others(name: str) -> None:
+    import open_clip
+
+    from zsclip.engines.building import padding_is_inert
+
     model = open_clip.create_model(name, pretrained_text=False)
     assert not padding_is_inert(getattr(model, "text", model))
 
 
 @pytest.mark.parametrize(("pretrained", "quick"), [("openai", True), ("laion2b_s34b_b79k", False)])
 def test_the_built_model_has_the_activation_of_its_tag(pretrained: str, quick: bool, vit_b32: Path) -> None:
+    from zsclip.engines.building import build
+
     model = build(resolve("ViT-B-32", pretrained), vit_b32)
     for tower in (model.visual.transformer, model.transformer):
         assert {"QuickGELU" in type(block.mlp.gelu).__name__ for block in tower.resblocks} == {quick}
@@ -166,6 +181,8 @@ def test_a_device_that_is_not_there_says_so(device: str, message: str) -> None:
 
 
 def bad_weights(kind: str, folder: Path) -> Path:
+    import torch
+
     path = folder / "weights.pt"
     if kind == "truncated":
         torch.save({"a": torch.zeros(1000)}, path)
@@ -199,6 +216,8 @@ def test_weights_that_cannot_be_used_say_so_and_run_nothing(kind: str, tmp_path:
 
 
 def test_batches_are_bounded_by_tokens_and_keep_the_order() -> None:
+    from zsclip.engines.torch import TorchEngine
+
     texts = [f"{'very ' * (n % 20)}red star {n}" for n in range(1500)]
     spec = resolve("demo")
     engine = TorchEngine(spec, fetch(spec), Computing())
@@ -217,6 +236,10 @@ def test_cuda_gives_what_the_cpu_gives(red_star: Path) -> None:
 
 
 def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from zsclip.engines.torch import TorchEngine
+
     spec = resolve("demo")
     engine = TorchEngine(spec, fetch(spec), Computing("cpu", batch_size=16))
     pixels = np.random.default_rng(0).integers(0, 256, (13, *spec.preprocessing.size, 3), dtype=np.uint8)
@@ -240,6 +263,10 @@ def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(monkeypatch: p
 
 
 def test_texts_too_many_for_the_memory_are_halved_until_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from zsclip.engines.torch import TorchEngine
+
     spec = resolve("demo")
     engine = TorchEngine(spec, fetch(spec), Computing("cpu"))
     texts = [f"{'very ' * (n % 20)}red star {n}" for n in range(100)]
@@ -259,6 +286,8 @@ def test_texts_too_many_for_the_memory_are_halved_until_they_fit(monkeypatch: py
 def test_two_threads_share_a_gpu() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
+    from zsclip.engines.torch import TorchEngine
+
     spec = resolve("demo")
     engine = TorchEngine(spec, fetch(spec), Computing("cuda", precision="fp32"))
     assert engine.streams == 2
@@ -271,6 +300,10 @@ def test_two_threads_share_a_gpu() -> None:
 
 @pytest.mark.gpu
 def test_the_batch_comes_from_the_free_memory() -> None:
+    import torch
+
+    from zsclip.engines.torch import TorchEngine
+
     spec = resolve("demo")
     engine = TorchEngine(spec, fetch(spec), Computing("cuda"))
     assert engine.batch_size & (engine.batch_size - 1) == 0

@@ -5,23 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import open_clip
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.processes import run_and_list_modules, run_python, start_zsclip
 
 from zsclip import Classifier
 from zsclip.engines import Computing, probes
 from zsclip.engines import load as load_engine
 from zsclip.engines.tokenizer import Settings, Tokenizer
-from zsclip.engines.torch import TorchEngine
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec, fetch, resolve
 from zsclip.store import maintenance as upkeep
@@ -30,6 +26,13 @@ pytest.importorskip("openvino", reason="OpenVINO has no wheel for this platform"
 
 from zsclip.engines import openvino as ov_engine
 from zsclip.engines.openvino import BF16_FACTS, EXPORT_FACTS, LEAST_COSINE, OpenVinoEngine, computes_in_bf16
+
+if TYPE_CHECKING:
+    import open_clip
+    import torch
+
+    from zsclip.engines.torch import TorchEngine
+
 
 needs_bf16 = pytest.mark.skipif(not computes_in_bf16(), reason="this processor does not compute in bf16")
 
@@ -50,6 +53,8 @@ TEXTS = [*probes.TEXTS, *(f"{'very ' * n}blue arrow {n}" for n in range(40))]
 class TestAgainstTorch:
     @pytest.fixture(scope="class", params=["demo", "vit_b32", "rn50"])
     def pair(self, request: pytest.FixtureRequest, exports: Path) -> tuple[TorchEngine, OpenVinoEngine]:
+        from zsclip.engines.torch import TorchEngine
+
         if request.param == "demo":
             spec = resolve("demo")
         else:
@@ -133,17 +138,9 @@ class TestPrecision:
 
 class TestExport:
     def test_later_runs_import_neither_torch_nor_open_clip(self, demo_folder: Path, own_exports: Path) -> None:
-        code = (
-            "import sys; sys.argv = ['zsclip', 'classify', sys.argv[1], '-l', 'red star,blue ring', '-m', 'demo']\n"
-            "from zsclip.cli import main\ntry: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
-            "print(*sys.modules, file=sys.stderr)"
-        )
-        run = subprocess.run(
-            [sys.executable, "-c", code, str(demo_folder / "scenes" / "red star")],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        scenes = demo_folder / "scenes" / "red star"
+        run, modules = run_and_list_modules("classify", scenes, "-l", "red star,blue ring", "-m", "demo")
         assert "red star" in run.stdout.splitlines()[1]
-        modules = set(run.stderr.split())
         assert "openvino" in modules
         assert not modules & {"torch", "open_clip", "torchvision", "transformers", "huggingface_hub"}
 
@@ -183,26 +180,14 @@ class TestExport:
 
     def test_nothing_is_told_to_its_makers(self) -> None:
         code = "import zsclip.engines.export, sys; print(*sys.modules)"
-        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        run = run_python(code)
         assert "openvino.tools.ovc.convert" in run.stdout
         assert "openvino_telemetry" not in run.stdout
 
     def test_several_processes_at_once_make_it_once(self, isolated: Path, red_star: Path) -> None:
         (isolated / "cache" / "exports").unlink()
-        command = [
-            sys.executable,
-            "-m",
-            "zsclip",
-            "classify",
-            str(red_star),
-            "-l",
-            "red star,ring",
-            "-m",
-            "demo",
-            "-f",
-            "csv",
-        ]
-        runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+        command = ["classify", red_star, "-l", "red star,ring", "-m", "demo", "-f", "csv"]
+        runs = [start_zsclip(*command, text=True) for _ in range(3)]
         results = [run.communicate(timeout=300) for run in runs]
         assert [run.returncode for run in runs] == [0, 0, 0], results
         assert len({out for out, _ in results}) == 1
@@ -214,6 +199,7 @@ class TestExport:
         self, own_exports: Path, red_star: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         from zsclip.engines import export
+        from zsclip.engines.torch import TorchEngine
 
         tried = []
 
@@ -239,6 +225,7 @@ class TestExport:
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: Exception
     ) -> None:
         from zsclip.engines import export
+        from zsclip.engines.torch import TorchEngine
 
         def refuse(tower: Any, *arguments: Any) -> None:
             raise trouble
@@ -253,6 +240,8 @@ class TestExport:
     def test_a_converted_model_that_does_not_run_falls_back_to_torch(
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
+        from zsclip.engines.torch import TorchEngine
+
         def refuse(self: Any, batch: Any) -> None:
             raise ModelError("OpenVINO failed: shapes do not match")
 
@@ -269,6 +258,8 @@ class TestExport:
     def test_an_openvino_that_does_not_work_is_done_without(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
+        from zsclip.engines.torch import TorchEngine
+
         def broken() -> bool:
             raise RuntimeError("no CPU plugin")
 
@@ -299,6 +290,10 @@ class TestExport:
     def test_a_conversion_that_gives_other_vectors_is_refused(
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
+        import torch
+
+        from zsclip.engines.torch import TorchEngine
+
         original = TorchEngine.normalise
         monkeypatch.setattr(
             TorchEngine, "normalise",
@@ -312,6 +307,8 @@ class TestExport:
     def test_without_a_place_to_keep_it_torch_runs(
         self, isolated: Path, red_star: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
+        from zsclip.engines.torch import TorchEngine
+
         (isolated / "file").write_text("no folder")
         with Classifier.load("demo", cache_dir=isolated / "file" / "cache") as classifier:
             assert isinstance(classifier.embedder.engine, TorchEngine)
@@ -320,6 +317,10 @@ class TestExport:
     def test_shortening_that_changes_vectors_is_given_up(
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        import torch
+
+        from zsclip.engines.torch import TorchEngine
+
         original = TorchEngine.encode_tokens
 
         def wrong(self: TorchEngine, tokens: torch.Tensor) -> torch.Tensor:
@@ -343,6 +344,8 @@ class TestExport:
 class TestTokenizer:
     @pytest.fixture(scope="class")
     def reference(self) -> open_clip.SimpleTokenizer:
+        import open_clip
+
         return open_clip.SimpleTokenizer()
 
     @pytest.fixture(scope="class")
@@ -400,6 +403,8 @@ class TestTokenizer:
 
     @pytest.mark.parametrize("clean", ["lower", "whitespace", "canonicalize"])
     def test_cleaning_is_open_clips(self, clean: str) -> None:
+        import open_clip
+
         from zsclip.engines.tokenizer import CLEAN
 
         function = open_clip.tokenizer.get_clean_fn(clean)
@@ -439,4 +444,4 @@ threads = [threading.Thread(target=use) for _ in range(4)]
 [thread.join() for thread in threads]
 """
     for _ in range(3):
-        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+        run_python(code, timeout=60)
