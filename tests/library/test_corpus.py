@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -217,12 +220,30 @@ def test_big_images_are_converted_in_strips_to_the_same_pixels(
     assert decode(data, WANTED)[0].tobytes() == whole
 
 
-def test_big_images_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    from concurrent.futures import ThreadPoolExecutor
+@pytest.mark.parametrize(("big", "together"), [(100, False), (100_000, True)])
+def test_big_images_take_turns(monkeypatch: pytest.MonkeyPatch, big: int, together: bool) -> None:
+    """Seen from a decoder that is written in Python; images that are not big are decoded by all threads at once."""
+    from PIL.QoiImagePlugin import QoiDecoder
 
-    monkeypatch.setattr(decoding, "_BIG_PIXELS", 100)
-    data = saved(picture((640, 480)))
+    decoding_now, most, lock = 0, 0, threading.Lock()
+    decode_qoi = QoiDecoder.decode
+
+    def watched(self: QoiDecoder, buffer: bytes) -> tuple[int, int]:
+        nonlocal decoding_now, most
+        with lock:
+            decoding_now += 1
+            most = max(most, decoding_now)
+        time.sleep(0.1)
+        try:
+            return decode_qoi(self, buffer)
+        finally:
+            with lock:
+                decoding_now -= 1
+
+    monkeypatch.setattr(QoiDecoder, "decode", watched)
+    monkeypatch.setattr(decoding, "_BIG_PIXELS", big)
+    data = saved(picture((64, 48)), "QOI")
     with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda _: pixels(data, WANTED)[0].tobytes(), range(12)))
+        results = list(pool.map(lambda _: pixels(data, WANTED)[0].tobytes(), range(8)))
     assert len(set(results)) == 1
-    assert not decoding._turn_of_big_ones.locked()
+    assert (most > 1) is together
