@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import os
 import shutil
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.cli import Cli
+from support.made_once import MadeOnce, save_random_checkpoint, save_sharp_demo
 
 if TYPE_CHECKING:
     from support.browser import Browser
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Before NumPy is imported, here and in the processes that tests start. On two busy cores the matrix product in the first
+# conversion was seen to wait forever for a thread of OpenBLAS's; no product in these tests is large enough for several.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 # ZSCLIP_FUZZ_EXAMPLES is set by `make fuzz`.
@@ -32,15 +34,26 @@ settings.load_profile("fuzz" if _FUZZ else "tests")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    import torch
-
     for item in items:
         if item.get_closest_marker("network") and not os.environ.get("ZSCLIP_TEST_NETWORK"):
             item.add_marker(pytest.mark.skip(reason="needs the network; set ZSCLIP_TEST_NETWORK=1 to run it"))
         if item.get_closest_marker("weights") and not os.environ.get("ZSCLIP_TEST_WEIGHTS"):
             item.add_marker(pytest.mark.skip(reason="needs published weights; set ZSCLIP_TEST_WEIGHTS=1 to run it"))
-        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
-            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not cuda_is_available():
+        pytest.skip("needs a CUDA device")
+
+
+@cache
+def cuda_is_available() -> bool:
+    """Asked only when a test for a GPU is about to run: importing torch takes seconds, and nothing else here does."""
+    if not (shutil.which("nvidia-smi") or Path("/proc/driver/nvidia").exists()):
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
 
 
 @pytest.fixture(scope="session")
@@ -51,20 +64,31 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Models converted for OpenVINO, which takes seconds each, are shared by the tests."""
-    return tmp_path_factory.mktemp("exports")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """What takes long to make is made by one of the worker processes of pytest-xdist, for all of them."""
+    base = tmp_path_factory.getbasetemp()
+    return MadeOnce((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made once")
 
 
 @pytest.fixture(scope="session")
-def demo_export(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo model, converted."""
-    from zsclip import Classifier
+def exports(made_once: MadeOnce) -> Path:
+    """Models converted for OpenVINO, which takes seconds each, are shared by the tests."""
+    return made_once("exports", Path.mkdir)
 
-    cache = tmp_path_factory.mktemp("cache")
-    (cache / "exports").symlink_to(exports)
-    with Classifier.load("demo", cache_dir=cache) as classifier:
-        assert classifier.model.load()
+
+@pytest.fixture(scope="session")
+def demo_export(exports: Path, made_once: MadeOnce) -> Path:
+    """The demo model, converted."""
+
+    def convert(cache: Path) -> None:
+        from zsclip import Classifier
+
+        cache.mkdir()
+        (cache / "exports").symlink_to(exports)
+        with Classifier.load("demo", cache_dir=cache) as classifier:
+            assert classifier.model.load()
+
+    made_once("cache", convert)
     (folder,) = (path for path in exports.glob("demo-*") if path.is_dir())
     return folder
 
@@ -105,46 +129,6 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     return home
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-
-class Cli:
-    """Runs the command line in this process (torch is imported once), through its real entry point."""
-
-    def __init__(self, capture: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-        self._capture = capture
-        self._monkeypatch = monkeypatch
-        self._folder = folder
-
-    def __call__(self, *arguments: str | Path, stdin: bytes = b"") -> Outcome:
-        from zsclip.cli import main
-
-        source = self._folder / "stdin"
-        source.write_bytes(stdin)
-        self._capture.readouterr()
-        self._monkeypatch.setattr(sys, "argv", ["zsclip", *map(str, arguments)])
-        logger = logging.getLogger("zsclip")
-        before = logger.handlers, logger.propagate, logger.level
-        with source.open() as file:
-            self._monkeypatch.setattr(sys, "stdin", file)
-            try:
-                main()
-                code = 0
-            except SystemExit as end:
-                code = int(end.code or 0)
-            finally:
-                logger.handlers, logger.propagate = before[0], before[1]
-                logger.setLevel(before[2])
-        out, err = self._capture.readouterr()
-        return Outcome(code, out.decode("utf-8", "surrogateescape"), err.decode("utf-8", "surrogateescape"))
-
-
 @pytest.fixture
 def cli(
     capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
@@ -153,13 +137,11 @@ def cli(
 
 
 @pytest.fixture(scope="session")
-def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo_folder(made_once: MadeOnce) -> Path:
     """`labels.txt` and `scenes/`, one picture for each of the 64 labels."""
     from zsclip.demo import draw_folder
 
-    folder = tmp_path_factory.mktemp("demo") / "demo"
-    draw_folder(folder, images=1)
-    return folder
+    return made_once("demo", lambda folder: draw_folder(folder, images=1))
 
 
 @pytest.fixture(scope="session")
@@ -167,54 +149,28 @@ def red_star(demo_folder: Path) -> Path:
     return demo_folder / "scenes" / "red star" / "001.png"
 
 
-def save_random_checkpoint(architecture: str, path: Path) -> Path:
-    """Random weights with `logit_scale` ln 100, as real models have it: the usual 14 would hide errors."""
-    import open_clip
-    import torch
-    from safetensors.torch import save_file
-
-    torch.manual_seed(7)
-    model = open_clip.create_model(architecture)
-    with torch.no_grad():
-        model.logit_scale.fill_(math.log(100))
-    if path.suffix == ".safetensors":
-        save_file(model.state_dict(), path)
-    else:
-        torch.save(model.state_dict(), path)
-    return path
-
-
 @pytest.fixture(scope="session")
-def sharp_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sharp_demo(made_once: MadeOnce) -> Path:
     """The demo model's folder with `logit_scale` ln 100."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    from zsclip.models import resolve
-
-    folder = tmp_path_factory.mktemp("weights") / "demo"
-    shutil.copytree(Path(str(resolve("demo").checkpoint)).parent, folder)
-    state = load_file(folder / "open_clip_model.safetensors")
-    save_file({**state, "logit_scale": torch.tensor(math.log(100))}, folder / "open_clip_model.safetensors")
-    return folder
+    return made_once("sharp demo", save_sharp_demo)
 
 
 @pytest.fixture(scope="session")
-def vit_b32(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_random_checkpoint("ViT-B-32", tmp_path_factory.mktemp("weights") / "vit-b-32.pt")
+def vit_b32(made_once: MadeOnce) -> Path:
+    return made_once("vit-b-32.pt", partial(save_random_checkpoint, "ViT-B-32"))
 
 
 @pytest.fixture(scope="session")
-def rn50(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_random_checkpoint("RN50", tmp_path_factory.mktemp("weights") / "rn50.safetensors")
+def rn50(made_once: MadeOnce) -> Path:
+    return made_once("rn50.safetensors", partial(save_random_checkpoint, "RN50"))
 
 
 @pytest.fixture(scope="session")
-def noisy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def noisy_folder(made_once: MadeOnce) -> Path:
     """Scenes for each of the 64 labels, three each, with so much noise that the demo model errs on some."""
     from zsclip.demo import draw_folder
 
-    return draw_folder(tmp_path_factory.mktemp("noisy") / "demo", images=3, seed=5, noise=0.4).scenes
+    return made_once("noisy", lambda folder: draw_folder(folder, images=3, seed=5, noise=0.4)) / "scenes"
 
 
 @pytest.fixture(scope="session")

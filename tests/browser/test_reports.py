@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.browser import Browser
+from support.cli import Cli
 
 from zsclip.report import json_in_html, render
 from zsclip.report.gallery import Gallery
@@ -47,7 +48,7 @@ def photos(tmp_path: Path, demo_folder: Path) -> Path:
 
 
 @pytest.fixture
-def page(cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # type: ignore[no-untyped-def]
+def page(cli: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A gallery in another folder than its pictures."""
     (tmp_path / "reports").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -130,8 +131,8 @@ def downloaded(browser: Browser) -> Path:
 
 
 def test_relabelling_by_keyboard_and_the_way_back_to_evaluate(
-    browser: Browser, page: Path, cli, tmp_path: Path
-) -> None:  # type: ignore[no-untyped-def]
+    browser: Browser, page: Path, cli: Cli, tmp_path: Path
+) -> None:
     from selenium.webdriver.common.keys import Keys
 
     browser.open(page)
@@ -202,7 +203,7 @@ def test_ten_thousand_pictures_are_not_all_in_the_page_at_once(
     assert browser.run("return document.querySelectorAll('.card').length") < 100
 
 
-def test_thumbnails_travel_with_the_page(browser: Browser, cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_thumbnails_travel_with_the_page(browser: Browser, cli: Cli, photos: Path, tmp_path: Path) -> None:
     page = tmp_path / "sent.html"
     cli("classify", photos, "-l", LABELS, "--report", page, "--embed-thumbnails", "-q", "-o", tmp_path / "x.csv")
     elsewhere = tmp_path / "elsewhere"
@@ -216,7 +217,7 @@ def test_thumbnails_travel_with_the_page(browser: Browser, cli, photos: Path, tm
 
 
 @pytest.fixture
-def judged(cli, noisy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # type: ignore[no-untyped-def]
+def judged(cli: Cli, noisy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An evaluation's report, with a label and a template that would be script."""
     store = noisy_folder.parents[1] / "store"
     monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(store))
@@ -277,8 +278,8 @@ def test_an_evaluation_tells_what_the_json_tells(browser: Browser, judged: Path,
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_long_labels_cut_no_figure_off(  # type: ignore[no-untyped-def]
-    browser: Browser, cli, noisy_folder: Path, tmp_path: Path, width: int
+def test_long_labels_cut_no_figure_off(
+    browser: Browser, cli: Cli, noisy_folder: Path, tmp_path: Path, width: int
 ) -> None:
     names = [path.name for path in noisy_folder.iterdir()]
     (tmp_path / "n.csv").write_text("".join(f"{name},{name} {'unbroken' * 6}\n" for name in names))
@@ -358,7 +359,7 @@ def test_even_a_script_in_it_could_send_nothing(browser: Browser, page: Path) ->
     browser.logs()
 
 
-def test_a_gallery_of_nothing(browser: Browser, cli, red_star: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_gallery_of_nothing(browser: Browser, cli: Cli, red_star: Path, tmp_path: Path) -> None:
     page = tmp_path / "none.html"
     base = ("classify", red_star, "-l", "red star,blue ring", "-k", "1", "--report", page, "-q")
     assert cli(*base, "--only", "blue ring").code == 0
@@ -404,7 +405,7 @@ def test_addresses_of_pictures(path: str, folder: str, url: str) -> None:
     assert relative_url(path, Path(folder)) == url
 
 
-def test_reports_that_cannot_be_written(cli, red_star: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_reports_that_cannot_be_written(cli: Cli, red_star: Path, tmp_path: Path) -> None:
     base = ("classify", red_star, "-l", "red star,blue ring")
     assert "must end in .html or .htm" in cli(*base, "--report", tmp_path / "x.txt").err
     run = cli(*base, "--report", tmp_path / "nowhere" / "x.html")

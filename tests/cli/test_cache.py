@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.cli import Cli
 
 from zsclip import Classifier, scoring
 from zsclip.images.item import Stamp
@@ -38,7 +39,7 @@ def said(text: str, name: str) -> str:
     return match[1]
 
 
-def test_info_counts_what_is_kept(cli, scenes: Path, own_exports: Path) -> None:  # type: ignore[no-untyped-def]
+def test_info_counts_what_is_kept(cli: Cli, scenes: Path, own_exports: Path) -> None:
     cli("classify", scenes, "-l", "star,ring")
     text = cli("cache", "info").out
     assert said(text, "store") == str(Keeping().folder / "vectors.sqlite3")
@@ -48,7 +49,7 @@ def test_info_counts_what_is_kept(cli, scenes: Path, own_exports: Path) -> None:
     assert "demo: 64 images, 14 texts" in text
 
 
-def test_clear_forgets_all_or_one_model(cli, scenes: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_clear_forgets_all_or_one_model(cli: Cli, scenes: Path, tmp_path: Path) -> None:
     cli("classify", scenes, "-l", "star,ring")
     cli("classify", scenes, "-l", "star,ring", "--precision", "bf16", "--cache-dir", tmp_path / "other")
     assert "Forgot 78 vectors" in cli("cache", "clear", "--model", "demo").err
@@ -59,7 +60,9 @@ def test_clear_forgets_all_or_one_model(cli, scenes: Path, tmp_path: Path) -> No
     assert cli("cache", "clear", "--pretrained", "openai").code == 2
 
 
-def test_clear_takes_the_identity_and_not_the_environment(cli, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_clear_takes_the_identity_and_not_the_environment(
+    cli: Cli, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cli("classify", scenes, "-l", "star,ring")
     monkeypatch.setenv("ZSCLIP_MODEL", "ViT-B-32")
     identity = re.search(r"^  (\w{12})  demo", cli("cache", "info").out, re.MULTILINE)
@@ -69,7 +72,7 @@ def test_clear_takes_the_identity_and_not_the_environment(cli, scenes: Path, mon
     assert "Forgot 78 vectors" in cli("cache", "clear").err
 
 
-def test_prune_forgets_files_that_are_gone(cli, scenes: Path) -> None:  # type: ignore[no-untyped-def]
+def test_prune_forgets_files_that_are_gone(cli: Cli, scenes: Path) -> None:
     cli("classify", scenes, "-l", "star,ring")
     shutil.copy(scenes / "red star" / "001.png", scenes / "copy.png")
     cli("classify", scenes, "-l", "star,ring")
@@ -82,7 +85,7 @@ def test_prune_forgets_files_that_are_gone(cli, scenes: Path) -> None:  # type: 
     assert "63 of 63 images were in the store already" in run.err
 
 
-def test_prune_to_a_size_forgets_the_oldest_images(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_prune_to_a_size_forgets_the_oldest_images(cli: Cli, tmp_path: Path) -> None:
     vectors = scoring.normalise(np.random.default_rng(0).standard_normal((4000, 512)).astype(np.float32))
     files, kept = [], {}
     for n, vector in enumerate(vectors):
@@ -104,7 +107,7 @@ def test_prune_to_a_size_forgets_the_oldest_images(cli, tmp_path: Path) -> None:
     assert cli("cache", "prune", "--max-size", "much").code == 2
 
 
-def test_the_least_recently_used_exports_go_first(cli, scenes: Path, own_exports: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_least_recently_used_exports_go_first(cli: Cli, scenes: Path, own_exports: Path) -> None:
     cli("classify", scenes, "-l", "star,ring")
     (demo,) = own_exports.iterdir()
     os.utime(demo / "export.json", (1, 1))  # a run says that it is in use
@@ -120,7 +123,7 @@ def test_the_least_recently_used_exports_go_first(cli, scenes: Path, own_exports
     assert said(cli("cache", "info").out, "images") == "64"
 
 
-def test_the_digest_of_a_checkpoint_survives(cli, scenes: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_digest_of_a_checkpoint_survives(cli: Cli, scenes: Path) -> None:
     cli("classify", scenes, "-l", "star,ring")
     cli("cache", "prune")
     with Keeping().open() as store, Classifier.load("demo") as classifier:
@@ -128,6 +131,6 @@ def test_the_digest_of_a_checkpoint_survives(cli, scenes: Path) -> None:  # type
         assert upkeep.info(store).files == 65
 
 
-def test_without_a_store_there_is_nothing_to_tell(cli, isolated: Path) -> None:  # type: ignore[no-untyped-def]
+def test_without_a_store_there_is_nothing_to_tell(cli: Cli, isolated: Path) -> None:
     text = cli("cache", "info").out
     assert [said(text, name) for name in ("images", "texts", "models")] == ["0", "0", "0"]

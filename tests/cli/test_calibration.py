@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 from pathlib import Path
@@ -11,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from scipy import optimize
-from sklearn.metrics import log_loss
+from support.cli import Cli, rows_of
 
 from zsclip import Calibration, CalibrationError, LabelSet, PromptSet
 from zsclip.evaluation.calibration import Binding, _fit, read_file
@@ -34,7 +31,7 @@ def shared_store(one_store: Path, monkeypatch: pytest.MonkeyPatch, isolated: Pat
 
 
 @pytest.fixture
-def made(cli, noisy_folder: Path, tmp_path: Path) -> Path:  # type: ignore[no-untyped-def]
+def made(cli: Cli, noisy_folder: Path, tmp_path: Path) -> Path:
     file = tmp_path / "demo.yaml"
     run = cli("evaluate", noisy_folder, "-p", "plain", "--calibrate", file, "-f", "json")
     assert run.code == 0, run.err
@@ -47,7 +44,10 @@ def labels_of(folder: Path) -> str:
     return ",".join(sorted(path.name for path in folder.iterdir()))
 
 
-def test_it_is_the_minimum_of_scikit_learns_loss_and_lowers_the_error(made: Path, noisy_folder: Path, cli) -> None:  # type: ignore[no-untyped-def]
+def test_it_is_the_minimum_of_scikit_learns_loss_and_lowers_the_error(made: Path, noisy_folder: Path, cli: Cli) -> None:
+    from scipy import optimize
+    from sklearn.metrics import log_loss
+
     from zsclip import Classifier
     from zsclip.evaluation import metrics
     from zsclip.evaluation.dataset import from_folder
@@ -75,7 +75,7 @@ def test_it_is_the_minimum_of_scikit_learns_loss_and_lowers_the_error(made: Path
     assert (document["fitted_on"], document["measured_on"]) == (96, 96)
 
 
-def test_thresholds_tell_coverage_and_accuracy_on_the_other_half(made: Path, noisy_folder: Path, cli) -> None:  # type: ignore[no-untyped-def]
+def test_thresholds_tell_coverage_and_accuracy_on_the_other_half(made: Path, noisy_folder: Path, cli: Cli) -> None:
     from zsclip.evaluation import metrics
 
     thresholds = yaml.safe_load(made.read_text())["thresholds"]
@@ -106,8 +106,8 @@ def test_thresholds_tell_coverage_and_accuracy_on_the_other_half(made: Path, noi
 
 
 @pytest.mark.parametrize("option", [("--background", "FILE"), ("--min-margin", "0.3"), ("--min-similarity", "0.35")])
-def test_thresholds_tell_what_classify_does_with_the_other_reasons_to_abstain(  # type: ignore[no-untyped-def]
-    noisy_folder: Path, cli, tmp_path: Path, option: tuple[str, str]
+def test_thresholds_tell_what_classify_does_with_the_other_reasons_to_abstain(
+    noisy_folder: Path, cli: Cli, tmp_path: Path, option: tuple[str, str]
 ) -> None:
     from zsclip.evaluation import metrics
 
@@ -132,7 +132,7 @@ def test_thresholds_tell_what_classify_does_with_the_other_reasons_to_abstain(  
     assert any(json.loads(line)["label"] == "unknown" for line in without)  # the option alone withholds some
 
 
-def test_classify_uses_its_temperature(made: Path, noisy_folder: Path, cli) -> None:  # type: ignore[no-untyped-def]
+def test_classify_uses_its_temperature(made: Path, noisy_folder: Path, cli: Cli) -> None:
     base = ("classify", noisy_folder, "-l", labels_of(noisy_folder), "-p", "plain")
     temperature = yaml.safe_load(made.read_text())["temperature"]
     calibrated = cli(*base, "--calibration", made)
@@ -142,7 +142,7 @@ def test_classify_uses_its_temperature(made: Path, noisy_folder: Path, cli) -> N
     backwards = ",".join(reversed(labels_of(noisy_folder).split(",")))
     again = cli("classify", noisy_folder, "-l", backwards, "-p", "plain", "--calibration", made)
     assert again.code == 0
-    first, second = (next(csv.DictReader(io.StringIO(run.out))) for run in (calibrated, again))
+    first, second = (rows_of(run.out)[0] for run in (calibrated, again))
     assert first["probability"] == second["probability"]
 
 
@@ -158,8 +158,8 @@ def test_classify_uses_its_temperature(made: Path, noisy_folder: Path, cli) -> N
         (("-l", "SAME,a label more", "-p", "photo", "--model", "OTHER"), "another model (demo) and other labels"),
     ],
 )  # fmt: skip
-def test_one_for_something_else_is_refused(  # type: ignore[no-untyped-def]
-    made: Path, noisy_folder: Path, cli, sharp_demo: Path, changed: tuple[str, ...], message: str
+def test_one_for_something_else_is_refused(
+    made: Path, noisy_folder: Path, cli: Cli, sharp_demo: Path, changed: tuple[str, ...], message: str
 ) -> None:
     replaced = [
         one.replace("SAME", labels_of(noisy_folder)).replace("OTHER", f"local-dir:{sharp_demo}") for one in changed
@@ -170,7 +170,7 @@ def test_one_for_something_else_is_refused(  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("option", [("--temperature", "2"), ("--temperature", "1"), ("--multi-label",)])
-def test_what_does_not_go_with_it(made: Path, noisy_folder: Path, cli, option: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+def test_what_does_not_go_with_it(made: Path, noisy_folder: Path, cli: Cli, option: tuple[str, ...]) -> None:
     run = cli("classify", noisy_folder, "-l", labels_of(noisy_folder), "-p", "plain", "--calibration", made, *option)
     assert run.code == 2
     assert "--calibration" in run.err
@@ -217,7 +217,7 @@ def test_a_binding_knows_names_and_weights() -> None:
     assert one != Binding.of("n", labels, [plain])
 
 
-def test_nothing_to_learn_from_is_said(cli, demo_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_nothing_to_learn_from_is_said(cli: Cli, demo_folder: Path, tmp_path: Path) -> None:
     run = cli("evaluate", demo_folder / "scenes", "-p", "plain", "--calibrate", tmp_path / "c.yaml")
     assert "Do not trust it" in run.err
     for label in ("red star", "blue ring"):
@@ -237,7 +237,7 @@ def test_a_temperature_within_is_not(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text == ""
 
 
-def test_a_set_that_was_chosen_on_these_images_is_said_to_be(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_set_that_was_chosen_on_these_images_is_said_to_be(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     saved = tmp_path / "saved.yaml"
     run = cli("evaluate", noisy_folder, "-p", "photo", "--select-templates", "--save-prompts", saved)
     assert "if they are among these" not in run.err  # these figures are of the other half

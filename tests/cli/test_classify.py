@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -17,6 +15,8 @@ from typing import Any
 import pytest
 from PIL import Image
 from rich.cells import cell_len
+from support.cli import Cli, rows_of
+from support.processes import ZSCLIP, run_bash, run_zsclip, start_zsclip
 
 LABELS = "red star,blue star,red heart,green ring"
 
@@ -37,11 +37,7 @@ def folder(tmp_path: Path, demo_folder: Path) -> Path:
     return photos
 
 
-def rows_of(text: str, delimiter: str = ",") -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
-
-
-def test_a_folder_gives_a_row_per_image_in_order(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_folder_gives_a_row_per_image_in_order(cli: Cli, folder: Path) -> None:
     run = cli("classify", folder, "--labels", LABELS)
     rows = rows_of(run.out)
     assert run.code == 0
@@ -62,7 +58,7 @@ def test_a_folder_gives_a_row_per_image_in_order(cli, folder: Path) -> None:  # 
     assert "Passed over 1 other file (1 .txt)." in run.err
 
 
-def test_every_format_says_the_same(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_every_format_says_the_same(cli: Cli, folder: Path) -> None:
     rows = rows_of(cli("classify", folder, "-l", LABELS, "-f", "csv", "-k", "2").out)
     assert rows == rows_of(cli("classify", folder, "-l", LABELS, "-f", "tsv", "-k", "2").out, "\t")
     lines = [
@@ -83,7 +79,7 @@ def test_every_format_says_the_same(cli, folder: Path) -> None:  # type: ignore[
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
-def test_tables_fit_the_terminal(cli, folder: Path, width: int, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_tables_fit_the_terminal(cli: Cli, folder: Path, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     long = "a label that is rather longer than anybody would like it to be"
     for arguments in ((folder,), (folder / "z.png",)):
@@ -94,14 +90,14 @@ def test_tables_fit_the_terminal(cli, folder: Path, width: int, monkeypatch: pyt
         assert "green ring"[:8] in run.out
 
 
-def test_forced_colours_do_not_make_a_pipe_a_terminal(cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_forced_colours_do_not_make_a_pipe_a_terminal(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = cli("classify", folder, "-l", LABELS, "--no-cache")
     monkeypatch.setenv("FORCE_COLOR", "1")
     forced = cli("classify", folder, "-l", LABELS, "--no-cache")
     assert (forced.out, forced.err) == (plain.out, plain.err)
 
 
-def test_a_single_image_gives_a_ranked_table_with_bars(cli, red_star: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_single_image_gives_a_ranked_table_with_bars(cli: Cli, red_star: Path) -> None:
     lines = cli("classify", red_star, "-l", LABELS, "-f", "table").out.splitlines()
     assert lines[0].endswith("001.png")
     assert "red star" in lines[1]
@@ -110,8 +106,8 @@ def test_a_single_image_gives_a_ranked_table_with_bars(cli, red_star: Path) -> N
 
 
 def test_a_second_run_computes_no_text_and_prints_the_same(
-    cli, folder: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_export: Path
-) -> None:  # type: ignore[no-untyped-def]
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_export: Path
+) -> None:
     calls: list[int] = []
     original = default_engine.encode_texts
     monkeypatch.setattr(
@@ -130,13 +126,13 @@ def test_a_second_run_computes_no_text_and_prints_the_same(
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_with_and_without_the_store_the_numbers_are_the_same(cli, folder: Path, precision: str) -> None:  # type: ignore[no-untyped-def]
+def test_with_and_without_the_store_the_numbers_are_the_same(cli: Cli, folder: Path, precision: str) -> None:
     arguments = ("classify", folder, "-l", LABELS, "--precision", precision)
     outputs = {cli(*arguments, *extra).out for extra in ([], [], ["--no-cache"])}
     assert len(outputs) == 1
 
 
-def test_what_cannot_be_read_gets_a_row_and_exit_code_3(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_what_cannot_be_read_gets_a_row_and_exit_code_3(cli: Cli, folder: Path) -> None:
     (folder / "m.jpg").write_bytes((folder / "z.png").read_bytes()[:300])
     run = cli("classify", folder, folder / "notes.txt", "-l", LABELS)
     assert run.code == 3
@@ -154,7 +150,7 @@ def test_what_cannot_be_read_gets_a_row_and_exit_code_3(cli, folder: Path) -> No
     }
 
 
-def test_only_one_label(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_only_one_label(cli: Cli, folder: Path) -> None:
     (folder / "bad.png").write_bytes(b"")
     run = cli("classify", folder, "-l", LABELS, "--only", "blue star", "-f", "paths", "-0")
     assert run.out == f"{folder / 'sub' / 'c.png'}\0"
@@ -162,7 +158,7 @@ def test_only_one_label(cli, folder: Path) -> None:  # type: ignore[no-untyped-d
     assert cli("classify", folder, "-l", LABELS, "--only", "cat").code == 2
 
 
-def test_paths_come_from_standard_input(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_paths_come_from_standard_input(cli: Cli, folder: Path) -> None:
     listed = [str(folder / "z.png"), str(folder / "missing.png"), str(folder / "a b.png")]
     run = cli("classify", "-", "-l", LABELS, stdin="\n".join(listed).encode())
     assert run.code == 3
@@ -173,7 +169,7 @@ def test_paths_come_from_standard_input(cli, folder: Path) -> None:  # type: ign
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not allow such names")
-def test_paths_come_back_exactly(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_paths_come_back_exactly(cli: Cli, folder: Path) -> None:
     names = [b"line\nbreak.png", b"\xff\xfe.png", b'quote".png', "ünïcode, comma.png".encode(), b"\x1b[31m.png"]
     picture = (folder / "z.png").read_bytes()
     odd = os.fsencode(folder / "odd")
@@ -194,7 +190,7 @@ def test_paths_come_back_exactly(cli, folder: Path) -> None:  # type: ignore[no-
     assert len(table.splitlines()) == len(names)
 
 
-def test_an_output_file_is_replaced_whole_or_not_at_all(cli, folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_an_output_file_is_replaced_whole_or_not_at_all(cli: Cli, folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     output.write_text("old")
     run = cli("classify", folder, "-l", LABELS, "-o", output)
@@ -214,7 +210,9 @@ def test_an_output_file_is_replaced_whole_or_not_at_all(cli, folder: Path, tmp_p
     ("name", "first"),
     [("a.csv", "path,label"), ("a.tsv", "path\tlabel"), ("a.jsonl", '{"path"'), ("a.x", "path,label")],
 )
-def test_the_format_follows_the_outputs_extension(cli, red_star: Path, tmp_path: Path, name: str, first: str) -> None:  # type: ignore[no-untyped-def]
+def test_the_format_follows_the_outputs_extension(
+    cli: Cli, red_star: Path, tmp_path: Path, name: str, first: str
+) -> None:
     cli("classify", red_star, "-l", LABELS, "-o", tmp_path / name)
     assert (tmp_path / name).read_text().startswith(first)
 
@@ -239,7 +237,7 @@ def test_the_format_follows_the_outputs_extension(cli, red_star: Path, tmp_path:
         ([], 2, "PATHS"),
     ],
 )
-def test_wrong_input_says_what_was_wrong(cli, folder: Path, arguments: list[str], code: int, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_wrong_input_says_what_was_wrong(cli: Cli, folder: Path, arguments: list[str], code: int, message: str) -> None:
     import re
 
     (folder / "empty").mkdir()
@@ -252,7 +250,7 @@ def test_wrong_input_says_what_was_wrong(cli, folder: Path, arguments: list[str]
     assert "Traceback" not in run.err
 
 
-def test_labels_of_both_options_are_joined(cli, red_star: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_labels_of_both_options_are_joined(cli: Cli, red_star: Path, tmp_path: Path) -> None:
     file = tmp_path / "labels.yaml"
     file.write_text("heart or ring: [red heart, green ring]\n")
     run = cli("classify", red_star, "-l", "red star,blue star", "-L", file, "-f", "jsonl")
@@ -262,8 +260,8 @@ def test_labels_of_both_options_are_joined(cli, red_star: Path, tmp_path: Path) 
 
 
 def test_templates_stand_alone_or_beside_prompt_sets(
-    cli, red_star: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_export: Path
-) -> None:  # type: ignore[no-untyped-def]
+    cli: Cli, red_star: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_export: Path
+) -> None:
     texts: list[str] = []
     original = default_engine.encode_texts
     monkeypatch.setattr(default_engine, "encode_texts", lambda self, new: texts.extend(new) or original(self, new))
@@ -274,7 +272,7 @@ def test_templates_stand_alone_or_beside_prompt_sets(
     assert texts == ["a x.", "a y.", "one x", "one y", "x", "y"]
 
 
-def test_temperature_softens(cli, red_star: Path) -> None:  # type: ignore[no-untyped-def]
+def test_temperature_softens(cli: Cli, red_star: Path) -> None:
     def best(*extra: str) -> float:
         run = cli("classify", red_star, "-l", "red star,red cross", "-f", "csv", *extra)
         return float(rows_of(run.out)[0]["probability"])
@@ -282,29 +280,24 @@ def test_temperature_softens(cli, red_star: Path) -> None:  # type: ignore[no-un
     assert best() > best("--temperature", "10") > best("--temperature", "1000") > 0.5
 
 
-def test_timings_say_where_the_time_went(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_timings_say_where_the_time_went(cli: Cli, folder: Path) -> None:
     run = cli("classify", folder, "-l", LABELS, "--timings")
     assert all(stage in run.err for stage in ("read", "decode", "resize", "wait", "model", "store"))
     assert "The bottleneck for images was" in run.err
 
 
-def test_quiet_keeps_warnings_only(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_quiet_keeps_warnings_only(cli: Cli, folder: Path) -> None:
     assert cli("classify", folder, "-l", LABELS, "-q").err == ""
     (folder / "bad.png").touch()
     assert "could not be read" in cli("classify", folder, "-l", LABELS, "-q").err
 
 
-def test_an_unusable_store_is_a_warning(cli, folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_an_unusable_store_is_a_warning(cli: Cli, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     run = cli("classify", folder, "-l", LABELS, "--cache-dir", tmp_path / "file" / "x")
     assert run.code == 0
     assert "going on without it" in run.err
     assert len(rows_of(run.out)) == 3
-
-
-def process(*arguments: str | Path, **options: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "zsclip", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload,no-any-return]
 
 
 def many(folder: Path, count: int) -> Path:
@@ -315,7 +308,7 @@ def many(folder: Path, count: int) -> Path:
 
 
 def test_head_ends_a_run_quietly(folder: Path) -> None:
-    run = process("classify", many(folder, 3000), "-l", LABELS, "-f", "jsonl")
+    run = start_zsclip("classify", many(folder, 3000), "-l", LABELS, "-f", "jsonl")
     assert run.stdout is not None
     assert run.stdout.readline()
     run.stdout.close()
@@ -329,7 +322,7 @@ def test_head_ends_a_run_quietly(folder: Path) -> None:
 def test_an_interrupted_run_leaves_no_half_output(folder: Path, tmp_path: Path, number: int, code: int) -> None:
     output = tmp_path / "out.csv"
     # A list that does not end, so that the run does not either.
-    run = process("classify", many(folder, 600), "-", "-l", LABELS, "-o", output, stdin=subprocess.PIPE)
+    run = start_zsclip("classify", many(folder, 600), "-", "-l", LABELS, "-o", output, stdin=subprocess.PIPE)
     while not list(tmp_path.glob(".zsclip-*")):  # written to while it runs
         time.sleep(0.05)
         assert run.poll() is None
@@ -341,7 +334,7 @@ def test_an_interrupted_run_leaves_no_half_output(folder: Path, tmp_path: Path, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
 
 
-def test_the_real_photos(cli, shared: Path, vit_b32: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_real_photos(cli: Cli, shared: Path, vit_b32: Path) -> None:
     """Every format decodes; the text file is passed over in a folder, and gets an error row when it is named."""
     model = ("--model", "ViT-B-32", "--pretrained", vit_b32, "-l", "cat,dog,bird,boat", "-f", "csv")
     run = cli("classify", shared / "photos", *model)
@@ -355,7 +348,7 @@ def test_the_real_photos(cli, shared: Path, vit_b32: Path) -> None:  # type: ign
     assert [bool(row["error"]) for row in rows_of(run.out)] == [True, False]
 
 
-def test_the_orientations_agree(cli, shared: Path, vit_b32: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_orientations_agree(cli: Cli, shared: Path, vit_b32: Path) -> None:
     model = ("--model", "ViT-B-32", "--pretrained", vit_b32, "-l", "cat,dog,bird,boat", "-f", "csv")
     rows = rows_of(cli("classify", shared / "exif_orientation", *model).out)
     assert len(rows) == 18
@@ -366,7 +359,7 @@ def test_the_orientations_agree(cli, shared: Path, vit_b32: Path) -> None:  # ty
         assert max(values) - min(values) < 0.05
 
 
-def test_models_show(cli, vit_b32: Path) -> None:  # type: ignore[no-untyped-def]
+def test_models_show(cli: Cli, vit_b32: Path) -> None:
     shown = cli("models", "show", "--model", "ViT-B-32", "--pretrained", vit_b32)
     assert shown.code == 0
     for line in (
@@ -383,7 +376,7 @@ def test_models_show(cli, vit_b32: Path) -> None:  # type: ignore[no-untyped-def
     assert "knows coloured shapes and nothing else" in cli("models", "show").out
 
 
-def test_models_show_downloads_nothing(cli) -> None:  # type: ignore[no-untyped-def]
+def test_models_show_downloads_nothing(cli: Cli) -> None:
     shown = cli("models", "show", "--model", "ViT-B-32", "--pretrained", "openai")
     assert shown.code == 0
     assert "not on this machine; at timm/vit_base_patch32_clip_224.openai/ on the hub" in shown.out
@@ -392,7 +385,7 @@ def test_models_show_downloads_nothing(cli) -> None:  # type: ignore[no-untyped-
     assert "so it runs with QuickGELU" in shown.err
 
 
-def test_weights_that_cannot_be_had_end_the_run_soon(cli, red_star: Path) -> None:  # type: ignore[no-untyped-def]
+def test_weights_that_cannot_be_had_end_the_run_soon(cli: Cli, red_star: Path) -> None:
     run = cli("classify", red_star, "-l", "a,b", "--model", "ViT-B-16")
     assert run.code == 1
     assert "ViT-B-16 (datacomp_xl_s13b_b90k): its weights (" in run.err
@@ -407,7 +400,7 @@ def test_on_a_terminal_control_characters_are_escaped(folder: Path, format: str)
 
     os.rename(folder / "z.png", folder / "\x1b[2Jz.png")
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "zsclip", "classify", str(folder), "-l", LABELS, "-f", format, "-q"]
+    command = [*ZSCLIP, "classify", str(folder), "-l", LABELS, "-f", format, "-q"]
     with subprocess.Popen(command, stdout=follower, stderr=follower, stdin=follower) as shown:
         os.close(follower)
         output = b""
@@ -422,7 +415,7 @@ def test_on_a_terminal_control_characters_are_escaped(folder: Path, format: str)
     assert b"\x1b[2J" not in output
 
 
-def test_version_and_help(cli) -> None:  # type: ignore[no-untyped-def]
+def test_version_and_help(cli: Cli) -> None:
     assert cli("--version").out.startswith("zsclip 0.")
     text = cli("classify", "--help").out
     for option in (
@@ -451,8 +444,7 @@ def test_version_and_help(cli) -> None:  # type: ignore[no-untyped-def]
 )
 def test_head_is_no_error_for_any_output(folder: Path, command: str) -> None:
     many(folder, 2000)
-    shell = f"{sys.executable} -m zsclip {command.format(folder=folder)} | head -n 1; exit ${{PIPESTATUS[0]}}"
-    run = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    run = run_bash(f"zsclip {command.format(folder=folder)} | head -n 1; exit ${{PIPESTATUS[0]}}")
     assert (run.returncode, len(run.stdout.splitlines())) == (0, 1)
     assert run.stderr == ""
 
@@ -470,8 +462,7 @@ def test_head_is_no_error_for_any_output(folder: Path, command: str) -> None:
 )
 def test_odd_streams_give_no_traceback(red_star: Path, redirection: str, code: int, message: str) -> None:
     picture = "" if "<&-" in redirection else f"'{red_star}'"
-    shell = f"{sys.executable} -m zsclip classify {picture} -l 'red star,ring' -f csv {redirection}"
-    run = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    run = run_bash(f"zsclip classify {picture} -l 'red star,ring' -f csv {redirection}")
     assert run.returncode == code
     assert message in run.stderr
     assert "Traceback" not in run.stderr
@@ -481,15 +472,14 @@ def test_odd_streams_give_no_traceback(red_star: Path, redirection: str, code: i
 
 def test_any_text_can_be_printed_whatever_the_locale(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
-    command = [sys.executable, "-m", "zsclip", "prompts", "show", "plain", "-l", "日本"]
-    run = subprocess.run(command, capture_output=True, env=environment)
+    run = run_zsclip("prompts", "show", "plain", "-l", "日本", env=environment, encoding="utf-8")
     assert run.returncode == 0
-    assert "日本" in run.stdout.decode()
+    assert "日本" in run.stdout
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes cannot be waited for elsewhere")
 def test_a_list_on_standard_input_is_worked_on_as_it_comes(folder: Path) -> None:
-    run = process("classify", "-", "-l", LABELS, stdin=subprocess.PIPE)
+    run = start_zsclip("classify", "-", "-l", LABELS, stdin=subprocess.PIPE)
     assert run.stdin is not None
     assert run.stdout is not None
     run.stdin.write(f"{folder / 'z.png'}\n".encode())
@@ -509,19 +499,7 @@ def test_progress_does_not_garble_rows(folder: Path, format: str) -> None:
     import re
 
     leader, follower = pty.openpty()
-    command = [
-        sys.executable,
-        "-m",
-        "zsclip",
-        "classify",
-        str(many(folder, 300)),
-        "-l",
-        LABELS,
-        "-f",
-        format,
-        "-k",
-        "1",
-    ]
+    command = [*ZSCLIP, "classify", str(many(folder, 300)), "-l", LABELS, "-f", format, "-k", "1"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
     with subprocess.Popen(command, stdout=follower, stderr=follower, stdin=follower, env=environment) as run:
         os.close(follower)
@@ -539,7 +517,7 @@ def test_progress_does_not_garble_rows(folder: Path, format: str) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root reads every folder")
-def test_a_folder_that_cannot_be_read_gets_a_row(cli, folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_folder_that_cannot_be_read_gets_a_row(cli: Cli, folder: Path) -> None:
     os.chmod(folder / "sub", 0)
     run = cli("classify", folder, "-l", LABELS)
     os.chmod(folder / "sub", 0o700)
@@ -547,7 +525,7 @@ def test_a_folder_that_cannot_be_read_gets_a_row(cli, folder: Path) -> None:  # 
     assert rows_of(run.out)[1]["error"] == "a folder that cannot be read"
 
 
-def test_an_input_is_not_replaced_by_the_output(cli, folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_an_input_is_not_replaced_by_the_output(cli: Cli, folder: Path, tmp_path: Path) -> None:
     before = (folder / "z.png").read_bytes()
     run = cli("classify", folder / "z.png", "-l", LABELS, "-o", folder / "z.png")
     assert run.code == 1
@@ -562,8 +540,8 @@ def test_an_input_is_not_replaced_by_the_output(cli, folder: Path, tmp_path: Pat
 
 
 def test_settings_for_architectures_do_not_keep_the_demo_from_running(
-    cli, red_star: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # type: ignore[no-untyped-def]
+    cli: Cli, red_star: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ZSCLIP_PRETRAINED", "openai")
     assert cli("classify", red_star, "-l", LABELS, "-m", "demo").code == 0
     assert "brings its own weights" in cli("classify", red_star, "-l", LABELS, "-m", "demo", "--pretrained", "x").err

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit, softmax
+from support.cli import Cli, rows_of
 
 from zsclip import LabelError, LabelSet, Rules
 from zsclip.scoring.classes import ClassVectors
@@ -36,7 +34,7 @@ def classes(seed: int, sizes: list[int], background: int = 0) -> tuple[np.ndarra
     return vectors(rng, 6), made
 
 
-def table(scored: list, made: ClassVectors) -> np.ndarray:  # type: ignore[type-arg]
+def table(scored: list, made: ClassVectors) -> np.ndarray:
     """Probabilities in the order of the labels."""
     rows = [{p.label: p.probability for p in one.predictions} for one in scored]
     return np.array([[row[name] for name in made.names] for row in rows])
@@ -48,6 +46,8 @@ SIZES = st.lists(st.integers(1, 4), min_size=2, max_size=5)
 @settings(deadline=None)
 @given(st.integers(0, 1000), SIZES, st.integers(0, 3))
 def test_the_best_name_counts_for_max(seed: int, sizes: list[int], background: int) -> None:
+    from scipy.special import softmax
+
     images, made = classes(seed, sizes, background)
     ours = table(made.score(images, 9, Rules(combine="max")), made)
     best = np.stack([(images.astype(float) @ v.T.astype(float)).max(1) for v in made.vectors], 1)
@@ -59,6 +59,8 @@ def test_the_best_name_counts_for_max(seed: int, sizes: list[int], background: i
 @settings(deadline=None)
 @given(st.integers(0, 1000), SIZES)
 def test_sum_adds_the_names_probabilities(seed: int, sizes: list[int]) -> None:
+    from scipy.special import softmax
+
     images, made = classes(seed, sizes)
     ours = table(made.score(images, 9, Rules(combine="sum")), made)
     everything = softmax(SCALE * images.astype(float) @ np.concatenate(made.vectors).T.astype(float), axis=1)
@@ -69,6 +71,8 @@ def test_sum_adds_the_names_probabilities(seed: int, sizes: list[int]) -> None:
 
 
 def test_independent_labels_are_a_sigmoid_of_the_lead_over_the_background() -> None:
+    from scipy.special import expit
+
     images, made = classes(3, [1, 1, 1], background=5)
     ours = table(made.score(images, 9, Rules(multi_label=True)), made)
     assert made.background is not None
@@ -80,6 +84,8 @@ def test_independent_labels_are_a_sigmoid_of_the_lead_over_the_background() -> N
 
 
 def test_a_model_with_a_bias_of_its_own_needs_no_background() -> None:
+    from scipy.special import expit
+
     images, made = classes(4, [1, 1])
     siglip = ClassVectors(made.names, made.vectors, 110.0, -12.9)
     ours = table(siglip.score(images, 9, Rules(multi_label=True)), siglip)
@@ -140,7 +146,7 @@ def test_independent_labels_that_hold_are_all_told_in_the_order_of_the_labels() 
 )
 def test_rules_that_make_no_sense_are_refused(values: dict[str, float], message: str) -> None:
     with pytest.raises(LabelError, match=message):
-        Rules(**values)  # type: ignore[arg-type]
+        Rules(**values)
 
 
 def test_when_one_label_is_a_question() -> None:
@@ -164,16 +170,12 @@ def test_no_label_may_be_called_what_the_absence_of_one_is() -> None:
     require_choice(labels, Rules(min_margin=0.1), None, unknown="?")
 
 
-def rows_of(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
-
-
 @pytest.fixture(autouse=True)
 def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZSCLIP_MODEL", "demo")
 
 
-def test_formats_with_abstention(cli, red_star: Path) -> None:  # type: ignore[no-untyped-def]
+def test_formats_with_abstention(cli: Cli, red_star: Path) -> None:
     arguments = (
         "classify",
         red_star,
@@ -200,7 +202,7 @@ def test_formats_with_abstention(cli, red_star: Path) -> None:  # type: ignore[n
     assert cli(*arguments, "-f", "paths", "--only", row["best_label"]).out == ""
 
 
-def test_is_there_a_star(cli, demo_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_is_there_a_star(cli: Cli, demo_folder: Path) -> None:
     """One label, as a rule of moderation: with texts of the demo's own world for the background."""
     background = demo_folder.parent / "background.txt"
     background.write_text(
@@ -215,7 +217,7 @@ def test_is_there_a_star(cli, demo_folder: Path) -> None:  # type: ignore[no-unt
         assert run.out.splitlines() == [str(path) for path in scenes[:2]]
 
 
-def test_independent_labels_may_hold_together(cli, red_star: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_independent_labels_may_hold_together(cli: Cli, red_star: Path, tmp_path: Path) -> None:
     background = tmp_path / "background.yaml"
     background.write_text("".join(f"- a picture of a {shape}.\n" for shape in ("circle", "ring", "heart", "cross")))
     for label, holds in (("red", True), ("star", True), ("blue", False), ("ring", False)):
@@ -226,13 +228,13 @@ def test_independent_labels_may_hold_together(cli, red_star: Path, tmp_path: Pat
         assert (run.out == f"{red_star}\n") is holds, label
 
 
-def test_the_curated_background_is_shipped(cli, red_star: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_curated_background_is_shipped(cli: Cli, red_star: Path) -> None:
     assert cli("classify", red_star, "-l", "red star", "--background", "curated").code == 0
     assert "background" not in cli("prompts", "list").out
 
 
 @pytest.mark.parametrize("combine", ["mean", "max", "sum"])
-def test_labels_of_several_names(cli, demo_folder: Path, tmp_path: Path, combine: str) -> None:  # type: ignore[no-untyped-def]
+def test_labels_of_several_names(cli: Cli, demo_folder: Path, tmp_path: Path, combine: str) -> None:
     labels = tmp_path / "labels.yaml"
     labels.write_text("warm: [red star, orange star, yellow star]\ncold: [blue star, cyan star]\n")
     scenes = [

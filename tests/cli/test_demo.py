@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from support.cli import Cli
 
 import zsclip.demo
 from zsclip import Classifier, InputError
@@ -41,6 +41,8 @@ def test_the_split_is_the_one_fixed_before_training() -> None:
 @pytest.mark.parametrize(("kind", "pairs"), [("unseen", sorted(UNSEEN_PAIRS)), ("seen", SEEN_PAIRS[::4])])
 def test_it_tells_scenes_apart_that_it_has_not_seen(kind: str, pairs: list[tuple[str, str]]) -> None:
     """The lower end of the 95 % interval lies above the aim of 93 %."""
+    from scipy.stats import binomtest
+
     rng = random.Random(11)
     wanted = [pair for pair in pairs for _ in range(20)]
     scenes = [draw(random_scene(rng, pair), rng, (240, 200)) for pair in wanted]
@@ -95,7 +97,7 @@ def test_a_scene_shows_its_colour(colour: str, hue: int) -> None:
     assert np.median(distance) < 15
 
 
-def test_nothing_of_the_users_is_overwritten(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_nothing_of_the_users_is_overwritten(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(InputError, match="is there already"):
         draw_folder(tmp_path)
@@ -104,7 +106,7 @@ def test_nothing_of_the_users_is_overwritten(cli, tmp_path: Path) -> None:  # ty
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_the_commands_it_shows_work(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_the_commands_it_shows_work(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import shlex
 
     monkeypatch.chdir(tmp_path)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
-from sklearn import metrics as sk
+from support.cli import Cli, rows_of
+from support.processes import run_and_list_modules
 
 from zsclip import Classifier, LabelSet, PromptSet, PromptSetError, Rules
 from zsclip.evaluation import evaluate as evaluation_module
@@ -43,12 +39,11 @@ def shared_store(one_store: Path, monkeypatch: pytest.MonkeyPatch, isolated: Pat
     monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(one_store))
 
 
-def rows_of(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
-
-
-def test_the_table_is_what_scikit_learn_makes_of_classifys_rows(cli, noisy_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_table_is_what_scikit_learn_makes_of_classifys_rows(cli: Cli, noisy_folder: Path) -> None:
     """From the outside: classify's own output, judged by scikit-learn, is what evaluate says."""
+    from scipy import stats
+    from sklearn import metrics as sk
+
     labels = sorted(path.name for path in noisy_folder.iterdir())
     run = cli("evaluate", noisy_folder, "-p", "plain", "-p", "photo", "--template", MISLEADING, "-f", "json")
     assert run.code == 0
@@ -92,8 +87,8 @@ def test_the_table_is_what_scikit_learn_makes_of_classifys_rows(cli, noisy_folde
     assert "different numbers of templates" in run.err
 
 
-def test_images_are_embedded_once_for_all_sets(  # type: ignore[no-untyped-def]
-    cli, demo_folder: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any]
+def test_images_are_embedded_once_for_all_sets(
+    cli: Cli, demo_folder: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any]
 ) -> None:
     calls: list[int] = []
     original = default_engine.encode_images
@@ -106,24 +101,19 @@ def test_images_are_embedded_once_for_all_sets(  # type: ignore[no-untyped-def]
 
 
 def test_neither_classify_nor_help_import_scikit_learn(noisy_folder: Path, one_store: Path) -> None:
-    code = (
-        "import sys\nfrom zsclip.cli import main\ntry:\n main()\nexcept SystemExit: pass\n"
-        "print({'sklearn', 'scipy'} & set(sys.modules), file=sys.stderr)"
-    )
-    for arguments in (["evaluate", "--help"], ["classify", str(noisy_folder), "-l", "red star,blue ring"]):
-        run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-        assert run.stderr.splitlines()[-1] == "set()"
+    for arguments in (["evaluate", "--help"], ["classify", noisy_folder, "-l", "red star,blue ring"]):
+        assert not run_and_list_modules(*arguments)[1] & {"sklearn", "scipy"}
 
 
-def test_a_second_run_loads_no_model(noisy_folder: Path, cli) -> None:  # type: ignore[no-untyped-def]
+def test_a_second_run_loads_no_model(noisy_folder: Path, cli: Cli) -> None:
     arguments = ["evaluate", str(noisy_folder), "-p", "plain", "-f", "csv"]
     first = cli(*arguments).out
-    code = "import sys\nfrom zsclip.cli import main\ntry:\n main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
-    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    run, modules = run_and_list_modules(*arguments)
+    assert "torch" not in modules
     assert run.stdout == first
 
 
-def test_the_other_tables(cli, noisy_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_other_tables(cli: Cli, noisy_folder: Path) -> None:
     base = ("evaluate", noisy_folder, "-p", "plain", "-p", "photo")
     by_class = rows_of(cli(*base, "--per-class", "-f", "csv").out)
     assert len(by_class) == 128
@@ -151,7 +141,7 @@ def test_the_other_tables(cli, noisy_folder: Path) -> None:  # type: ignore[no-u
     assert sure == sorted(sure, reverse=True)
 
 
-def test_formats(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_formats(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     base = ("evaluate", noisy_folder, "-p", "plain", "--template", MISLEADING)
     everything = ("--per-class", "--per-template", "--confusion", "--errors", "2")
     table = cli(*base, *everything, "-f", "table")
@@ -177,8 +167,8 @@ def test_formats(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: igno
 
 
 @pytest.mark.parametrize("width", [60, 70, 80, 120])
-def test_tables_fit_the_terminal(  # type: ignore[no-untyped-def]
-    cli, noisy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+def test_tables_fit_the_terminal(
+    cli: Cli, noisy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     names = [path.name for path in noisy_folder.iterdir()]
@@ -199,7 +189,7 @@ def test_tables_fit_the_terminal(  # type: ignore[no-untyped-def]
     assert ("F1" in lines[2]) == (width >= 80)
 
 
-def test_a_baseline_of_ones_own(cli, noisy_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_baseline_of_ones_own(cli: Cli, noisy_folder: Path) -> None:
     rows = rows_of(cli("evaluate", noisy_folder, "-p", "plain", "--template", MISLEADING, "--baseline", MISLEADING).out)
     assert (rows[0]["verdict"], rows[1]["verdict"]) == ("better", "")
     run = cli("evaluate", noisy_folder, "-p", "plain", "--baseline", "photo")
@@ -207,7 +197,7 @@ def test_a_baseline_of_ones_own(cli, noisy_folder: Path) -> None:  # type: ignor
     assert "no such set among those compared: plain" in run.err
 
 
-def test_a_set_that_is_made_here_may_be_the_baseline(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_set_that_is_made_here_may_be_the_baseline(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     base = ("evaluate", noisy_folder, "-p", "photo", "--baseline", "photo + zpe")
     rows = rows_of(cli(*base, "--weight-templates", "zpe", "--save-prompts", tmp_path / "s.yaml").out)
     assert [row["baseline"] for row in rows] == ["photo + zpe"] * 2
@@ -218,19 +208,19 @@ def test_a_set_that_is_made_here_may_be_the_baseline(cli, noisy_folder: Path, tm
     assert "no such set among those compared: photo, photo + selected." in run.err
 
 
-def test_no_mistakes(cli, demo_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_no_mistakes(cli: Cli, demo_folder: Path) -> None:
     base = ("evaluate", demo_folder / "scenes", "-p", "plain", "--errors", "5")
     assert cli(*base, "-f", "csv").out == "prompts,path,label,predicted,probability\n"
     assert "plain: No mistakes." in cli(*base, "-f", "table").out
 
 
-def test_a_header_is_the_same_with_rows_and_without(cli, noisy_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_header_is_the_same_with_rows_and_without(cli: Cli, noisy_folder: Path) -> None:
     for table, option in (("errors", ("--errors", "1")), ("per_template", ("--per-template",))):
         head = cli("evaluate", noisy_folder, "-p", "plain", *option, "-f", "csv").out.splitlines()[0]
         assert head == ",".join(COLUMNS[table])
 
 
-def test_abstention_is_told_as_coverage(cli, noisy_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_abstention_is_told_as_coverage(cli: Cli, noisy_folder: Path) -> None:
     labels = ",".join(sorted(path.name for path in noisy_folder.iterdir()))
     (plain,) = rows_of(cli("evaluate", noisy_folder, "-p", "plain").out)
     assert "coverage" not in plain
@@ -248,7 +238,7 @@ def test_abstention_is_told_as_coverage(cli, noisy_folder: Path) -> None:  # typ
     assert "–" in cli("evaluate", noisy_folder, "-p", "plain", "--min-similarity", "1", "-f", "table").out
 
 
-def test_a_background_takes_its_share(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_background_takes_its_share(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("a picture of a square.\nred\n")
     (row,) = rows_of(cli("evaluate", noisy_folder, "-p", "plain", "--background", tmp_path / "b.txt").out)
     (plain,) = rows_of(cli("evaluate", noisy_folder, "-p", "plain").out)
@@ -257,7 +247,7 @@ def test_a_background_takes_its_share(cli, noisy_folder: Path, tmp_path: Path) -
     assert 0 < float(row["coverage"]) <= 1
 
 
-def test_classifys_own_output_is_a_manifest(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_classifys_own_output_is_a_manifest(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     labels = "red star,blue ring,green heart"
     for form in ("csv", "jsonl", "tsv"):
@@ -275,7 +265,7 @@ def test_classifys_own_output_is_a_manifest(cli, noisy_folder: Path, tmp_path: P
         assert "labelled 'unknown'" in run.err
 
 
-def test_what_cannot_be_read_is_neither_right_nor_wrong(cli, demo_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_what_cannot_be_read_is_neither_right_nor_wrong(cli: Cli, demo_folder: Path, tmp_path: Path) -> None:
     for label in ("red star", "blue ring"):
         shutil.copytree(demo_folder / "scenes" / label, tmp_path / label)
     (tmp_path / "red star" / "broken.png").write_bytes(b"nothing")
@@ -322,13 +312,13 @@ def test_what_cannot_be_read_is_neither_right_nor_wrong(cli, demo_folder: Path, 
         (("SCENES", "--embed-thumbnails"), 2, "give the report too"),
     ],
 )
-def test_wrong_input(cli, noisy_folder: Path, arguments: tuple[str, ...], code: int, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_wrong_input(cli: Cli, noisy_folder: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
     run = cli("evaluate", *(argument.replace("SCENES", str(noisy_folder)) for argument in arguments))
     assert (run.code, run.out) == (code, "")
     assert message in " ".join(run.err.replace("│", " ").split())
 
 
-def test_one_label_is_no_question(cli, demo_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_one_label_is_no_question(cli: Cli, demo_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(demo_folder / "scenes" / "red star", tmp_path / "red star")
     run = cli("evaluate", tmp_path)
     assert run.code == 1
@@ -336,7 +326,7 @@ def test_one_label_is_no_question(cli, demo_folder: Path, tmp_path: Path) -> Non
     assert "--multi-label" not in run.err
 
 
-def test_labels_may_have_synonyms(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_labels_may_have_synonyms(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     """Folders of eight shapes in eight colours, judged by colour: a label of eight names."""
     names = {path.name: path.name.split()[0] for path in noisy_folder.iterdir()}
     (tmp_path / "n.csv").write_text("".join(f"{name},{colour}\n" for name, colour in names.items()))
@@ -384,7 +374,7 @@ def test_zpe_is_the_papers_formula(noisy_folder: Path) -> None:
     assert ours.mean() == pytest.approx(1)
 
 
-def test_chosen_prompts_are_judged_on_the_other_half_and_saved(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_chosen_prompts_are_judged_on_the_other_half_and_saved(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "pool.yaml").write_text(
         "templates: ['a photo of a <label>.', '<label>', 'a blue ring and a <label>.', 'three <label>s']\n"
     )
@@ -417,14 +407,14 @@ def test_chosen_prompts_are_judged_on_the_other_half_and_saved(cli, noisy_folder
     assert 1 <= len(one.templates) <= 4
 
 
-def test_selection_takes_what_is_best_by_itself_first(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_selection_takes_what_is_best_by_itself_first(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "pool.yaml").write_text(f"templates: ['{MISLEADING}', 'not a red star, a <label>', 'a <label>.']\n")
     cli(*("evaluate", noisy_folder, "-p", tmp_path / "pool.yaml", "--select-templates"),
         *("--save-prompts", tmp_path / "s.yaml"))  # fmt: skip
     assert PromptSet.load(tmp_path / "s.yaml").templates[0] == "a <label>."
 
 
-def test_a_set_without_templates_cannot_be_weighed(cli, noisy_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_set_without_templates_cannot_be_weighed(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     names = [path.name for path in noisy_folder.iterdir()]
     (tmp_path / "own.yaml").write_text("labels:\n" + "".join(f"  {name}: [a {name}]\n" for name in names))
     assert (
@@ -434,13 +424,13 @@ def test_a_set_without_templates_cannot_be_weighed(cli, noisy_folder: Path, tmp_
     assert (run.code, "nothing to weigh or to select" in run.err) == (1, True)
 
 
-def test_one_image_a_label_can_be_halved(cli, demo_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_one_image_a_label_can_be_halved(cli: Cli, demo_folder: Path) -> None:
     run = cli("evaluate", demo_folder / "scenes", "-p", "plain", "--weight-templates", "zpe", "-f", "json")
     assert json.loads(run.out)["images"] == 32
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a terminal is needed")
-def test_paths_and_labels_cannot_move_the_cursor(cli, demo_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_paths_and_labels_cannot_move_the_cursor(cli: Cli, demo_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "red star").mkdir()
     shutil.copy(demo_folder / "scenes" / "red star" / "001.png", tmp_path / "red star" / "a\x1b[2J.png")
     shutil.copytree(demo_folder / "scenes" / "blue ring", tmp_path / "blue ring")
@@ -453,7 +443,7 @@ def test_paths_and_labels_cannot_move_the_cursor(cli, demo_folder: Path, tmp_pat
     assert "\x1b" not in run.out + run.err
 
 
-def test_the_library_gives_the_same(noisy_folder: Path, cli) -> None:  # type: ignore[no-untyped-def]
+def test_the_library_gives_the_same(noisy_folder: Path, cli: Cli) -> None:
     data = from_folder(noisy_folder)
     with Classifier.load("demo") as classifier:
         images = evaluation_module.embed(classifier, data)

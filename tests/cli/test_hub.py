@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +14,8 @@ import numpy as np
 import pytest
 from support import hub_server
 from support import small_models as small
+from support.cli import Cli
+from support.processes import run_zsclip
 
 from zsclip import Classifier, ModelError, models
 from zsclip.models import resolve
@@ -44,15 +43,8 @@ def look_for_the_hub_at(address: str, home: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.delenv(name, raising=False)
 
 
-def zsclip(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own, as the hub's client reads its settings when it is imported."""
-    return subprocess.run(
-        [sys.executable, "-m", "zsclip", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=os.environ,
-    )
+# In a process of its own, as the hub's client reads its settings when it is imported.
+zsclip = run_zsclip
 
 
 def put_demo(hub: hub_server.Hub, repository: str) -> Path:
@@ -233,7 +225,7 @@ def test_dropped_packets_do_not_hold_a_run(tmp_path: Path, monkeypatch: pytest.M
                 one.close()
 
 
-def test_told_to_stay_offline_it_asks_nothing(hub: hub_server.Hub, cli, demo_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_told_to_stay_offline_it_asks_nothing(hub: hub_server.Hub, cli: Cli, demo_folder: Path) -> None:
     put_demo(hub, "org/demo")
     run = cli("models", "pull", "hf-hub:org/demo", "--offline")
     assert run.code == 1

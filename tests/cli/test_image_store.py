@@ -10,12 +10,14 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.cli import Cli
+from support.processes import run_and_list_modules, start_zsclip
 
 from zsclip import Classifier
 from zsclip.demo.scenes import PAIRS, draw, random_scene
@@ -54,7 +56,7 @@ def photos(tmp_path: Path, demo_folder: Path) -> Path:
     return tmp_path / "photos"
 
 
-def test_a_second_run_computes_nothing_and_prints_the_same(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_a_second_run_computes_nothing_and_prints_the_same(cli: Cli, photos: Path, computed: list[int]) -> None:
     first = cli("classify", photos, "-l", LABELS)
     second = cli("classify", photos, "-l", LABELS)
     assert (sum(computed), second.out) == (8, first.out)
@@ -64,20 +66,11 @@ def test_a_second_run_computes_nothing_and_prints_the_same(cli, photos: Path, co
 
 
 def test_a_run_that_knows_all_imports_no_torch(photos: Path) -> None:
-    code = (
-        "import sys; sys.argv = ['zsclip', 'classify', sys.argv[1], '-l', sys.argv[2], '-o', sys.argv[3]]\n"
-        "from zsclip.cli import main\ntry: main()\nexcept SystemExit as end: assert end.code in (None, 0, 3), end.code\n"
-        "print(*sys.modules, file=sys.stderr)"
-    )
     outputs = []
     for run in range(3):
         output = photos.parent / f"{run}.csv"
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(photos), LABELS, str(output)], capture_output=True, text=True, check=True
-        )
-        outputs.append(
-            (output.read_bytes(), set(done.stderr.split()) & {"torch", "open_clip", "torchvision", "openvino"})
-        )
+        _, modules = run_and_list_modules("classify", photos, "-l", LABELS, "-o", output)
+        outputs.append((output.read_bytes(), modules & {"torch", "open_clip", "torchvision", "openvino"}))
         if run == 1:  # known by their bytes, and one that never will be
             (photos / "a").rename(photos / "renamed")
             (photos / "broken.png").touch()
@@ -86,7 +79,7 @@ def test_a_run_that_knows_all_imports_no_torch(photos: Path) -> None:
     assert outputs[2][1] == set()
 
 
-def test_renamed_moved_and_copied_files_are_recognised(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_renamed_moved_and_copied_files_are_recognised(cli: Cli, photos: Path, computed: list[int]) -> None:
     cli("classify", photos, "-l", LABELS)
     (photos / "a" / "0.png").rename(photos / "renamed.png")
     (photos / "b").rename(photos / "moved")
@@ -100,20 +93,20 @@ def test_renamed_moved_and_copied_files_are_recognised(cli, photos: Path, comput
         assert cli("classify", photos, "-l", LABELS).code == 0
 
 
-def test_the_first_batch_is_no_larger_than_asked_for(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_the_first_batch_is_no_larger_than_asked_for(cli: Cli, photos: Path, computed: list[int]) -> None:
     cli("classify", photos, "-l", LABELS, "--batch-size", "3")
     assert sum(computed) == 8
     assert max(computed) <= 3
 
 
-def test_known_copies_are_counted_one_by_one(cli, photos: Path) -> None:  # type: ignore[no-untyped-def]
+def test_known_copies_are_counted_one_by_one(cli: Cli, photos: Path) -> None:
     cli("classify", photos / "a", "-l", LABELS)
     for n in range(3):
         shutil.copy(photos / "a" / "0.png", photos / f"copy-{n}.png")
     assert "7 of 11 images were in the store already" in cli("classify", photos, "-l", LABELS).err
 
 
-def test_copies_within_one_batch_are_computed_once(cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_copies_within_one_batch_are_computed_once(cli: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from zsclip.engines.torch.engine import TorchEngine  # it has one stream on a CPU, so that all are one batch
 
     computed = count_images(monkeypatch, TorchEngine)
@@ -124,7 +117,7 @@ def test_copies_within_one_batch_are_computed_once(cli, photos: Path, monkeypatc
     assert len(run.out.splitlines()) == 14
 
 
-def test_a_changed_file_is_computed_again(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_a_changed_file_is_computed_again(cli: Cli, photos: Path, computed: list[int]) -> None:
     before = cli("classify", photos, "-l", LABELS).out
     shutil.copyfile(photos / "a" / "1.png", photos / "a" / "0.png")
     after = cli("classify", photos, "-l", LABELS).out
@@ -133,7 +126,7 @@ def test_a_changed_file_is_computed_again(cli, photos: Path, computed: list[int]
     assert rows[1] == rows[2] == before.splitlines()[2].split(",", 1)[1]
 
 
-def test_a_file_that_kept_size_and_time_is_read_again_on_request(cli, tmp_path: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_that_kept_size_and_time_is_read_again_on_request(cli: Cli, tmp_path: Path, computed: list[int]) -> None:
     file = tmp_path / "scene.bmp"  # all of one size
     draw(random_scene(random.Random(1), ("red", "star")), random.Random(1)).save(file)
     status = file.stat()
@@ -146,7 +139,7 @@ def test_a_file_that_kept_size_and_time_is_read_again_on_request(cli, tmp_path: 
     assert cli("classify", file, "-l", LABELS).out != first
 
 
-def test_hits_and_misses_come_in_the_order_of_the_input(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_hits_and_misses_come_in_the_order_of_the_input(cli: Cli, photos: Path, computed: list[int]) -> None:
     cli("classify", photos / "b", "-l", LABELS)
     mixed = [photos / folder / f"{n}.png" for n, folder in zip((4, 0, 5, 1, 6, 2, 7, 3), "babababa", strict=True)]
     run = cli("classify", *mixed, "-l", LABELS)
@@ -155,7 +148,7 @@ def test_hits_and_misses_come_in_the_order_of_the_input(cli, photos: Path, compu
     assert "4 of 8 images were in the store already" in run.err
 
 
-def test_exact_runs_compute_what_was_made_fast_and_others_take_it(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_exact_runs_compute_what_was_made_fast_and_others_take_it(cli: Cli, photos: Path, computed: list[int]) -> None:
     cli("classify", photos, "-l", LABELS, "--precision", "bf16")
     cli("classify", photos, "-l", LABELS, "--exact")
     cli("classify", photos, "-l", LABELS, "--precision", "bf16")
@@ -163,15 +156,15 @@ def test_exact_runs_compute_what_was_made_fast_and_others_take_it(cli, photos: P
     assert sum(computed) == 16
 
 
-def test_without_the_store_nothing_is_kept(cli, photos: Path, computed: list[int], isolated: Path) -> None:  # type: ignore[no-untyped-def]
+def test_without_the_store_nothing_is_kept(cli: Cli, photos: Path, computed: list[int], isolated: Path) -> None:
     for _ in range(2):
         cli("classify", photos, "-l", LABELS, "--no-cache")
     assert sum(computed) == 16
     assert {path.name for path in (isolated / "cache").iterdir()} <= {"exports"}
 
 
-def test_another_model_does_not_take_these_vectors(  # type: ignore[no-untyped-def]
-    cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_another_model_does_not_take_these_vectors(
+    cli: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import json
 
@@ -217,20 +210,10 @@ def many_scenes(folder: Path, count: int) -> Path:
     return folder
 
 
-def classify(folder: Path, cache: Path, output: Path) -> subprocess.Popen[str]:
-    arguments = [
-        "classify",
-        str(folder),
-        "-l",
-        LABELS,
-        "--cache-dir",
-        str(cache),
-        "-o",
-        str(output),
-        "--batch-size",
-        "8",
-    ]
-    return subprocess.Popen([sys.executable, "-m", "zsclip", *arguments], stderr=subprocess.PIPE, text=True)
+def classify(folders: Iterable[Path], cache: Path, output: Path) -> subprocess.Popen[str]:
+    """In the background."""
+    arguments = ["classify", *folders, "-l", LABELS, "--cache-dir", cache, "-o", output, "--batch-size", "8"]
+    return start_zsclip(*arguments, text=True)
 
 
 def stored(cache: Path) -> int:
@@ -244,19 +227,19 @@ def stored(cache: Path) -> int:
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
     folder = many_scenes(tmp_path / "scenes", 200)
-    undisturbed = classify(folder, tmp_path / "other", tmp_path / "expected.csv")
+    undisturbed = classify([folder], tmp_path / "other", tmp_path / "expected.csv")
     assert undisturbed.wait(timeout=120) == 0
     cache, output = tmp_path / "cache", tmp_path / "out.csv"
     reached = 0
     for _ in range(3):
-        run = classify(folder, cache, output)
+        run = classify([folder], cache, output)
         while stored(cache) < min(reached + 30, 190) and run.poll() is None:
             time.sleep(0.01)
         run.send_signal(signal.SIGKILL)
         run.communicate()
         assert stored(cache) >= reached
         reached = stored(cache)
-    last = classify(folder, cache, output)
+    last = classify([folder], cache, output)
     _, err = last.communicate(timeout=120)
     assert last.returncode == 0
     assert f"{reached} of 200 images were in the store already" in err
@@ -272,9 +255,7 @@ def test_four_processes_share_one_store(tmp_path: Path, exports: Path) -> None:
     choices = ("ab", "bc", "ca", "abc")
 
     def start(choice: str, cache: Path, output: Path) -> subprocess.Popen[str]:
-        arguments = ["classify", *(str(tmp_path / name) for name in choice), "-l", LABELS, "--batch-size", "8"]
-        arguments += ["--cache-dir", str(cache), "-o", str(output)]
-        return subprocess.Popen([sys.executable, "-m", "zsclip", *arguments], stderr=subprocess.PIPE, text=True)
+        return classify((tmp_path / name for name in choice), cache, output)
 
     for folder in ("cache", *(f"alone {choice}" for choice in choices)):
         (tmp_path / folder).mkdir()
@@ -309,7 +290,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_is_a_warning_and_the_results_are_right(cli, tmp_path: Path, small_disk: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_full_disk_is_a_warning_and_the_results_are_right(cli: Cli, tmp_path: Path, small_disk: Path) -> None:
     folder = many_scenes(tmp_path / "scenes", 150)
     expected = cli("classify", folder, "-l", LABELS, "--no-cache", "--engine", "torch")
     run = cli("classify", folder, "-l", LABELS, "--cache-dir", small_disk / "cache", "--batch-size", "16")
@@ -321,7 +302,7 @@ def test_a_full_disk_is_a_warning_and_the_results_are_right(cli, tmp_path: Path,
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a read-only mount")
-def test_a_read_only_store_is_a_warning_and_the_results_are_right(cli, photos: Path, small_disk: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_read_only_store_is_a_warning_and_the_results_are_right(cli: Cli, photos: Path, small_disk: Path) -> None:
     expected = cli("classify", photos, "-l", LABELS, "--no-cache", "--engine", "torch")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     run = cli("classify", photos, "-l", LABELS, "--cache-dir", small_disk / "cache")
@@ -330,7 +311,7 @@ def test_a_read_only_store_is_a_warning_and_the_results_are_right(cli, photos: P
 
 
 @pytest.mark.parametrize("trouble", ["damaged", "newer"])
-def test_a_store_in_trouble_does_not_change_the_results(cli, photos: Path, isolated: Path, trouble: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_store_in_trouble_does_not_change_the_results(cli: Cli, photos: Path, isolated: Path, trouble: str) -> None:
     expected = cli("classify", photos, "-l", LABELS)
     file = isolated / "cache" / FILENAME
     if trouble == "damaged":

@@ -17,7 +17,9 @@ import time
 from pathlib import Path
 
 import pytest
+from support.cli import Cli
 from support.corpus import picture, saved, slow_jpeg
+from support.processes import run_bash, start_zsclip
 
 from zsclip import ImageError
 from zsclip.images.files import read_file
@@ -52,7 +54,7 @@ def names(tmp_path: Path) -> list[bytes]:
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems change or refuse some of the names")
 @pytest.mark.parametrize("format", ["csv", "tsv", "jsonl", "paths"])
 @pytest.mark.parametrize("way", ["folder", "list", "output"])
-def test_every_name_comes_back_exactly(cli, names: list[bytes], tmp_path: Path, format: str, way: str) -> None:  # type: ignore[no-untyped-def]
+def test_every_name_comes_back_exactly(cli: Cli, names: list[bytes], tmp_path: Path, format: str, way: str) -> None:
     assert len(names) == len(NAMES)
     command = ["classify", "--model", "demo", "-l", "red,blue", "-q", "-f", format, "-0"]
     output = tmp_path / "out"
@@ -75,7 +77,7 @@ def paths_in(text: str, format: str) -> list[bytes]:
     return [os.fsencode(row[0]) for row in rows[1:]]
 
 
-def test_a_table_shows_every_name_on_one_line(cli, names: list[bytes], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_table_shows_every_name_on_one_line(cli: Cli, names: list[bytes], tmp_path: Path) -> None:
     run = cli("classify", tmp_path / "photos", "--model", "demo", "-l", "red,blue", "-f", "table")
     lines = run.out.splitlines()
     assert len(lines) == len(names)
@@ -84,7 +86,7 @@ def test_a_table_shows_every_name_on_one_line(cli, names: list[bytes], tmp_path:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems change or refuse some of the names")
-def test_every_name_can_be_sorted(cli, names: list[bytes], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_every_name_can_be_sorted(cli: Cli, names: list[bytes], tmp_path: Path) -> None:
     into = tmp_path / "into"
     run = cli("sort", tmp_path / "photos", "--model", "demo", "-l", "red,blue", "--into", into, "-q")
     assert run.code == 0
@@ -128,7 +130,7 @@ def strange(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="messages and devices of Linux")
 @pytest.mark.parametrize("way", ["folder", "named"])
-def test_what_is_no_regular_file_is_never_opened(cli, strange: dict[str, str], tmp_path: Path, way: str) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_no_regular_file_is_never_opened(cli: Cli, strange: dict[str, str], tmp_path: Path, way: str) -> None:
     folder = tmp_path / "strange"
     paths = [folder] if way == "folder" else [folder / name for name in strange]
     for _ in range(2):  # the second time the store knows some
@@ -139,7 +141,7 @@ def test_what_is_no_regular_file_is_never_opened(cli, strange: dict[str, str], t
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/kmsg"), reason="needs /proc")
-def test_files_of_the_kernel_do_not_make_it_wait(cli) -> None:  # type: ignore[no-untyped-def]
+def test_files_of_the_kernel_do_not_make_it_wait(cli: Cli) -> None:
     paths = ["/proc/kmsg", "/proc/self/mem", "/dev/zero", "/dev/tty", "/proc/self/fd/0", "/proc/1/environ"]
     run = cli("classify", *paths, "--model", "demo", "-l", "red,blue", "-f", "csv")
     assert run.code == 3
@@ -194,7 +196,7 @@ def test_a_file_that_changes_while_it_is_read_says_so(tmp_path: Path, monkeypatc
 def test_files_that_vanish_during_the_run_have_their_rows(tmp_path: Path) -> None:
     for number in range(120):
         (tmp_path / f"{number:03}.png").write_bytes(saved(picture((300 + number, 200))))
-    run = start("classify", tmp_path, "-l", "red,blue", "-f", "csv", "--batch-size", "4", "--no-cache")
+    run = start_demo("classify", tmp_path, "-l", "red,blue", "-f", "csv", "--batch-size", "4", "--no-cache")
     assert run.stdout is not None
     lines = [run.stdout.readline() for _ in range(3)]
     for number in range(80, 120):
@@ -207,27 +209,14 @@ def test_files_that_vanish_during_the_run_have_their_rows(tmp_path: Path) -> Non
     assert b"Traceback" not in err
 
 
-def start(*arguments: str | Path, **options: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "zsclip", *map(str, arguments), "--model", "demo", "-q"]
-    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=listening, **options
-    )
-
-
-def listening() -> None:
-    """The tests may run in the background, where signals are ignored, and what is started inherits that."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        signal.signal(signal.Signals[name], signal.SIG_DFL)
+def start_demo(*arguments: str | Path) -> subprocess.Popen[bytes]:
+    return start_zsclip(*arguments, "--model", "demo", "-q")
 
 
 def bash(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    zsclip = f"{sys.executable} -m zsclip"
-    command = command.replace("zsclip", zsclip, 1)
     # one store for all, so that most of them need no torch
     environment = {**os.environ, "ZSCLIP_MODEL": "demo", "ZSCLIP_CACHE_DIR": str(folder / "cache")}
-    return subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
+    return run_bash(command, cwd=folder, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -341,7 +330,9 @@ def test_a_signal_ends_the_run_at_once_and_cleanly(few: Path, tmp_path: Path, na
     output.write_text("old")
     slow = tmp_path / "slow.jpg"
     slow.write_bytes(slow_jpeg())
-    run = start("classify", slow if moment == "decoding" else few / "img", "-l", "red,blue", "-o", output, "--no-cache")
+    run = start_demo(
+        "classify", slow if moment == "decoding" else few / "img", "-l", "red,blue", "-o", output, "--no-cache"
+    )
     if moment == "imports":
         time.sleep(0.3)
     else:
@@ -359,7 +350,7 @@ def test_a_signal_ends_the_run_at_once_and_cleanly(few: Path, tmp_path: Path, na
 
 def test_pressing_ctrl_c_many_times_is_no_different(few: Path, tmp_path: Path) -> None:
     output = tmp_path / "result.csv"
-    run = start("classify", few / "img", "-l", "red,blue", "-o", output, "--no-cache")
+    run = start_demo("classify", few / "img", "-l", "red,blue", "-o", output, "--no-cache")
     while not os.listdir(tmp_path) and run.poll() is None:
         time.sleep(0.01)
     with contextlib.suppress(ProcessLookupError):
@@ -372,7 +363,7 @@ def test_pressing_ctrl_c_many_times_is_no_different(few: Path, tmp_path: Path) -
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_full_pipe_for_messages_does_not_keep_it_from_ending(few: Path, tmp_path: Path) -> None:
-    run = start("classify", few / "img", "-l", "red,blue", "-o", tmp_path / "result.csv", "--no-cache")
+    run = start_demo("classify", few / "img", "-l", "red,blue", "-o", tmp_path / "result.csv", "--no-cache")
     assert run.stderr is not None
     filler = os.open(f"/proc/{os.getpid()}/fd/{run.stderr.fileno()}", os.O_WRONLY | os.O_NONBLOCK)
     with contextlib.suppress(BlockingIOError):
@@ -387,23 +378,10 @@ def test_a_full_pipe_for_messages_does_not_keep_it_from_ending(few: Path, tmp_pa
 
 
 def test_what_was_to_be_ignored_stays_ignored(few: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "zsclip",
-        "classify",
-        str(few / "img"),
-        "-l",
-        "a,b",
-        "--model",
-        "demo",
-        "-f",
-        "csv",
-    ]
-    run = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    run = start_zsclip(
+        *("classify", few / "img", "-l", "a,b", "--model", "demo", "-f", "csv"),
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
-    )  # fmt: skip
+    )
     time.sleep(0.5)
     run.send_signal(signal.SIGHUP)
     out, _ = run.communicate(timeout=60)

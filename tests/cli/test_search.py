@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.cli import Cli, rows_of
 
 from zsclip import Classifier, InputError, scoring
 from zsclip.classifier import Query
@@ -19,15 +18,11 @@ def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZSCLIP_MODEL", "demo")
 
 
-def rows_of(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
-
-
 def labels_of(text: str) -> list[str]:
     return [Path(row["path"]).parent.name for row in rows_of(text)]
 
 
-def test_images_are_ranked_by_similarity(cli, demo_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_images_are_ranked_by_similarity(cli: Cli, demo_folder: Path) -> None:
     run = cli("search", demo_folder / "scenes", "--text", "a red star")
     assert run.code == 0
     rows = rows_of(run.out)
@@ -48,7 +43,7 @@ def test_a_search_equals_the_cosines_of_all(demo_folder: Path) -> None:
     assert [match.path for match in found.matches] == [str(paths[n]) for n in order]
 
 
-def test_texts_pictures_and_what_to_keep_away_combine(cli, demo_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_texts_pictures_and_what_to_keep_away_combine(cli: Cli, demo_folder: Path) -> None:
     scenes = demo_folder / "scenes"
     stars = labels_of(cli("search", scenes, "--text", "a star", "-k", "8").out)
     assert sum(label.endswith("star") for label in stars) >= 7
@@ -65,7 +60,7 @@ def test_texts_pictures_and_what_to_keep_away_combine(cli, demo_folder: Path) ->
     assert float(rows_of(itself)[0]["similarity"]) == pytest.approx(1, abs=1e-5)
 
 
-def test_formats_and_limits(cli, demo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_formats_and_limits(cli: Cli, demo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     scenes = demo_folder / "scenes"
     query = ("search", scenes, "--text", "a red star", "-k", "3")
@@ -81,14 +76,14 @@ def test_formats_and_limits(cli, demo_folder: Path, monkeypatch: pytest.MonkeyPa
     assert len(rows_of(cli("search", scenes, "--text", "x", "-k", "all").out)) == 64
 
 
-def test_templates_apply_on_request(cli, demo_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_templates_apply_on_request(cli: Cli, demo_folder: Path) -> None:
     scene = demo_folder / "scenes" / "red star" / "001.png"
     plain = cli("search", scene, "--text", "red star").out
     assert cli("search", scene, "--text", "red star", "-p", "photo").out != plain
     assert cli("search", scene, "--text", "red star", "--template", "<label>").out == plain
 
 
-def test_what_cannot_be_searched_says_so(cli, demo_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_what_cannot_be_searched_says_so(cli: Cli, demo_folder: Path, tmp_path: Path) -> None:
     scenes = demo_folder / "scenes"
     assert "Nothing to search for" in cli("search", scenes).err
     assert "--image" in cli("search", scenes, "--image", tmp_path / "none.png").err
@@ -128,7 +123,7 @@ def test_genuine_vectors_rank_the_cats_first(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("extension", ["npz", "jsonl", "parquet"])
-def test_embed_writes_what_was_computed(cli, demo_folder: Path, tmp_path: Path, extension: str) -> None:  # type: ignore[no-untyped-def]
+def test_embed_writes_what_was_computed(cli: Cli, demo_folder: Path, tmp_path: Path, extension: str) -> None:
     scenes, output = demo_folder / "scenes", tmp_path / f"vectors.{extension}"
     assert cli("embed", scenes, "-o", output).code == 0
     if extension == "npz":
@@ -150,7 +145,7 @@ def test_embed_writes_what_was_computed(cli, demo_folder: Path, tmp_path: Path, 
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
-def test_embed_texts(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_embed_texts(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("a red star\n\na blue ring\n")
     assert cli("embed", "--texts", tmp_path / "texts.txt", "-o", tmp_path / "t.npz").code == 0
     content = np.load(tmp_path / "t.npz")
@@ -159,7 +154,7 @@ def test_embed_texts(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-de
         assert np.array_equal(content["vectors"], classifier.embed_texts(["a red star", "a blue ring"]))
 
 
-def test_embed_leaves_out_what_cannot_be_read(cli, red_star: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_embed_leaves_out_what_cannot_be_read(cli: Cli, red_star: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     run = cli("embed", tmp_path / "empty.png", red_star, "-o", tmp_path / "v.npz")
     assert run.code == 3
@@ -167,7 +162,7 @@ def test_embed_leaves_out_what_cannot_be_read(cli, red_star: Path, tmp_path: Pat
     assert np.load(tmp_path / "v.npz")["names"].tolist() == [str(red_star)]
 
 
-def test_embed_refuses_what_it_cannot_do(cli, red_star: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_embed_refuses_what_it_cannot_do(cli: Cli, red_star: Path, tmp_path: Path) -> None:
     assert "must end in one of .npz, .parquet, .jsonl" in cli("embed", red_star, "-o", tmp_path / "v.bin").err
     assert cli("embed", "-o", tmp_path / "v.npz").code == 2
     assert cli("embed", red_star, "--texts", red_star, "-o", tmp_path / "v.npz").code == 2

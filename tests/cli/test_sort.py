@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
 import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,6 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cli import Cli, rows_of
+from support.processes import run_python, start_python
 
 from zsclip.output.folders import Filing, carry_out, folder_name, folder_names
 
@@ -50,7 +49,7 @@ def tree(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["--link", "--copy", "--move"])
-def test_one_folder_a_label(cli, photos: Path, tmp_path: Path, how: str) -> None:  # type: ignore[no-untyped-def]
+def test_one_folder_a_label(cli: Cli, photos: Path, tmp_path: Path, how: str) -> None:
     before, into = digests(photos), tmp_path / "sorted"
     run = cli("sort", photos, "-l", LABELS, "--into", into, how)
     assert run.code == 3
@@ -63,7 +62,7 @@ def test_one_folder_a_label(cli, photos: Path, tmp_path: Path, how: str) -> None
     if how == "--link":
         assert os.path.samefile(photos / "a" / "same.png", into / "red star" / "same.png")
     (plan,) = into.glob("plan-*.csv")
-    rows = list(csv.DictReader(io.StringIO(plan.read_text())))
+    rows = rows_of(plan.read_text())
     assert tuple(rows[0].values()) == (
         str(photos / "a" / "same.png"),
         str(into / "red star" / "same.png"),
@@ -74,7 +73,7 @@ def test_one_folder_a_label(cli, photos: Path, tmp_path: Path, how: str) -> None
     assert again.code == (1 if how == "--move" and not tree(photos) else 3)
 
 
-def test_names_that_clash_are_kept_apart(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_names_that_clash_are_kept_apart(cli: Cli, photos: Path, tmp_path: Path) -> None:
     into = tmp_path / "sorted"
     (into / "red star").mkdir(parents=True)
     (into / "red star" / "same.png").write_bytes(b"somebody else's")
@@ -83,21 +82,21 @@ def test_names_that_clash_are_kept_apart(cli, photos: Path, tmp_path: Path) -> N
     assert {"red star/same (2).png", "red star/same (3).png"} <= set(tree(into))
 
 
-def test_a_dry_run_shows_the_plan_and_does_nothing(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_dry_run_shows_the_plan_and_does_nothing(cli: Cli, photos: Path, tmp_path: Path) -> None:
     run = cli("sort", photos, "-l", LABELS, "--into", tmp_path / "sorted", "--move", "--dry-run")
-    rows = list(csv.DictReader(io.StringIO(run.out)))
+    rows = rows_of(run.out)
     assert [row["label"] for row in rows] == ["red star", "red star", "blue star", "green ring"]
     assert not (tmp_path / "sorted").exists()
     assert len(tree(photos)) == 5
 
 
-def test_images_without_a_decision_go_to_unknown(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_images_without_a_decision_go_to_unknown(cli: Cli, photos: Path, tmp_path: Path) -> None:
     into = tmp_path / "sorted"
     cli("sort", photos / "a", "-l", "blue ring,green heart", "--into", into, "--min-similarity", "0.35")
     assert tree(into) == ["unknown/same.png"]
 
 
-def test_the_target_inside_the_source_is_not_walked(cli, photos: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_target_inside_the_source_is_not_walked(cli: Cli, photos: Path) -> None:
     (photos / "b" / "broken.png").unlink()
     for _ in range(2):
         run = cli("sort", photos, "-l", LABELS, "--into", photos / "sorted", "--copy")
@@ -143,7 +142,7 @@ def test_a_real_label_called_unknown_has_a_folder_of_its_own() -> None:
     assert folder_names(["?", "unknown", "Unknown"]) == ["_", "unknown", "Unknown (2)"]
 
 
-def test_a_real_label_called_unknown_is_not_the_absence_of_one(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_real_label_called_unknown_is_not_the_absence_of_one(cli: Cli, photos: Path, tmp_path: Path) -> None:
     into = tmp_path / "sorted"
     cli("sort", photos / "a", "-l", "unknown,blue ring", "--template", "a red star, not an <label>", "--into", into / "x",
         "--min-probability", "0")  # fmt: skip
@@ -213,9 +212,8 @@ def test_a_move_killed_at_random_moments_loses_nothing(tmp_path: Path, across: b
                 (source / folder / f"{n}.png").write_bytes(content)
         before = digests(source)
         assert len(before) == 50 + 4 * 50
-        mover = [sys.executable, "-c", MOVER, str(source), str(into)]
         for _ in range(10):
-            run = subprocess.Popen(mover, stdout=subprocess.PIPE)
+            run = start_python(MOVER, source, into, stdout=subprocess.PIPE)
             assert run.stdout is not None
             for _ in range(rng.randrange(1, 40)):
                 run.stdout.readline()
@@ -226,7 +224,7 @@ def test_a_move_killed_at_random_moments_loses_nothing(tmp_path: Path, across: b
             lost = before - after
             assert not lost
             assert sum((Counter({key: after[key] for key in before}) - before).values()) <= 1  # at both places
-        assert subprocess.run(mover, stdout=subprocess.DEVNULL).returncode == 0
+        run_python(MOVER, source, into)
         assert tree(source) == []
         assert digests(into) == before
         assert not list(into.rglob(".zsclip-partial-*"))
@@ -240,10 +238,7 @@ def test_two_moves_to_the_same_names_overwrite_nothing(tmp_path: Path) -> None:
             (tmp_path / folder / f"{n}.png").write_bytes(f"{folder} {n}".encode())
     before = digests(tmp_path)
     into = tmp_path / "into"
-    runs = [
-        subprocess.Popen([sys.executable, "-c", MOVER, str(tmp_path / folder), str(into)], stdout=subprocess.DEVNULL)
-        for folder in ("one", "two")
-    ]
+    runs = [start_python(MOVER, tmp_path / folder, into, stdout=subprocess.DEVNULL) for folder in ("one", "two")]
     assert [run.wait() for run in runs] == [0, 0]
     assert digests(tmp_path) == before
 
@@ -258,7 +253,7 @@ def test_one_file_under_two_paths_is_not_removed(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "here" / "a.png").read_bytes() == b"only copy"
 
 
-def test_what_equals_it_by_chance_is_no_reason_to_remove_a_file(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_what_equals_it_by_chance_is_no_reason_to_remove_a_file(cli: Cli, photos: Path, tmp_path: Path) -> None:
     (photos / "b" / "broken.png").unlink()
     into = tmp_path / "sorted"
     (into / "red star").mkdir(parents=True)
@@ -270,7 +265,7 @@ def test_what_equals_it_by_chance_is_no_reason_to_remove_a_file(cli, photos: Pat
 
 
 @pytest.mark.parametrize("how", ["--link", "--copy", "--move"])
-def test_links_still_lead_to_their_picture(cli, photos: Path, tmp_path: Path, how: str) -> None:  # type: ignore[no-untyped-def]
+def test_links_still_lead_to_their_picture(cli: Cli, photos: Path, tmp_path: Path, how: str) -> None:
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "x.png").symlink_to(os.path.join("..", "photos", "a", "same.png"))
     into = tmp_path / "sorted"
@@ -279,7 +274,7 @@ def test_links_still_lead_to_their_picture(cli, photos: Path, tmp_path: Path, ho
     assert os.path.lexists(tmp_path / "links" / "x.png") is (how != "--move")
 
 
-def test_a_file_that_is_reached_twice_is_sorted_once(cli, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_that_is_reached_twice_is_sorted_once(cli: Cli, photos: Path, tmp_path: Path) -> None:
     into = tmp_path / "sorted"
     run = cli("sort", photos / "a" / "same.png", photos / "a", "-l", LABELS, "--into", into, "--move")
     assert run.code == 0
@@ -298,8 +293,7 @@ def test_a_read_only_picture_is_copied_by_an_ordinary_user(tmp_path: Path) -> No
     for folder in tmp_path.parents:
         if folder.stat().st_mode & 0o5 != 0o5:
             pytest.skip("the folders above belong to root alone")
-    run = subprocess.run([sys.executable, "-c", code, source, target], user=65534, capture_output=True, text=True)
-    assert run.stdout == "done\n", run.stderr
+    assert run_python(code, source, target, user=65534).stdout == "done\n"
 
 
 def test_a_file_called_like_a_plan_is_no_plan(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_single_source_needs_no_list(classifier: Classifier, red_star: Path) -
 def test_a_generator_is_consumed_as_results_come(classifier: Classifier, red_star: Path) -> None:
     taken = []
 
-    def endless():  # type: ignore[no-untyped-def]
+    def endless():
         while True:
             taken.append(1)
             yield red_star
@@ -95,7 +95,7 @@ def test_one_label_is_refused_at_once(classifier: Classifier) -> None:
 @pytest.mark.parametrize("thing", [b"bytes", 7, np.zeros((8, 8, 3))])
 def test_what_is_no_image_is_refused(classifier: Classifier, thing: object) -> None:
     with pytest.raises(InputError, match="Image 0 must be a path or a Pillow image, not"):
-        list(Classifier.load("demo", use_cache=False).classify([thing], LABELS))  # type: ignore[list-item]
+        list(Classifier.load("demo", use_cache=False).classify([thing], LABELS))
 
 
 def test_damaged_and_closed_pillow_images_are_error_rows(
@@ -122,7 +122,7 @@ def test_one_lazy_image_may_be_listed_often(classifier: Classifier, tmp_path: Pa
 )
 def test_settings_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ModelError):
-        Classifier.load("demo", **options)  # type: ignore[arg-type]
+        Classifier.load("demo", **options)
 
 
 @pytest.mark.parametrize("top_k", [0, -1])
@@ -139,10 +139,10 @@ def test_pretrained_may_be_a_path(tmp_path: Path) -> None:
 def test_sets_made_in_code_are_checked_too() -> None:
     assert PromptSet("x", ("a {}",)).templates == ("a <label>",)
     assert PromptSet.of("a photo of a <label>.").templates == ("a photo of a <label>.",)
-    for bad in (lambda: PromptSet("x", ("a photo",)), lambda: PromptSet("x", ()), lambda: PromptSet("x", "a <label>")):  # type: ignore[arg-type]
+    for bad in (lambda: PromptSet("x", ("a photo",)), lambda: PromptSet("x", ()), lambda: PromptSet("x", "a <label>")):
         with pytest.raises(PromptSetError):
             bad()
-    for wrong in (lambda: LabelSet.of("cat"), lambda: LabelSet((Label("couch", "sofa"),))):  # type: ignore[arg-type]
+    for wrong in (lambda: LabelSet.of("cat"), lambda: LabelSet((Label("couch", "sofa"),))):
         with pytest.raises(LabelError):
             wrong()
 

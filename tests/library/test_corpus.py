@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.cli import Cli
 from support.corpus import FORMATS, MODES, Awkward, corpus, picture, saved, write_corpus
+from support.processes import run_python
 
 from zsclip import ImageError
 from zsclip.images import decoding
@@ -55,7 +59,9 @@ def test_every_file_becomes_an_image_or_an_error(awkward: dict[Path, Awkward]) -
     assert not wrong
 
 
-def test_every_file_gets_its_row_and_no_neighbour_is_lost(cli, awkward: dict[Path, Awkward], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_every_file_gets_its_row_and_no_neighbour_is_lost(
+    cli: Cli, awkward: dict[Path, Awkward], tmp_path: Path
+) -> None:
     """Sound pictures stand between the awkward files; theirs must be the rows of a run of their own."""
     sound = tmp_path / "sound.png"
     sound.write_bytes(saved(picture((64, 64))))
@@ -93,7 +99,7 @@ for path in sys.argv[1:]:
         pass
 print(peak() - before)
 """
-    run = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True)
+    run = run_python(script, *paths)
     assert float(run.stdout) < 150, f"{run.stdout} MiB"  # the largest file has 26 MB, a PNG may hold 16 MiB of text
 
 
@@ -129,7 +135,7 @@ def test_an_icon_hides_no_bomb() -> None:
             decode(data, WANTED)
 
 
-def test_max_pixels_on_the_command_line(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_max_pixels_on_the_command_line(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(saved(picture((96, 64))))
     command = ["classify", tmp_path, "--model", "demo", "-l", "a,b", "-f", "csv"]
     assert cli(*command, "--max-pixels", "6144").code == 0
@@ -214,12 +220,30 @@ def test_big_images_are_converted_in_strips_to_the_same_pixels(
     assert decode(data, WANTED)[0].tobytes() == whole
 
 
-def test_big_images_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    from concurrent.futures import ThreadPoolExecutor
+@pytest.mark.parametrize(("big", "together"), [(100, False), (100_000, True)])
+def test_big_images_take_turns(monkeypatch: pytest.MonkeyPatch, big: int, together: bool) -> None:
+    """Seen from a decoder that is written in Python; images that are not big are decoded by all threads at once."""
+    from PIL.QoiImagePlugin import QoiDecoder
 
-    monkeypatch.setattr(decoding, "_BIG_PIXELS", 100)
-    data = saved(picture((640, 480)))
+    decoding_now, most, lock = 0, 0, threading.Lock()
+    decode_qoi = QoiDecoder.decode
+
+    def watched(self: QoiDecoder, buffer: bytes) -> tuple[int, int]:
+        nonlocal decoding_now, most
+        with lock:
+            decoding_now += 1
+            most = max(most, decoding_now)
+        time.sleep(0.1)
+        try:
+            return decode_qoi(self, buffer)
+        finally:
+            with lock:
+                decoding_now -= 1
+
+    monkeypatch.setattr(QoiDecoder, "decode", watched)
+    monkeypatch.setattr(decoding, "_BIG_PIXELS", big)
+    data = saved(picture((64, 48)), "QOI")
     with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda _: pixels(data, WANTED)[0].tobytes(), range(12)))
+        results = list(pool.map(lambda _: pixels(data, WANTED)[0].tobytes(), range(8)))
     assert len(set(results)) == 1
-    assert not decoding._turn_of_big_ones.locked()
+    assert (most > 1) is together

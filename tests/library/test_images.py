@@ -7,13 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from zsclip import ImageError, InputError
@@ -24,6 +23,9 @@ from zsclip.images.files import read_file
 from zsclip.images.folders import Walk
 from zsclip.images.preprocessing import Preprocessing, fit
 from zsclip.images.sources import Finder, require_paths
+
+if TYPE_CHECKING:
+    import torch
 
 
 def noise(size: tuple[int, int], mode: str = "RGB", seed: int = 0) -> Image.Image:
@@ -43,12 +45,16 @@ def stored(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
 
 def normalised(pixels: np.ndarray, wanted: Preprocessing) -> torch.Tensor:
     """As the engine does it."""
+    import torch
+
     from zsclip.engines.torch.engine import Normalisation
 
     return Normalisation(wanted)(torch.from_numpy(np.stack([pixels])))[0]
 
 
 def open_clips(image: Image.Image, wanted: Preprocessing) -> torch.Tensor:
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
     height, width = wanted.size
     transform = image_transform_v2(
         PreprocessCfg(
@@ -74,7 +80,9 @@ def open_clips(image: Image.Image, wanted: Preprocessing) -> torch.Tensor:
     fill_color=st.sampled_from([0, 127]),
     mode=st.sampled_from(["RGB", "L"]),
 )
-def test_pixels_equal_open_clips_bit_for_bit(width, height, size, resize_mode, interpolation, fill_color, mode) -> None:  # type: ignore[no-untyped-def]
+def test_pixels_equal_open_clips_bit_for_bit(width, height, size, resize_mode, interpolation, fill_color, mode) -> None:
+    import torch
+
     if max(width, height) > 16 * min(width, height):
         width = height  # beyond 1:16 the ends are cut off first; see the test below
     image = noise((width, height), mode)
@@ -94,6 +102,8 @@ def test_pixels_equal_open_clips_bit_for_bit(width, height, size, resize_mode, i
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("quality", [60, 95])
 def test_a_jpeg_decodes_as_open_clip_decodes_it(mode: str, quality: int) -> None:
+    import torch
+
     data = stored(noise((517, 389), mode), "JPEG", quality=quality)
     wanted = Preprocessing()
     ours = fit(decode(data, wanted, full=True)[0], wanted)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import open_clip
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +51,8 @@ def test_a_sequence_has_about_as_many_tokens_as_it_may(texts: list[tuple[int, ..
 @pytest.mark.parametrize(("labels", "most"), [(10, 0.5), (100, 0.36)])
 def test_of_real_prompts_most_is_in_common(labels: int, most: float) -> None:
     """open_clip's 80 templates, its tokenizer, and names of ImageNet."""
+    import open_clip
+
     names = open_clip.IMAGENET_CLASSNAMES[:labels]
     texts = [template(name) for name in names for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
     tokens = open_clip.get_tokenizer("ViT-B-32")(texts).numpy().astype(np.int32)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cli import Cli
 
 from zsclip import PromptSet, PromptSetError
 from zsclip.text import prompts as prompt_sets
@@ -126,7 +127,7 @@ def test_anything_with_a_separator_is_a_file(tmp_path: Path) -> None:
         PromptSet.load(f".{os.sep}photo")
 
 
-def test_the_commands(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_commands(cli: Cli, tmp_path: Path) -> None:
     listed = cli("prompts", "list")
     assert listed.code == 0
     assert all(name in listed.out for name in SHIPPED)
@@ -141,7 +142,7 @@ def test_the_commands(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-d
     assert "bad.yaml:1: prompt set 'bad': template 1 has no <label>" in checked.err
 
 
-def test_a_bad_file_of_the_users_does_not_hide_the_others(cli, isolated: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_bad_file_of_the_users_does_not_hide_the_others(cli: Cli, isolated: Path) -> None:
     folder = prompt_sets.user_folder()
     if not folder.is_relative_to(isolated):
         pytest.skip("this platform's configuration folder cannot be moved by the environment")

@@ -12,15 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
 from support import small_models as small
 
 from zsclip import Classifier, ModelError
-from zsclip.engines.torch.building import build
-from zsclip.engines.torch.tokenizers import load_tokenizer
 from zsclip.models import resolve
 
 DEMO = Path(str(resolve("demo").checkpoint)).parent
@@ -72,6 +68,8 @@ def with_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
 
 
 def test_a_tokenizers_code_is_not_run(with_code: tuple[Path, Path], caplog: pytest.LogCaptureFixture) -> None:
+    from zsclip.engines.torch.tokenizers import load_tokenizer
+
     folder, trace = with_code
     with pytest.raises(ModelError, match="is not run"):
         load_tokenizer(resolve(f"local-dir:{folder}"))
@@ -124,6 +122,10 @@ class Evil:
 
 @pytest.mark.parametrize("layout", ["open_clip", "transformers", "architecture", "npz"])
 def test_a_malicious_pickle_is_not_run(layout: str, folder: Path, tmp_path: Path) -> None:
+    import torch
+
+    from zsclip.engines.torch.building import build
+
     trace = tmp_path / "it-ran"
     model: tuple[str, ...] = (f"local-dir:{folder}",)
     (folder / WEIGHTS).unlink()
@@ -142,7 +144,7 @@ def test_a_malicious_pickle_is_not_run(layout: str, folder: Path, tmp_path: Path
         model = ("ViT-B-32", str(tmp_path / "weights.npz"))
     spec = resolve(*model)
     with pytest.raises(ModelError, match=r"can be read safely|do not fit"):
-        build(spec, spec.checkpoint)  # type: ignore[arg-type]
+        build(spec, spec.checkpoint)
     assert not trace.exists()
 
 
@@ -190,6 +192,10 @@ def test_arguments_of_a_tokenizer_come_from_a_list_of_harmless_ones(
 @pytest.mark.parametrize("name", ["visual.conv1.weight", "ln_final.bias", "logit_scale", "token_embedding.weight"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_are_found_wherever_they_are(name: str, value: float, folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from zsclip.engines.torch.building import build
+
     state = load_file(folder / WEIGHTS)
     flat = state[name].reshape(-1)
     flat[len(flat) // 2] = value
@@ -232,6 +238,8 @@ def test_a_damaged_folder_in_transformers_format_says_what_is_wrong(
 
 
 def test_a_tokenizer_of_another_model_is_told(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
     small.save_clip(folder)
     edit(folder, lambda one: one["model_cfg"]["text_cfg"].update(hf_tokenizer_name="org/tokenizer", vocab_size=400))
     state = load_file(folder / WEIGHTS)
@@ -261,6 +269,8 @@ PLACES = [
 def test_whatever_a_configuration_says_the_answer_is_a_model_or_a_message(
     place: tuple[str, ...], value: object, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    from zsclip.engines.torch.building import build
+
     folder = tmp_path_factory.mktemp("any")
     document = deepcopy(DOCUMENT)
     inner = document

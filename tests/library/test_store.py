@@ -5,13 +5,14 @@ import os
 import sqlite3
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.processes import run_python, start_python
+from support.vectors import some, vector
 
 from zsclip.models.spec import ModelFacts
 from zsclip.store import maintenance as upkeep
@@ -20,15 +21,6 @@ from zsclip.store.records import text_digest
 from zsclip.unit_vectors import Embedding, Quality
 
 STAMP = ["size", "mtime_ns", "ctime_ns", "inode", "version"]
-
-
-def vector(seed: int = 0) -> np.ndarray:
-    values = np.random.default_rng(seed).standard_normal(32).astype(np.float32)
-    return values / np.linalg.norm(values)
-
-
-def some(count: int, quality: Quality = Quality.EXACT) -> dict[bytes, Embedding]:
-    return {text_digest(f"text {n}"): Embedding(vector(n), quality) for n in range(count)}
 
 
 def test_vectors_come_back_as_they_were(tmp_path: Path) -> None:
@@ -179,16 +171,14 @@ def test_an_unusable_folder_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptu
 
 def test_many_processes_share_it(tmp_path: Path) -> None:
     script = (
-        "import sys; sys.path.insert(0, sys.argv[3]);"
-        "from test_store import some; from zsclip.store.database import Store; from pathlib import Path\n"
+        "import sys; from support.vectors import some; from zsclip.store.database import Store; from pathlib import Path\n"
         "items = list(some(200).items())\n"
         "with Store(Path(sys.argv[1])) as store:\n"
         "    for n in range(0, 200, 10):\n"
         "        store.put('model ' + str(n % 3), dict(items[n:n + 10]))\n"
         "    assert store.usable\n"
     )
-    arguments = [sys.executable, "-c", script, str(tmp_path), "x", str(Path(__file__).parent)]
-    runs = [subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    runs = [start_python(script, tmp_path, stderr=subprocess.PIPE) for _ in range(4)]
     errors = [run.communicate()[1] for run in runs]
     assert errors == [""] * 4
     assert [run.returncode for run in runs] == [0] * 4
@@ -233,15 +223,11 @@ def test_processes_that_find_it_damaged_at_once_lose_neither_the_old_nor_the_new
     damaged = os.urandom(200_000)
     (tmp_path / FILENAME).write_bytes(damaged)
     script = (
-        "import sys; sys.path.insert(0, sys.argv[2]);"
-        "from test_store import some; from zsclip.store.database import Store; from pathlib import Path\n"
+        "import sys; from support.vectors import some; from zsclip.store.database import Store; from pathlib import Path\n"
         "with Store(Path(sys.argv[1])) as store:\n"
-        "    store.put(sys.argv[3], some(20)); assert store.usable\n"
+        "    store.put(sys.argv[2], some(20)); assert store.usable\n"
     )
-    runs = [
-        subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent), f"model {n}"])
-        for n in range(4)
-    ]
+    runs = [start_python(script, tmp_path, f"model {n}") for n in range(4)]
     assert [run.wait() for run in runs] == [0] * 4
     aside = [
         path for path in tmp_path.iterdir() if ".damaged-" in path.name and not path.name.endswith(("-wal", "-shm"))
@@ -254,10 +240,10 @@ def test_processes_that_find_it_damaged_at_once_lose_neither_the_old_nor_the_new
 def test_it_may_be_closed_while_threads_are_asking(tmp_path: Path) -> None:
     """In a process of its own: SQLite crashes where this is wrong."""
     script = (
-        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "import sys\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from pathlib import Path\n"
-        "from test_store import some; from zsclip.store.database import Store; from zsclip.unit_vectors import Quality\n"
+        "from support.vectors import some; from zsclip.store.database import Store\n"
         "made = some(300)\n"
         "for n in range(40):\n"
         "    store = Store(Path(sys.argv[1])); store.put('model', made)\n"
@@ -266,5 +252,4 @@ def test_it_may_be_closed_while_threads_are_asking(tmp_path: Path) -> None:
         "        asked[n % 20].result(); store.close()\n"
         "    assert all(len(one.result()) in (0, 300) for one in asked)\n"
     )
-    arguments = [sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent)]
-    assert subprocess.run(arguments, check=False).returncode == 0
+    run_python(script, tmp_path)

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.cli import Cli
 from support.corpus import corpus, picture, saved, slow_jpeg
+from support.processes import run_zsclip, start_python, with_support
 
 from zsclip import ImageError, InputError
 from zsclip.images.decoding import pixels
@@ -26,7 +28,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def outcome(decode, data: bytes) -> tuple[str, object]:  # type: ignore[no-untyped-def]
+def outcome(decode, data: bytes) -> tuple[str, object]:
     try:
         image, reduced = decode(data)
     except ImageError as error:
@@ -56,7 +58,7 @@ def is_running(process: int) -> bool:
         return False
 
 
-def wait_until(condition, seconds: float = 20) -> None:  # type: ignore[no-untyped-def]
+def wait_until(condition, seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -101,7 +103,7 @@ QoiImagePlugin.QoiDecoder.decode = lambda *_: ctypes.string_at(0)
 def crashing(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path_factory.mktemp("site")
     (folder / "sitecustomize.py").write_text(CRASHING)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
 
 
 @posix
@@ -123,8 +125,8 @@ def test_the_run_goes_on_after_a_crash(tmp_path: Path, isolate: bool) -> None:
     for number in range(40):
         (tmp_path / f"{number:02}.png").write_bytes(saved(picture((64 + number, 64))))
     (tmp_path / "20.qoi").write_bytes(saved(picture(), "QOI"))
-    command = [sys.executable, "-m", "zsclip", "classify", str(tmp_path), "--model", "demo", "-l", "a,b", "-f", "jsonl"]
-    run = subprocess.run([*command, *(["--isolate"] if isolate else [])], capture_output=True, text=True, check=False)
+    command = ["classify", tmp_path, "--model", "demo", "-l", "a,b", "-f", "jsonl"]
+    run = run_zsclip(*command, *(["--isolate"] if isolate else []))
     if not isolate:
         assert run.returncode == -signal.SIGSEGV
         return
@@ -194,8 +196,7 @@ with ThreadPoolExecutor(2) as pool:
     list(pool.map(lambda path: isolated(read(path)[0]), sys.argv[1:]))
 time.sleep(300)
 """
-    arguments = [str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")]
-    parent = subprocess.Popen([sys.executable, "-c", script, *arguments], stderr=subprocess.DEVNULL)
+    parent = start_python(script, tmp_path / "a.jpg", tmp_path / "b.jpg", stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: len(children(parent.pid)) >= (2 if busy else 1))
         time.sleep(1)
@@ -225,7 +226,7 @@ def test_it_works_from_a_script_without_a_main_guard(tmp_path: Path) -> None:
     assert (run.stdout, run.returncode) == ("started\n[None]\n", 0), run.stderr
 
 
-def test_it_works_in_a_process_of_multiprocessing() -> None:
+def test_it_works_in_a_process_of_multiprocessing(tmp_path: Path) -> None:
     script = """
 import multiprocessing, sys
 from support.corpus import picture, saved
@@ -239,13 +240,9 @@ if __name__ == "__main__":
         print(pool.map(decode, [saved(picture())] * 2))
 """
     for method in ["spawn", "forkserver"] if sys.platform == "linux" else ["spawn"]:
-        path = Path(__file__).parents[1]
-        file = path / f"_isolated_{method}_{os.getpid()}.py"
-        try:
-            file.write_text(script)
-            run = subprocess.run([sys.executable, str(file), method], capture_output=True, text=True, check=False, timeout=60)  # fmt: skip
-        finally:
-            file.unlink()
+        (tmp_path / "isolated.py").write_text(script)
+        command = [sys.executable, tmp_path / "isolated.py", method]
+        run = subprocess.run(command, env=with_support(), capture_output=True, text=True, check=False, timeout=60)
         assert run.stdout == "[(224, 224, 3), (224, 224, 3)]\n", run.stderr
 
 
@@ -259,7 +256,7 @@ def test_many_threads_share_it() -> None:
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
-def test_isolated_and_not_the_command_prints_the_same(cli, demo_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_isolated_and_not_the_command_prints_the_same(cli: Cli, demo_folder: Path) -> None:
     command = ["classify", demo_folder / "scenes", "--model", "demo", "-L", demo_folder / "labels.txt", "--no-cache"]
     plain, isolated = cli(*command), cli(*command, "--isolate")
     assert (isolated.code, isolated.out) == (plain.code, plain.out)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import random
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import open_clip
 import pytest
-import torch
 from PIL import Image
+from support.cli import Cli, rows_of
 
 from zsclip import Classifier, ModelError
 from zsclip.demo.scenes import PAIRS, draw, random_scene
@@ -21,6 +18,10 @@ from zsclip.engines.torch.building import build
 from zsclip.engines.torch.engine import TorchEngine
 from zsclip.engines.torch.text_tower import TextTower
 from zsclip.models import fetch, resolve
+
+if TYPE_CHECKING:
+    import torch
+
 
 LABELS = ["cat", "a very long label of more than only a few words", "AC/DC", "école", "dog's bed"]
 TEMPLATES = ["a photo of a <label>.", "<label>", "a low resolution picture of the large <label> on a table."]
@@ -42,6 +43,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module", params=["ViT-B-32", "RN50", "demo"])
 def model(request: pytest.FixtureRequest) -> tuple[list[str], object, object, object]:
     """The command line's options for a model, and open_clip's model, transform and tokenizer of the same."""
+    import open_clip
+
     if request.param == "demo":
         name = f"local-dir:{request.getfixturevalue('sharp_demo')}"
         options = ["--model", name]
@@ -54,7 +57,10 @@ def model(request: pytest.FixtureRequest) -> tuple[list[str], object, object, ob
     return options, model.eval(), transform, open_clip.get_tokenizer(name)
 
 
-def test_class_vectors_and_probabilities_are_open_clips(model, pictures: list[Path], cli) -> None:  # type: ignore[no-untyped-def]
+def test_class_vectors_and_probabilities_are_open_clips(model, pictures: list[Path], cli: Cli) -> None:
+    import open_clip
+    import torch
+
     options, theirs, transform, tokenizer = model
     templates = [template.replace("<label>", "{}") for template in TEMPLATES]
     expected = open_clip.build_zero_shot_classifier(theirs, tokenizer, LABELS, templates).T
@@ -77,7 +83,7 @@ def test_class_vectors_and_probabilities_are_open_clips(model, pictures: list[Pa
         "classify", *pictures, *options, "--labels", ",".join(LABELS), *arguments, "--exact", "-k", "all", "-f", "csv"
     )
     assert run.code == 0
-    rows = list(csv.DictReader(io.StringIO(run.out)))
+    rows = rows_of(run.out)
     assert [row["path"] for row in rows] == [str(path) for path in pictures]
     for row, expected_row in zip(rows, probabilities, strict=True):
         said = {row[f"label{rank}"]: float(row[f"probability{rank}"]) for rank in ["", "_2", "_3", "_4", "_5"]}
@@ -87,6 +93,9 @@ def test_class_vectors_and_probabilities_are_open_clips(model, pictures: list[Pa
 
 @pytest.mark.parametrize("name", ["ViT-B-32", "MobileCLIP-B", "convnext_base", "EVA02-B-16"])
 def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
+    import open_clip
+    import torch
+
     torch.manual_seed(0)
     model = open_clip.create_model(name, pretrained_text=False).eval()
     tower = TextTower(model)
@@ -102,12 +111,15 @@ def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["coca_ViT-B-32", "ViT-B-16-SigLIP", "MobileCLIP-S1"])
 def test_towers_that_see_their_padding_are_told_from_the_others(name: str) -> None:
+    import open_clip
+
     model = open_clip.create_model(name, pretrained_text=False)
     assert not TextTower(model).shortens
 
 
 @pytest.mark.parametrize(("pretrained", "quick"), [("openai", True), ("laion2b_s34b_b79k", False)])
 def test_the_built_model_has_the_activation_of_its_tag(pretrained: str, quick: bool, vit_b32: Path) -> None:
+
     model = build(resolve("ViT-B-32", pretrained), vit_b32)
     for tower in (model.visual.transformer, model.transformer):
         assert {"QuickGELU" in type(block.mlp.gelu).__name__ for block in tower.resblocks} == {quick}
@@ -145,7 +157,7 @@ def test_an_exact_run_does_not_take_fast_text_vectors(
         default_engine, "encode_texts", lambda self, texts: calls.append(len(texts)) or original(self, texts)
     )
     for options in ({"precision": "bf16"}, {}, {"exact": True}, {"precision": "bf16"}):
-        with Classifier.load("demo", **options) as classifier:  # type: ignore[arg-type]
+        with Classifier.load("demo", **options) as classifier:
             classifier.class_vectors(["cat", "dog"], "plain")
     assert calls == [4, 4]  # the second run is content with fast vectors, the third is not, the fourth takes exact ones
 
@@ -176,6 +188,8 @@ def test_it_uses_as_many_threads_as_it_is_given() -> None:
 
 
 def bad_weights(kind: str, folder: Path) -> Path:
+    import torch
+
     path = folder / "weights.pt"
     if kind == "truncated":
         torch.save({"a": torch.zeros(1000)}, path)
@@ -196,7 +210,7 @@ def bad_weights(kind: str, folder: Path) -> Path:
         torch.save({"state_dict": Evil()}, path)
     elif kind == "truncated safetensors":
         path = folder / "weights.safetensors"
-        path.write_bytes((Path(resolve("demo").checkpoint).read_bytes())[:5000])  # type: ignore[arg-type]
+        path.write_bytes((Path(resolve("demo").checkpoint).read_bytes())[:5000])
     return path
 
 
@@ -209,6 +223,8 @@ def test_weights_that_cannot_be_used_say_so_and_run_nothing(kind: str, tmp_path:
 
 
 def test_batches_are_bounded_by_tokens_and_keep_the_order() -> None:
+    from zsclip.engines.torch.engine import TorchEngine
+
     texts = [f"{'very ' * (n % 20)}red star {n}" for n in range(1500)]
     spec = resolve("demo")
     engine = TorchEngine(spec, fetch(spec), Computing())
@@ -223,10 +239,14 @@ def test_cuda_gives_what_the_cpu_gives(red_star: Path) -> None:
         next(iter(Classifier.load("demo", device=device, precision="fp32").embed_images([red_star])))[0].embedding
         for device in ("cpu", "cuda")
     ]
-    np.testing.assert_allclose(vectors[0].vector, vectors[1].vector, atol=1e-4)  # type: ignore[union-attr]
+    np.testing.assert_allclose(vectors[0].vector, vectors[1].vector, atol=1e-4)
 
 
 def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from zsclip.engines.torch.engine import TorchEngine
+
     spec = resolve("demo")
     engine = TorchEngine(spec, fetch(spec), Computing("cpu", batch_size=16))
     pixels = np.random.default_rng(0).integers(0, 256, (13, *spec.preprocessing.size, 3), dtype=np.uint8)
@@ -237,7 +257,7 @@ def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(monkeypatch: p
         sizes.append(len(images))
         if len(images) > 4:
             raise torch.OutOfMemoryError("none left")
-        return original(images)  # type: ignore[no-any-return]
+        return original(images)
 
     monkeypatch.setattr(engine.model, "encode_image", small_memory)
     np.testing.assert_allclose(engine.encode_images(pixels), expected, atol=1e-6)
@@ -250,6 +270,10 @@ def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(monkeypatch: p
 
 
 def test_texts_too_many_for_the_memory_are_halved_until_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from zsclip.engines.torch.engine import TorchEngine
+
     spec = resolve("demo")
     engine = TorchEngine(spec, fetch(spec), Computing("cpu"))
     texts = [f"{'very ' * (n % 20)}red star {n}" for n in range(100)]
@@ -269,6 +293,8 @@ def test_texts_too_many_for_the_memory_are_halved_until_they_fit(monkeypatch: py
 def test_two_threads_share_a_gpu() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
+    from zsclip.engines.torch.engine import TorchEngine
+
     spec = resolve("demo")
     engine = TorchEngine(spec, fetch(spec), Computing("cuda", precision="fp32"))
     assert engine.streams == 2
@@ -281,6 +307,10 @@ def test_two_threads_share_a_gpu() -> None:
 
 @pytest.mark.gpu
 def test_the_batch_comes_from_the_free_memory() -> None:
+    import torch
+
+    from zsclip.engines.torch.engine import TorchEngine
+
     spec = resolve("demo")
     engine = TorchEngine(spec, fetch(spec), Computing("cuda"))
     assert engine.batch_size & (engine.batch_size - 1) == 0

@@ -7,12 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import open_clip
 import pytest
-import torch
 from PIL import Image
 from support import small_models as small
 
@@ -21,6 +19,10 @@ from zsclip.engines.base import Computing
 from zsclip.engines.torch.engine import TorchEngine
 from zsclip.engines.torch.text_tower import TextTower
 from zsclip.models import resolve
+
+if TYPE_CHECKING:
+    import torch
+
 
 LABELS = ["cat", "a very long label of more than only a few words", "AC/DC", "école", "dog's bed"]
 HALVES = {"mean": [0.5] * 3, "std": [0.5] * 3}
@@ -135,6 +137,8 @@ class Made:
 
 @pytest.fixture(scope="module", params=list(FAMILIES))
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    import open_clip
+
     family: Family = FAMILIES[request.param]
     folder = tmp_path_factory.mktemp("family") / "model"
     folder.mkdir()
@@ -148,6 +152,9 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_vectors_and_probabilities_are_open_clips(made: Made, pictures: list[Path], engine: str) -> None:
+    import open_clip
+    import torch
+
     templates = ["A photo of a <label>.", "<label>"]
     with torch.no_grad():
         texts = made.model.encode_text(made.tokenizer(small.TEXTS), normalize=True)
@@ -197,6 +204,7 @@ def test_text_is_shortened_where_it_changes_nothing_and_nowhere_else(made: Made)
 
 
 def test_half_precision_runs_and_is_close(made: Made) -> None:
+
     spec = resolve(made.name)
     pixels = np.random.default_rng(0).integers(0, 256, (2, *spec.preprocessing.size, 3), dtype=np.uint8)
     vectors = []
@@ -210,6 +218,8 @@ def test_half_precision_runs_and_is_close(made: Made) -> None:
 
 def _run_short(model: Any, tower: Any, tokens: torch.Tensor) -> torch.Tensor:
     """open_clip's text tower as if its context were as long as these tokens."""
+    import torch
+
     positions, mask = tower.positional_embedding, tower.attn_mask
     extra = 0 if getattr(tower, "cls_emb", None) is None else 1
     try:
@@ -226,6 +236,7 @@ def _run_short(model: Any, tower: Any, tokens: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", ["clip", "old clip", "gelu clip", "siglip"])
 def test_transformers_own_format_gives_transformers_vectors(kind: str, tmp_path: Path) -> None:
+    import torch
     import transformers
 
     theirs = small.save_transformers(kind, tmp_path)
@@ -253,6 +264,8 @@ def test_transformers_own_format_gives_transformers_vectors(kind: str, tmp_path:
 
 
 def _features(output: Any) -> Any:
+    import torch
+
     tensor = getattr(output, "pooler_output", output)
     return torch.nn.functional.normalize(tensor, dim=-1).numpy()
 

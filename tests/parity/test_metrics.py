@@ -9,10 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import optimize, stats
-from scipy.special import softmax
-from sklearn import metrics as sk
-from sklearn.calibration import calibration_curve
 
 from zsclip.evaluation import metrics
 from zsclip.evaluation.metrics import Predictions
@@ -20,6 +16,8 @@ from zsclip.evaluation.metrics import Predictions
 
 def drawn(seed: int, images: int, labels: int, sharp: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities that know something of the truth, and the truth."""
+    from scipy.special import softmax
+
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, labels, images)
     logits = rng.standard_normal((images, labels)) + sharp * np.eye(labels)[truth]
@@ -31,6 +29,9 @@ CASES = [(0, 400, 10), (1, 400, 2), (2, 60, 30), (3, 1, 7), (4, 300, 6)]
 
 @pytest.mark.parametrize(("seed", "images", "labels"), CASES)
 def test_metrics_are_scikit_learns(seed: int, images: int, labels: int) -> None:
+    from scipy import stats
+    from sklearn import metrics as sk
+
     probability, truth = drawn(seed, images, labels)
     ours = metrics.summary(Predictions.of(probability, truth), labels)
     said = probability.argmax(1)
@@ -54,6 +55,8 @@ def test_metrics_are_scikit_learns(seed: int, images: int, labels: int) -> None:
 
 @pytest.mark.parametrize(("seed", "images", "labels"), CASES)
 def test_per_label_scores_and_confusions_are_scikit_learns(seed: int, images: int, labels: int) -> None:
+    from sklearn import metrics as sk
+
     probability, truth = drawn(seed, images, labels, 1.0)
     predictions = Predictions.of(probability, truth)
     report = sk.classification_report(
@@ -88,6 +91,8 @@ def test_ranks_and_predictions_take_equals_in_the_order_of_the_labels() -> None:
 @pytest.mark.parametrize("temperature", [100.0, 1.0, 0.01, 1e-4])
 def test_ranks_do_not_change_with_temperature(temperature: float) -> None:
     """Next to 0 all losers have the same probability, 0: their similarity ranks them."""
+    from scipy.special import softmax
+
     rng = np.random.default_rng(4)
     similarity, truth = rng.standard_normal((200, 30)) / 5, rng.integers(0, 30, 200)
     logits = 100 * similarity / temperature
@@ -106,6 +111,8 @@ def test_what_is_predicted_ranks_first_whatever_its_similarity() -> None:
 
 
 def test_ece_is_the_gap_between_scikit_learns_curve_and_the_diagonal() -> None:
+    from sklearn.calibration import calibration_curve
+
     probability, truth = drawn(5, 2000, 8)
     one = Predictions.of(probability, truth)
     accuracy, confidence = calibration_curve(one.correct, one.confidence, n_bins=15)
@@ -126,6 +133,8 @@ def test_ece_by_hand() -> None:
 
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_is_scipys_exact_binomial(gained: int, lost: int) -> None:
+    from scipy import stats
+
     ours = metrics.mcnemar(gained, lost)
     if gained + lost == 0:
         assert ours == 1
@@ -155,6 +164,8 @@ def test_holm_as_published() -> None:
 @given(st.integers(1, 30), st.integers(0, 30), st.integers(0, 200), st.floats(-0.9, 0.9))
 def test_tangos_statistic_maximises_the_likelihood(gained: int, lost: int, same: int, delta: float) -> None:
     """The closed form against SciPy's search for the maximum."""
+    from scipy import optimize
+
     count = gained + lost + same
     # shares of gained = x + delta and lost = x, the rest same
     low, high = max(0.0, -delta), (1 - delta) / 2
@@ -181,6 +192,8 @@ def test_a_paired_interval_holds_the_difference_and_turns_with_it(gained: int, l
 
 
 def test_nothing_gained_and_nothing_lost() -> None:
+    from scipy import stats
+
     z = stats.norm.ppf(0.975)
     assert metrics.paired_difference(0, 0, 44) == pytest.approx((-z * z / (44 + z * z), z * z / (44 + z * z)))
 
@@ -191,6 +204,8 @@ def test_nothing_gained_and_nothing_lost() -> None:
     [(0.05, 0.05, 100), (0.10, 0.04, 100), (0.2, 0.1, 60), (0.03, 0.01, 400), (0.3, 0.05, 40)],
 )
 def test_the_paired_interval_covers_at_its_nominal_rate(gains: float, losses: float, count: int) -> None:
+    from scipy import stats
+
     most = int(count * (gains + losses) + 12 * np.sqrt(count * 0.1)) + 12
     covered = 0.0
     for gained in range(min(count, most) + 1):
@@ -206,6 +221,8 @@ def test_the_paired_interval_covers_at_its_nominal_rate(gains: float, losses: fl
 
 @pytest.mark.parametrize(("share", "count"), [(0.5, 50), (0.9, 100), (0.98, 300)])
 def test_wilsons_interval_covers_at_its_nominal_rate(share: float, count: int) -> None:
+    from scipy import stats
+
     successes = np.arange(count + 1)
     intervals = [metrics.wilson(int(k), count) for k in successes]
     holds = np.array([low <= share <= high for low, high in intervals])

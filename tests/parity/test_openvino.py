@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.processes import run_and_list_modules, run_python, start_zsclip
 
 from zsclip import Classifier
 from zsclip.engines import choice, probes
@@ -56,6 +55,8 @@ TEXTS = [*probes.TEXTS, *(f"{'very ' * n}blue arrow {n}" for n in range(40))]
 class TestAgainstTorch:
     @pytest.fixture(scope="class", params=["demo", "vit_b32", "rn50"])
     def pair(self, request: pytest.FixtureRequest, exports: Path) -> tuple[TorchEngine, OpenVinoEngine]:
+        from zsclip.engines.torch.engine import TorchEngine
+
         if request.param == "demo":
             spec = resolve("demo")
         else:
@@ -148,17 +149,9 @@ class TestPrecision:
 
 class TestExport:
     def test_later_runs_import_neither_torch_nor_open_clip(self, demo_folder: Path, own_exports: Path) -> None:
-        code = (
-            "import sys; sys.argv = ['zsclip', 'classify', sys.argv[1], '-l', 'red star,blue ring', '-m', 'demo']\n"
-            "from zsclip.cli import main\ntry: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
-            "print(*sys.modules, file=sys.stderr)"
-        )
-        run = subprocess.run(
-            [sys.executable, "-c", code, str(demo_folder / "scenes" / "red star")],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        scenes = demo_folder / "scenes" / "red star"
+        run, modules = run_and_list_modules("classify", scenes, "-l", "red star,blue ring", "-m", "demo")
         assert "red star" in run.stdout.splitlines()[1]
-        modules = set(run.stderr.split())
         assert "openvino" in modules
         assert not modules & {"torch", "open_clip", "torchvision", "transformers", "huggingface_hub"}
 
@@ -196,26 +189,14 @@ class TestExport:
 
     def test_nothing_is_told_to_its_makers(self) -> None:
         code = "import zsclip.engines.openvino.export, sys; print(*sys.modules)"
-        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        run = run_python(code)
         assert "openvino.tools.ovc.convert" in run.stdout
         assert "openvino_telemetry" not in run.stdout
 
     def test_several_processes_at_once_make_it_once(self, isolated: Path, red_star: Path) -> None:
         (isolated / "cache" / "exports").unlink()
-        command = [
-            sys.executable,
-            "-m",
-            "zsclip",
-            "classify",
-            str(red_star),
-            "-l",
-            "red star,ring",
-            "-m",
-            "demo",
-            "-f",
-            "csv",
-        ]
-        runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+        command = ["classify", red_star, "-l", "red star,ring", "-m", "demo", "-f", "csv"]
+        runs = [start_zsclip(*command, text=True) for _ in range(3)]
         results = [run.communicate(timeout=300) for run in runs]
         assert [run.returncode for run in runs] == [0, 0, 0], results
         assert len({out for out, _ in results}) == 1
@@ -262,6 +243,8 @@ class TestExport:
     def test_a_converted_model_that_does_not_run_falls_back_to_torch(
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
+        from zsclip.engines.torch.engine import TorchEngine
+
         def refuse(self: Any, batch: Any) -> None:
             raise ModelError("OpenVINO failed: shapes do not match")
 
@@ -278,6 +261,8 @@ class TestExport:
     def test_an_openvino_that_does_not_work_is_done_without(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
+        from zsclip.engines.torch.engine import TorchEngine
+
         def broken() -> bool:
             raise RuntimeError("no CPU plugin")
 
@@ -321,6 +306,8 @@ class TestExport:
     def test_without_a_place_to_keep_it_torch_runs(
         self, isolated: Path, red_star: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
+        from zsclip.engines.torch.engine import TorchEngine
+
         (isolated / "file").write_text("no folder")
         with Classifier.load("demo", cache_dir=isolated / "file" / "cache") as classifier:
             assert isinstance(classifier.model.load(), TorchEngine)
@@ -446,4 +433,4 @@ threads = [threading.Thread(target=use) for _ in range(4)]
 [thread.join() for thread in threads]
 """
     for _ in range(3):
-        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+        run_python(code, timeout=60)

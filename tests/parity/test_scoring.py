@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.special import softmax
 
 from zsclip import scoring
 
@@ -24,7 +23,9 @@ def unit(rng: np.random.Generator, n: int, d: int = 16) -> np.ndarray:
     st.floats(-20, 20),
     st.floats(0.05, 20),
 )
-def test_probabilities_are_scipys_softmax(similarity, scale: float, bias: float, temperature: float) -> None:  # type: ignore[no-untyped-def]
+def test_probabilities_are_scipys_softmax(similarity, scale: float, bias: float, temperature: float) -> None:
+    from scipy.special import softmax
+
     ours = scoring.probabilities(similarity, scale, bias, temperature)
     theirs = softmax((scale * similarity.astype(np.float64) + bias) / temperature, axis=-1)
     np.testing.assert_allclose(ours, theirs, atol=1e-12)

@@ -45,7 +45,7 @@ names = st.lists(texts | odd, min_size=1, max_size=3).map("".join)
 @pytest.fixture(scope="module")
 def folder() -> Path:
     with tempfile.TemporaryDirectory() as name:
-        yield Path(name)  # type: ignore[misc]
+        yield Path(name)
 
 
 # What is written reads back equal.
@@ -135,7 +135,7 @@ prompt_documents = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-def load(folder: Path, data: bytes | str, suffix: str, loader):  # type: ignore[no-untyped-def]
+def load(folder: Path, data: bytes | str, suffix: str, loader):
     path = folder / f"file{suffix}"
     path.write_bytes(data if isinstance(data, bytes) else data.encode("utf-8", "replace"))
     try:
@@ -350,7 +350,7 @@ def test_any_time_of_change_fits_the_store(seconds: float) -> None:
     class Status:
         st_size, st_mtime_ns = 1, int(seconds * 1e9)
 
-    stamp = Stamp.of_file("x", Status)  # type: ignore[arg-type]
+    stamp = Stamp.of_file("x", Status)
     assert -(2**63) <= stamp.mtime_ns < 2**63
     if abs(Status.st_mtime_ns) < 2**63:
         assert stamp.mtime_ns == Status.st_mtime_ns

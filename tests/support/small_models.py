@@ -6,10 +6,9 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import timm
 
 TEXTS = [
     "a cat", "A photo of a Dog, on a mat.", "école_123: DON'T 'stop'!", "red star", "x",
@@ -117,6 +116,7 @@ def save_clip(folder: Path) -> int:
 
 def shrunk(name: str, **sizes: Any) -> str:
     """The name of one of timm's models made with other sizes: registered with timm, which knows only published ones."""
+    import timm
     from timm.models import is_model, register_model
 
     if is_model(f"{name}_shrunk"):
@@ -136,7 +136,8 @@ TINY = {"embed_dim": 64, "depth": 2, "num_heads": 2}
 
 
 def timm_tower(name: str, **sizes: Any) -> dict[str, Any]:
-    return {"timm_model_name": shrunk(name, **sizes)}
+    """An image tower of timm's for `family`, which registers it."""
+    return {"timm_model_name": partial(shrunk, name, **sizes)}
 
 
 INCEPTION = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
@@ -148,7 +149,9 @@ def family(name: str, **changes: Mapping[str, Any]) -> dict[str, Any]:
 
     config = deepcopy(dict(open_clip_data.model_config(name) or {}))
     for key, values in changes.items():
-        config[key] = {**config[key], **values} if isinstance(values, dict) else values
+        if isinstance(values, dict):
+            values = {**config[key], **{name: value() if callable(value) else value for name, value in values.items()}}
+        config[key] = values
     return config
 
 
