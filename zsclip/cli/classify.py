@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zsclip.evaluation.calibration import Calibration
-    from zsclip.output.rows import Layout, Writer
+    from zsclip.output.rows import Writer
     from zsclip.report.gallery import Gallery
     from zsclip.scoring.results import ImageResult
 
@@ -99,7 +99,6 @@ def classify(
         write_report,
     )
     from zsclip.evaluation.calibration import Binding
-    from zsclip.output.rows import Layout
     from zsclip.scoring.rules import Rules, require_choice
 
     listen(quiet=quiet, verbose=verbose)
@@ -138,13 +137,14 @@ def classify(
             calibrated.require(Binding.of(identity, label_set, prompt_sets, combine, beside), calibration)
         classifier.embedder.fetch_if_new()  # a download shows a progress of its own, so it comes first
         columns = len(label_set) if kept is None else min(kept, len(label_set))
-        layout = Layout(columns, unknown, null)
         gallery = None
         if report is not None:
             from zsclip.report.gallery import Gallery
 
             gallery = Gallery(label_set.names, unknown, classifier.embedder.spec.title)
-        how = _Printing(format, output, only, quiet, label_set.names, layout, images.is_one_file, gallery)
+        how = _Printing(
+            format, output, only, quiet, label_set.names, columns, unknown, null, images.is_one_file, gallery
+        )
         unreadable = _print(results, images.count, how)
         images.report(classifier.embedder)
         if timings:
@@ -189,7 +189,9 @@ class _Printing:
     only: str | None
     quiet: bool
     labels: Sequence[str]
-    layout: Layout
+    columns: int
+    unknown: str | None
+    null: bool
     single: bool
     gallery: Gallery | None = None
 
@@ -199,7 +201,8 @@ def _print(
 ) -> int:
     """Print results as they come; the number of images that could not be read."""
     from zsclip.cli.progress import progress
-    from zsclip.output.rows import choose_format, open_output
+    from zsclip.output.rows import choose_format
+    from zsclip.output.targets import open_output
 
     on_terminal = sys.stdout.isatty() and (how.output is None or str(how.output) == "-")
     name = choose_format(how.format, how.output, sys.stdout.isatty())
@@ -218,7 +221,7 @@ def _print(
         for result in results:
             done += 1
             unreadable += result.error is not None
-            if how.only is None or how.only in result.labels or (result.abstained and how.only == how.layout.unknown):
+            if how.only is None or how.only in result.labels or (result.abstained and how.only == how.unknown):
                 writer.write(result)
                 if how.gallery:
                     how.gallery.add(result)
@@ -230,11 +233,11 @@ def _print(
     return unreadable
 
 
-def _writer(name: str, stream: TextIO, stdout_console: Console | None, how: _Printing) -> Writer:
-    from zsclip.output.rows import STREAM_WRITERS, RankingWriter, TableWriter
+def _writer(name: str, stream: TextIO, stdout_console: Console | None, how: _Printing) -> Writer[ImageResult]:
+    from zsclip.output.rows import result_layout, row_writer
+    from zsclip.output.terminal import RankingWriter, TableWriter
 
     if name != "table":
-        return STREAM_WRITERS[name](stream, how.layout)
+        return row_writer(name, stream, result_layout(how.columns, how.unknown), null=how.null)
     rows = stdout_console or console(stream)
-    unknown = how.layout.unknown
-    return RankingWriter(rows, unknown) if how.single else TableWriter(rows, how.labels, unknown)
+    return RankingWriter(rows, how.unknown) if how.single else TableWriter(rows, how.labels, how.unknown)

@@ -59,7 +59,7 @@ def embed(
     from zsclip.classifier import Classifier
     from zsclip.cli.inputs import open_images, read_model, refuse_overwriting
     from zsclip.cli.progress import progress
-    from zsclip.output.rows import open_binary_output
+    from zsclip.output.targets import target
     from zsclip.output.vectors import vector_writer
 
     listen(quiet=quiet, verbose=verbose)
@@ -77,7 +77,7 @@ def embed(
             workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash, max_pixels=max_pixels,
             isolate=isolate, decode_timeout=decode_timeout,
         ) as classifier,
-        open_binary_output(output) as stream,
+        target(output).open() as stream,
     ):  # fmt: skip
         embedder = classifier.embedder
         embedder.fetch_if_new()

@@ -14,7 +14,8 @@ from zsclip.cli.messages import console, listen, report_timings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zsclip.output.rows import MatchWriter
+    from zsclip.output.rows import Writer
+    from zsclip.scoring.results import Match
 
 logger = logging.getLogger("zsclip")
 
@@ -83,7 +84,9 @@ def search(
     from zsclip.classifier import Classifier, Query
     from zsclip.cli.inputs import open_images, read_model, read_prompts, read_top_k, refuse_overwriting
     from zsclip.cli.progress import progress
-    from zsclip.output.rows import MATCH_WRITERS, MatchTableWriter, choose_format, open_output
+    from zsclip.output.rows import MATCH_LAYOUT, choose_format, row_writer
+    from zsclip.output.targets import open_output
+    from zsclip.output.terminal import MatchTableWriter
 
     listen(quiet=quiet, verbose=verbose)
     query = Query.parse(text or (), image or (), minus or ())
@@ -112,11 +115,11 @@ def search(
             report_timings(classifier.embedder.timings)
     with open_output(output) as stream:
         name = choose_format(format, output, sys.stdout.isatty())
-        writer: MatchWriter
+        writer: Writer[Match]
         if name == "table":
             writer = MatchTableWriter(console() if output is None else console(stream))
         else:
-            writer = MATCH_WRITERS[name](stream, null)
+            writer = row_writer(name, stream, MATCH_LAYOUT, null=null)
         for match in found.matches:
             writer.write(match)
         for unread in found.unreadable:
