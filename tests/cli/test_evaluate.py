@@ -17,8 +17,8 @@ from zsclip import Classifier, LabelSet, PromptSet, PromptSetError, Rules
 from zsclip.evaluation import evaluate as evaluation_module
 from zsclip.evaluation.dataset import from_folder
 from zsclip.evaluation.evaluate import named_apart
+from zsclip.evaluation.tables import COLUMNS
 from zsclip.evaluation.template_weights import weigh_by_zpe
-from zsclip.output.tables import COLUMNS
 
 MISLEADING = "a blue ring and a <label>."
 

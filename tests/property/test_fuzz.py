@@ -24,7 +24,9 @@ from zsclip.evaluation.dataset import ClassNames, from_manifest
 from zsclip.images.decoding import _without_metadata, pixels
 from zsclip.images.item import Stamp
 from zsclip.images.preprocessing import Preprocessing
-from zsclip.output.rows import MATCH_WRITERS, STREAM_WRITERS, Layout, delimited_rows, json_line, printable
+from zsclip.output.cells import printable
+from zsclip.output.delimited import delimited_rows
+from zsclip.output.rows import MATCH_LAYOUT, json_line, result_layout, row_writer
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.results import ImageResult, Match, Prediction
 from zsclip.scoring.rules import Rules
@@ -77,7 +79,7 @@ def test_results_read_back_equal(
         for path, found, error in rows
     ]
     stream = io.StringIO(newline="")
-    writer = STREAM_WRITERS[format](stream, Layout(2))
+    writer = row_writer(format, stream, result_layout(2))
     for result in results:
         writer.write(result)
     text = stream.getvalue().encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
@@ -100,7 +102,7 @@ def test_results_read_back_equal(
 @given(st.lists(st.tuples(paths, st.floats(-1, 1)), max_size=5), st.sampled_from(["csv", "tsv", "jsonl", "paths"]))
 def test_matches_read_back_equal(rows: list[tuple[str, float]], format: str) -> None:
     stream = io.StringIO(newline="")
-    writer = MATCH_WRITERS[format](stream, True)
+    writer = row_writer(format, stream, MATCH_LAYOUT, null=True)
     for path, similarity in rows:
         writer.write(Match(path, similarity))
     text = stream.getvalue()

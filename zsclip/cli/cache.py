@@ -29,7 +29,7 @@ Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 def info(cache_dir: options.CacheDir = None) -> None:
     """Tell where the store is, how large, and what it holds of each model."""
     from zsclip import models
-    from zsclip.output.rows import printable
+    from zsclip.output.cells import printable
     from zsclip.store import maintenance as upkeep
     from zsclip.store.keeping import Keeping
 

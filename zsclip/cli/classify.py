@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from zsclip.classifier import Classifier
     from zsclip.evaluation.calibration import Calibration
-    from zsclip.output.rows import Layout, Writer
+    from zsclip.output.rows import Writer
     from zsclip.report.gallery import Gallery
     from zsclip.scoring.results import ImageResult
 
@@ -81,7 +81,6 @@ def classify(
         refuse_overwriting,
         write_report,
     )
-    from zsclip.output.rows import Layout
     from zsclip.scoring.rules import require_choice
 
     messages.listen()
@@ -109,8 +108,9 @@ def classify(
 
             gallery = Gallery(label_set.names, unknown, classifier.model.spec.title)
         columns = len(label_set) if kept is None else min(kept, len(label_set))
-        layout = Layout(columns, unknown, where.null)
-        printing = _Printing(rows, messages.quiet, label_set.names, layout, images.is_one_file, gallery)
+        printing = _Printing(
+            rows, messages.quiet, label_set.names, columns, unknown, where.null, images.is_one_file, gallery
+        )
         unreadable = _print(classifier, results, images.count, printing)
         images.report(classifier.counts)
         messages.report(classifier)
@@ -152,7 +152,9 @@ class _Printing:
     rows: RowsGroup
     quiet: bool
     labels: Sequence[str]
-    layout: Layout
+    columns: int
+    unknown: str | None
+    null: bool
     single: bool
     gallery: Gallery | None = None
 
@@ -165,7 +167,8 @@ def _print(
 ) -> int:
     """Print results as they come; the number of images that could not be read."""
     from zsclip.cli.progress import progress
-    from zsclip.output.rows import choose_format, open_output
+    from zsclip.output.rows import choose_format
+    from zsclip.output.targets import open_output
 
     on_terminal = sys.stdout.isatty() and (how.rows.output is None or str(how.rows.output) == "-")
     name = choose_format(how.rows.format, how.rows.output, sys.stdout.isatty())
@@ -198,14 +201,14 @@ def _print(
 
 def _is_wanted(result: ImageResult, how: _Printing) -> bool:
     only = how.rows.only
-    return only is None or only in result.labels or (result.abstained and only == how.layout.unknown)
+    return only is None or only in result.labels or (result.abstained and only == how.unknown)
 
 
-def _writer(name: str, stream: TextIO, stdout_console: Console | None, how: _Printing) -> Writer:
-    from zsclip.output.rows import STREAM_WRITERS, RankingWriter, TableWriter
+def _writer(name: str, stream: TextIO, stdout_console: Console | None, how: _Printing) -> Writer[ImageResult]:
+    from zsclip.output.rows import result_layout, row_writer
+    from zsclip.output.terminal import RankingWriter, TableWriter
 
     if name != "table":
-        return STREAM_WRITERS[name](stream, how.layout)
+        return row_writer(name, stream, result_layout(how.columns, how.unknown), null=how.null)
     rows = stdout_console or console(stream)
-    unknown = how.layout.unknown
-    return RankingWriter(rows, unknown) if how.single else TableWriter(rows, how.labels, unknown)
+    return RankingWriter(rows, how.unknown) if how.single else TableWriter(rows, how.labels, how.unknown)

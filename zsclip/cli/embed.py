@@ -53,7 +53,7 @@ def embed(
     zsclip embed --texts captions.txt -o captions.parquet
     """
     from zsclip.cli.inputs import open_images, refuse_overwriting
-    from zsclip.output.rows import open_binary_output
+    from zsclip.output.targets import target
     from zsclip.output.vectors import vector_writer
 
     messages.listen()
@@ -63,7 +63,7 @@ def embed(
     refuse_overwriting(output, where.paths, texts)
     images = open_images(where) if where.paths else None
     lines = _read_lines(texts) if texts else []
-    with open_classifier(model, reading, store) as classifier, open_binary_output(output) as stream:
+    with open_classifier(model, reading, store) as classifier, target(output).open() as stream:
         writer = writer_for(stream, classifier.model.spec.embed_dim)
         if images is None:
             classifier.model.fetch()

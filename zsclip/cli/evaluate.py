@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from dataclasses import dataclass
@@ -306,37 +307,40 @@ def _format(asked: str | None, output: Path | None, tables: Sequence[str]) -> st
 def _print(
     form: str, output: Path | None, found: Evaluation, asked: TablesGroup, made: Calibration | None, unknown: str
 ) -> None:
-    from zsclip.output import tables as scoreboard
-    from zsclip.output.rows import open_output
+    from zsclip.evaluation import tables as rows_of
+    from zsclip.output.delimited import write_csv
+    from zsclip.output.evaluation import print_tables
+    from zsclip.output.targets import open_output
 
     tables, errors = asked.names, asked.errors
     with open_output(output) as stream:
         if form == "table":
-            scoreboard.print_tables(console(stream if output else None), found, tables, errors, made)
+            print_tables(console(stream if output else None), found, tables, errors, made)
         elif form == "json":
-            scoreboard.write_json(stream, scoreboard.document(found, tables, errors, made, unknown))
+            stream.write(json.dumps(rows_of.document(found, tables, errors, made, unknown), indent=2) + "\n")
         else:
-            rows = scoreboard.DETAILS[tables[0]](found, errors) if tables else scoreboard.comparison_rows(found)
-            scoreboard.write_csv(stream, rows, scoreboard.COLUMNS.get(tables[0], ()) if tables else ())
+            rows = rows_of.DETAILS[tables[0]](found, errors) if tables else rows_of.comparison_rows(found)
+            write_csv(stream, rows, rows_of.COLUMNS.get(tables[0], ()) if tables else ())
     for note in found.notes:
         logger.info("%s", note)
 
 
 def _write_prompts(found: Evaluation, path: Path) -> None:
-    from zsclip.output.rows import open_output
+    from zsclip.output.targets import open_output
     from zsclip.text.prompts import to_yaml
 
     (chosen,) = (one for one in found.sets if one.kind != "given")
-    with open_output(path, "--save-prompts") as stream:
+    with open_output(path, "save_prompts") as stream:
         stream.write(to_yaml(chosen.prompts))
     say(f"Wrote {path}. Use it with: zsclip classify … --prompts {path if path.parent != Path() else f'./{path}'}")
 
 
 def _write_calibration(made: Calibration, path: Path) -> None:
     from zsclip.evaluation.calibration import to_yaml
-    from zsclip.output.rows import counted, open_output
+    from zsclip.output.targets import open_output
+    from zsclip.text.wording import counted
 
-    with open_output(path, "--calibrate") as stream:
+    with open_output(path, "calibrate") as stream:
         stream.write(to_yaml(made))
     say(
         f"Wrote {path}: temperature {made.temperature:.4g}; on {counted(made.measured_on, 'other image')} ECE "
@@ -345,7 +349,7 @@ def _write_calibration(made: Calibration, path: Path) -> None:
 
 
 def _tell_unreadable(found: Evaluation) -> None:
-    from zsclip.output.rows import counted
+    from zsclip.text.wording import counted
 
     shown = 5
     for path, error in found.unreadable[:shown]:

@@ -159,11 +159,11 @@ def require_folder(output: Path | None, option: str) -> None:
 def write_report(report: Path, html: Callable[[Pictures], str], embed_thumbnails: bool) -> None:
     """Write a page, whole or not at all, and say where and how large it is."""
     from zsclip.cli.messages import say
-    from zsclip.output.rows import open_output
+    from zsclip.output.targets import open_output
     from zsclip.report.pictures import Pictures
 
     text = html(Pictures(report.parent, embed_thumbnails))
-    with open_output(report, "--report") as stream:
+    with open_output(report, "report") as stream:
         stream.write(text)
     say(f"Wrote {report} ({report.stat().st_size / 1e6:,.1f} MB).")
 

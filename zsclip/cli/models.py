@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import sys
 from collections.abc import Iterable
@@ -66,7 +65,9 @@ def list_(filter: Filter = "", format: ListFormat = None) -> None:
 
 
 def _write_csv(entries: Iterable[Entry]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    from zsclip.output.delimited import delimited_rows
+
+    writer = delimited_rows(sys.stdout)
     writer.writerow(("model", "pretrained", "default", "on_disk", "width", "height", "parameters"))
     for one in entries:
         height, width = one.size
@@ -127,7 +128,7 @@ def show(
 
 def _describe(spec: ModelSpec, model: Model | None) -> dict[str, str]:
     from zsclip import models
-    from zsclip.output.rows import printable
+    from zsclip.output.cells import printable
 
     wanted = spec.preprocessing
     height, width = wanted.size

@@ -22,7 +22,7 @@ def list_() -> None:
     from rich.table import Table
 
     from zsclip.errors import PromptSetError
-    from zsclip.output.rows import printable
+    from zsclip.output.cells import printable
     from zsclip.text import prompts
 
     out = console()
@@ -58,7 +58,7 @@ def show(
     labels: LabelGroup,
 ) -> None:
     """Show a prompt set; with labels, the texts it makes of them."""
-    from zsclip.output.rows import printable
+    from zsclip.output.cells import printable
     from zsclip.text import prompts
 
     one = prompts.PromptSet.load(name)
@@ -92,7 +92,7 @@ def check(
     """Check prompt set files; exit code 1 if one has a fault."""
     from zsclip.cli.messages import fail
     from zsclip.errors import PromptSetError
-    from zsclip.output.rows import printable
+    from zsclip.output.cells import printable
     from zsclip.text import prompts
 
     faults = 0

@@ -22,7 +22,8 @@ from zsclip.cli.groups import (
 from zsclip.cli.messages import console
 
 if TYPE_CHECKING:
-    from zsclip.output.rows import MatchWriter
+    from zsclip.output.rows import Writer
+    from zsclip.scoring.results import Match
 
 logger = logging.getLogger("zsclip")
 
@@ -75,7 +76,9 @@ def search(
     """
     from zsclip.cli.inputs import open_images, read_top_k, refuse_overwriting
     from zsclip.cli.progress import progress
-    from zsclip.output.rows import MATCH_WRITERS, MatchTableWriter, choose_format, open_output
+    from zsclip.output.rows import MATCH_LAYOUT, choose_format, row_writer
+    from zsclip.output.targets import open_output
+    from zsclip.output.terminal import MatchTableWriter
     from zsclip.text.query import Query
 
     messages.listen()
@@ -93,11 +96,11 @@ def search(
         messages.report(classifier)
     with open_output(output) as stream:
         name = choose_format(format, output, sys.stdout.isatty())
-        writer: MatchWriter
+        writer: Writer[Match]
         if name == "table":
             writer = MatchTableWriter(console() if output is None else console(stream))
         else:
-            writer = MATCH_WRITERS[name](stream, where.null)
+            writer = row_writer(name, stream, MATCH_LAYOUT, null=where.null)
         for match in found.matches:
             writer.write(match)
         for unread in found.unreadable:

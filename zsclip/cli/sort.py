@@ -99,12 +99,11 @@ def sort(
 
 
 def _print_plan(plan: list[Filing]) -> int:
-    from zsclip.output.rows import delimited_rows, open_output
+    from zsclip.output.folders import write_rows
+    from zsclip.output.targets import open_output
 
     with open_output(None) as stream:
-        rows = delimited_rows(stream)
-        rows.writerow(["from", "to", "label"])
-        rows.writerows([one.source, one.target, one.label] for one in plan)
+        write_rows(plan, stream)
     return 0
 
 
