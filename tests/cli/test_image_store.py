@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -146,6 +147,14 @@ def test_a_file_that_kept_size_and_time_is_read_again_on_request(cli, tmp_path: 
     assert cli("classify", file, "-l", LABELS).out != first
 
 
+def test_a_file_that_begins_like_the_key_of_a_text_is_not_taken_for_it(cli, photos: Path) -> None:  # type: ignore[no-untyped-def]
+    (photos / "forged.png").write_bytes(b"text\0a red star")
+    run = cli("classify", photos, "-l", "red star,blue star", "--template", "a <label>", "-f", "jsonl")
+    forged = next(row for row in map(json.loads, run.out.splitlines()) if "forged" in row["path"])
+    assert run.code == 3
+    assert forged["error"]
+
+
 def test_hits_and_misses_come_in_the_order_of_the_input(cli, photos: Path, computed: list[int]) -> None:  # type: ignore[no-untyped-def]
     cli("classify", photos / "b", "-l", LABELS)
     mixed = [photos / folder / f"{n}.png" for n, folder in zip((4, 0, 5, 1, 6, 2, 7, 3), "babababa", strict=True)]
@@ -173,8 +182,6 @@ def test_without_the_store_nothing_is_kept(cli, photos: Path, computed: list[int
 def test_another_model_does_not_take_these_vectors(  # type: ignore[no-untyped-def]
     cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import json
-
     from zsclip.engines.torch import TorchEngine
     from zsclip.models import resolve
 
