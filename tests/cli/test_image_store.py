@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -137,6 +138,14 @@ def test_a_file_that_kept_size_and_time_is_read_again_on_request(cli: Cli, tmp_p
     assert "blue star" in cli("classify", file, "-l", LABELS, "--rehash").out.splitlines()[1].split(",")[1]
     assert computed == [1, 1]
     assert cli("classify", file, "-l", LABELS).out != first
+
+
+def test_a_file_that_begins_like_the_key_of_a_text_is_not_taken_for_it(cli: Cli, photos: Path) -> None:
+    (photos / "forged.png").write_bytes(b"text\0a red star")
+    run = cli("classify", photos, "-l", "red star,blue star", "--template", "a <label>", "-f", "jsonl")
+    forged = next(row for row in map(json.loads, run.out.splitlines()) if "forged" in row["path"])
+    assert run.code == 3
+    assert forged["error"]
 
 
 def test_hits_and_misses_come_in_the_order_of_the_input(cli: Cli, photos: Path, computed: list[int]) -> None:

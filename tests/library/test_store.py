@@ -5,6 +5,7 @@ import os
 import sqlite3
 import stat
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from hypothesis import strategies as st
 from support.processes import run_python, start_python
 from support.vectors import some, vector
 
+from zsclip.images.item import Stamp
 from zsclip.models.spec import ModelFacts
 from zsclip.store import maintenance as upkeep
 from zsclip.store.database import FILENAME, Store
-from zsclip.store.records import text_digest
+from zsclip.store.keeping import Keeping
+from zsclip.store.records import Kind, split_name, text_digest
 from zsclip.unit_vectors import Embedding, Quality
 
 STAMP = ["size", "mtime_ns", "ctime_ns", "inode", "version"]
@@ -61,6 +64,149 @@ def test_exact_runs_take_exact_vectors_only_and_keep_theirs(tmp_path: Path) -> N
         store.put("model", {key: Embedding(vector(2), Quality.EXACT)})
         store.put("model", {key: Embedding(vector(3), Quality.HALF)})
         assert np.array_equal(store.get("model", [key], 32, least=Quality.HALF)[key].vector, vector(2))
+
+
+@pytest.mark.parametrize("held", Quality)
+@pytest.mark.parametrize("new", Quality)
+def test_a_vector_never_replaces_one_of_higher_quality(tmp_path: Path, held: Quality, new: Quality) -> None:
+    key = text_digest("cat")
+    with Store(tmp_path) as store:
+        store.put("model", {key: Embedding(vector(1), held)})
+        store.put("model", {key: Embedding(vector(2), new)})
+        one = store.get("model", [key], 32, least=Quality.INT8)[key]
+        assert one.quality == max(held, new)
+        assert one.vector @ vector(2 if new >= held else 1) > 0.999
+        for least in Quality:
+            assert (key in store.get("model", [key], 32, least=least)) is (max(held, new) >= least)
+
+
+def test_the_quality_of_a_vector_tells_how_it_was_computed() -> None:
+    assert Quality.INT8 < Quality.of(fp32=False) < Quality.of(fp32=True, reduced=True) < Quality.of(fp32=True)
+    assert Quality.of(fp32=False, reduced=True) is Quality.HALF
+    assert [quality for quality in Quality if Embedding(vector(), quality).exact] == [Quality.EXACT]
+
+
+def test_a_text_is_no_image_though_their_bytes_are_the_same(tmp_path: Path) -> None:
+    key = text_digest("cat")
+    stamp = Stamp(b"/cat.jpg", 8, 0)
+    with Store(tmp_path) as store:
+        store.put("model", {key: Embedding(vector(1))}, kind=Kind.TEXT)
+        store.put("model", {}, [(stamp, key)])
+        assert store.get("model", [key], 32, least=Quality.HALF) == {}
+        assert store.get_files("model", [stamp], 32, least=Quality.HALF) == {}
+        store.put("model", {key: Embedding(vector(2))})
+        for kind, seed in ((Kind.TEXT, 1), (Kind.IMAGE, 2)):
+            assert np.array_equal(
+                store.get("model", [key], 32, least=Quality.HALF, kind=kind)[key].vector, vector(seed)
+            )
+        (content,) = upkeep.info(store).models
+        assert (content.images, content.texts) == (1, 1)
+
+
+def blocks_of(folder: Path) -> list[tuple[int, int]]:
+    """Of each block, how many vectors it holds and how many of them are referred to."""
+    with sqlite3.connect(folder / FILENAME) as connection:
+        return connection.execute(
+            "SELECT count, (SELECT count(*) FROM vectors WHERE block = blocks.id) FROM blocks ORDER BY id"
+        ).fetchall()
+
+
+def test_vectors_lie_in_blocks_of_one_size(tmp_path: Path) -> None:
+    made = some(300) | {text_digest(f"{n}"): Embedding(vector(n), Quality.HALF) for n in range(300)}
+    with Store(tmp_path) as store:
+        store.put("model", made)
+        assert blocks_of(tmp_path) == [(256, 256), (44, 44)] * 2
+        found = store.get("model", list(made), 32, least=Quality.INT8)
+        assert all(np.array_equal(found[key].vector, one.as_stored().vector) for key, one in made.items())
+        store.put("model", some(256))
+        assert sorted(blocks_of(tmp_path)) == [(44, 44), (44, 44), (256, 256), (256, 256)]  # the replaced one is gone
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.sets(st.integers(0, 599)), st.sets(st.integers(0, 599)))
+def test_what_prune_leaves_is_as_it_was_and_without_gaps(gone: set[int], better: set[int]) -> None:
+    with tempfile.TemporaryDirectory() as place, Store(Path(place) / "cache") as store:
+        made = {number.to_bytes(32, "big"): Embedding(vector(number), Quality.HALF) for number in range(600)}
+        files = []
+        for number, digest in enumerate(made):
+            path = Path(place) / f"{number}.jpg"
+            if number not in gone:
+                path.touch()
+            files.append((Stamp(os.fsencode(path), 0, 0), digest))
+        texts = some(10)
+        store.put("model", texts, kind=Kind.TEXT)
+        store.put("model", made, files)
+        again = {digest: Embedding(vector(number)) for number, digest in enumerate(made) if number in better}
+        store.put("model", again)
+        made |= again
+        assert upkeep.prune(store) == len(gone)
+        kept = {digest: one for number, (digest, one) in enumerate(made.items()) if number not in gone}
+        found = store.get("model", list(made), 32, least=Quality.HALF)
+        assert found.keys() == kept.keys()
+        assert all(np.array_equal(found[key].vector, one.as_stored().vector) for key, one in kept.items())
+        assert store.get("model", list(texts), 32, least=Quality.EXACT, kind=Kind.TEXT).keys() == texts.keys()
+        assert all(count == used for count, used in blocks_of(Path(place) / "cache"))
+
+
+def test_prune_keeps_what_is_at_an_address_or_within_a_file_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "shard.tar").touch()
+    names = {
+        "shard.tar/a/1.jpg": True,
+        "gone.tar/a/1.jpg": False,
+        "shard.tar#17": True,
+        "gone.mp4#t=1.500": False,
+    }
+    stamps = {Stamp(os.fsencode(tmp_path / name), 0, 0): kept for name, kept in names.items()}
+    stamps[Stamp(b"s3://bucket/2024/1.jpg", 0, 0, version="etag")] = True
+    made = {bytes([number]) * 32: Embedding(vector(number)) for number in range(len(stamps))}
+    with Store(tmp_path / "cache") as store:
+        store.put("model", made, list(zip(stamps, made, strict=True)))
+        upkeep.prune(store)
+        known = store.get_files("model", list(stamps), 32, least=Quality.EXACT)
+        assert set(known) == {stamp for stamp, kept in stamps.items() if kept}
+        changed = [stamp._replace(version="another") for stamp in known]
+        assert store.get_files("model", changed, 32, least=Quality.EXACT) == {}
+
+
+def test_prune_keeps_archives_that_were_read_and_drops_those_that_are_gone(tmp_path: Path) -> None:
+    (tmp_path / "shard.tar").touch()
+    made = {bytes([number]) * 32: Embedding(vector(number)) for number in range(4)}
+    with Store(tmp_path / "cache") as store, sqlite3.connect(tmp_path / "cache" / FILENAME) as connection:
+        store.put("model", made)
+        for container, name in enumerate(("shard.tar", "gone.tar")):
+            connection.execute(
+                "INSERT INTO containers (id, name, size, mtime_ns) VALUES (?, ?, 0, 0)",
+                (container, os.fsencode(tmp_path / name)),
+            )
+        connection.execute("INSERT INTO members SELECT (id - 1) / 2, id, 'name', id FROM contents WHERE id < 4")
+        connection.execute("INSERT INTO members VALUES (0, 9, 'not an image', NULL)")
+        connection.execute("INSERT INTO thumbnails SELECT id, 320, x'' FROM contents")
+        connection.commit()
+        assert upkeep.prune(store) == 2
+        assert connection.execute("SELECT position FROM members").fetchall() == [(1,), (2,), (9,)]
+        assert connection.execute("SELECT content FROM thumbnails").fetchall() == [(1,), (2,)]
+        assert upkeep.clear(store) == 2
+        assert not any(connection.execute(f"SELECT * FROM {table}").fetchall() for table in ("containers", "members"))
+
+
+@given(st.binary(max_size=30))
+def test_folder_and_name_are_the_whole_name(name: bytes) -> None:
+    folder, last = split_name(name)
+    assert folder + last == name
+    assert b"/" not in last
+    assert not folder or folder.endswith((b"/", os.sep.encode()))
+
+
+def test_what_is_kept_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(tmp_path / "of the environment"))
+    assert Keeping().folder == tmp_path / "of the environment"
+    keeping = Keeping(tmp_path / "given", use_cache=False)
+    assert keeping.exports == tmp_path / "given" / "exports"
+    with keeping.open() as store:
+        assert not store.usable
+    assert not keeping.folder.exists()
+    with Keeping(tmp_path / "given").open() as store:
+        assert store.path == tmp_path / "given" / FILENAME
 
 
 def test_the_cut_end_of_a_text_is_kept(tmp_path: Path) -> None:
@@ -156,7 +302,7 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path, caplog: pyt
     with Store(tmp_path) as store:
         assert not store.usable
     assert (tmp_path / FILENAME).read_bytes() == before
-    assert "format 99" in caplog.text
+    assert "format 99, not 2. Use another `cache_dir`, or update zsclip" in caplog.text
 
 
 def test_an_unusable_folder_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,7 @@
     containers(name, reading, stamp)           an archive, table or video that was read to its end, and how it was read
     members(container, position -> name, content)
     contents(id, kind, digest)                 bytes of a file, or a text, by SHA-256; `phash` looks alike where images do
-    thumbnails(content, size -> jpeg)
+    thumbnails(content -> size, jpeg)          small JPEG of an image; `size` is its longer side in pixels
     weights(path, stamp -> header, digest)     files of weights: `header` is the digest of some of the bytes, `digest` of all
     models(id, identity, facts)                what a model is, and its scale, bias and dimension
     vectors(model, content -> quality, block, position, cut)
@@ -37,7 +37,6 @@ CREATE TABLE folders (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE);
 CREATE TABLE items (
     folder INTEGER NOT NULL, name BLOB NOT NULL, {_STAMP}, content INTEGER NOT NULL, PRIMARY KEY (folder, name)
 ) WITHOUT ROWID;
-CREATE INDEX items_by_content ON items (content);
 CREATE TABLE containers (
     id INTEGER PRIMARY KEY, name BLOB NOT NULL, reading TEXT NOT NULL DEFAULT '', {_STAMP}, UNIQUE (name, reading)
 );
@@ -48,10 +47,8 @@ CREATE TABLE members (
 CREATE TABLE contents (
     id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, digest BLOB NOT NULL, phash INTEGER, UNIQUE (kind, digest)
 );
-CREATE TABLE thumbnails (
-    content INTEGER NOT NULL, size INTEGER NOT NULL, jpeg BLOB NOT NULL, PRIMARY KEY (content, size)
-);
-CREATE TABLE weights (path BLOB PRIMARY KEY, {_STAMP}, header BLOB, digest BLOB);
+CREATE TABLE thumbnails (content INTEGER PRIMARY KEY, size INTEGER NOT NULL, jpeg BLOB NOT NULL);
+CREATE TABLE weights (path BLOB PRIMARY KEY, {_STAMP}, header BLOB, digest BLOB) WITHOUT ROWID;
 CREATE TABLE models (
     id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, facts TEXT, weights BLOB, revision TEXT
 );
