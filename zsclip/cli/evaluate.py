@@ -202,7 +202,7 @@ def evaluate(
         )  # fmt: skip
         made = None
         if calibrate is not None:
-            from zsclip.evaluation.calibration import calibrate as fit
+            from zsclip.evaluation.fitting import calibrate as fit
 
             made = fit(classifier, images, sets[0], rules=rules, background=beside, seed=seed)
         if timings:
@@ -320,6 +320,7 @@ def _write_calibration(made: Calibration, path: Path) -> None:
     from zsclip.text.wording import counted
 
     with open_output(path, "calibrate") as stream:
+        stream.write("# Written by zsclip evaluate --calibrate; used with: zsclip classify ... --calibration FILE\n")
         stream.write(to_yaml(made))
     say(
         f"Wrote {path}: temperature {made.temperature:.4g}; on {counted(made.measured_on, 'other image')} ECE "
