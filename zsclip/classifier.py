@@ -193,15 +193,19 @@ class Classifier:
         labels: LabelSet,
         sets: Sequence[PromptSet],
         background: Sequence[str] | None = None,
+        source: str | Path = "",
     ) -> Rules:
-        """The rules with a calibration's temperature; raises `CalibrationError` if it was made for something else."""
+        """The rules with the temperature of a calibration that was read from `source`.
+
+        Raises `CalibrationError` if it was made for something else.
+        """
         from zsclip.evaluation.calibration import Binding
 
         if rules.multi_label:
             raise CalibrationError("A temperature for labels that compete does not suit labels on their own.")
         if rules.temperature != 1:
             raise CalibrationError("A calibration brings its temperature. Leave out one of the two.")
-        calibration.require(Binding.of(self.model.identity, labels, sets, rules.combine, background))
+        calibration.require(Binding.of(self.model.identity, labels, sets, rules.combine, background), source)
         return replace(rules, temperature=calibration.temperature)
 
     def embed(self, images: Images) -> Generator[tuple[list[str], Floats, list[tuple[str, str]]], None, None]:

@@ -12,7 +12,8 @@ import yaml
 from support.cli import Cli, rows_of
 
 from zsclip import Calibration, CalibrationError, LabelSet, PromptSet
-from zsclip.evaluation.calibration import Binding, _fit, read_file
+from zsclip.evaluation.calibration import Binding, read_file
+from zsclip.evaluation.fitting import fitted_temperature
 
 
 @pytest.fixture(autouse=True)
@@ -185,7 +186,7 @@ def test_what_does_not_go_with_it(made: Path, noisy_folder: Path, cli: Cli, opti
         ({"binding": {"model": "x"}}, "binding has no labels"),
         ({"before": None}, "expected a mapping"),
         ({"seed": None}, "seed must be a number"),
-        (None, "expected what zsclip evaluate --calibrate writes"),
+        (None, "expected what zsclip evaluate `calibrate` writes"),
     ],
 )
 def test_files_that_cannot_be_read(made: Path, change: dict[str, object] | None, message: str) -> None:
@@ -228,12 +229,12 @@ def test_nothing_to_learn_from_is_said(cli: Cli, demo_folder: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(("direction", "bound"), [(1, 0.01), (-1, 100)])
 def test_a_temperature_at_the_edge_is_said(caplog: pytest.LogCaptureFixture, direction: int, bound: float) -> None:
-    assert _fit(lambda t: direction * t) == pytest.approx(bound, rel=0.01)
+    assert fitted_temperature(lambda t: direction * t) == pytest.approx(bound, rel=0.01)
     assert "at the edge of what is searched, 0.01 to 100" in caplog.text
 
 
 def test_a_temperature_within_is_not(caplog: pytest.LogCaptureFixture) -> None:
-    assert _fit(lambda t: (t - 2) ** 2) == pytest.approx(2, rel=1e-3)
+    assert fitted_temperature(lambda t: (t - 2) ** 2) == pytest.approx(2, rel=1e-3)
     assert caplog.text == ""
 
 

@@ -96,8 +96,8 @@ def classify(
     page.check(where.paths)
     images = open_images(where)
     with open_classifier(model, reading, store) as classifier:
-        if calibrated:
-            rules = classifier.calibrated(rules, calibrated, label_set, sets, background)
+        if calibrated and calibration:
+            rules = classifier.calibrated(rules, calibrated, label_set, sets, background, calibration)
 
         def results() -> Generator[ImageResult, None, None]:
             return classifier.classify(images.listing, label_set, sets, top_k=kept, rules=rules, background=background)

@@ -249,7 +249,7 @@ def evaluate(
         )  # fmt: skip
         made = None
         if better.calibrate is not None:
-            from zsclip.evaluation.calibration import calibrate
+            from zsclip.evaluation.fitting import calibrate
 
             made = calibrate(classifier, embedded, sets[0], rules=rules, background=background, seed=better.seed)
         messages.report(classifier)
@@ -341,6 +341,7 @@ def _write_calibration(made: Calibration, path: Path) -> None:
     from zsclip.text.wording import counted
 
     with open_output(path, "calibrate") as stream:
+        stream.write("# Written by zsclip evaluate --calibrate; used with: zsclip classify ... --calibration FILE\n")
         stream.write(to_yaml(made))
     say(
         f"Wrote {path}: temperature {made.temperature:.4g}; on {counted(made.measured_on, 'other image')} ECE "

@@ -11,15 +11,17 @@ import numpy as np
 
 from zsclip.classifier import Classifier
 from zsclip.errors import InputError, PromptSetError
-from zsclip.evaluation import metrics
+from zsclip.evaluation import comparison, metrics
 from zsclip.evaluation import template_weights as ensembling
+from zsclip.evaluation.comparison import Comparison
 from zsclip.evaluation.dataset import LabelledImages
-from zsclip.evaluation.metrics import Booleans, Comparison, Integers, Interval, Predictions, Summary
+from zsclip.evaluation.metrics import Booleans, Integers, Interval, Predictions, Summary
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.prompt_vectors import PromptVectors
 from zsclip.scoring.rules import Rules, require_choice
 from zsclip.text.labels import LabelSet
 from zsclip.text.prompts import PromptSet
+from zsclip.text.wording import counted
 from zsclip.unit_vectors import Floats
 
 logger = logging.getLogger("zsclip")
@@ -101,8 +103,9 @@ class Evaluation:
         notes = []
         images = self.baseline.summary.images
         if self.chosen_on:
-            chose = "1 image" if self.chosen_on == 1 else f"{self.chosen_on} images"
-            notes.append(f"{chose} chose templates and weights; all figures are of the other {images}.")
+            notes.append(
+                f"{counted(self.chosen_on, 'image')} chose templates and weights; all figures are of the other {images}."
+            )
         notes += [
             f"{one.prompts.origin}: if they are among these, its figures are too good."
             for one in self.sets
@@ -115,8 +118,7 @@ class Evaluation:
                 "not only from how they are worded."
             )
         if images < _FEW:
-            few = "1 image is" if images == 1 else f"{images} images are"
-            notes.append(f"{few} few: look at the intervals.")
+            notes.append(f"{counted(images, 'image')} {'is' if images == 1 else 'are'} few: look at the intervals.")
         return tuple(notes)
 
 
@@ -196,7 +198,7 @@ def evaluate(
     start = results[0] if baseline is None else next(one for one in results if one.name == baseline)
     others = [one.predictions for one in results if one is not start]
     return Evaluation(
-        reported.paths, images.labels, tuple(results), start, tuple(metrics.compare(start.predictions, others)),
+        reported.paths, images.labels, tuple(results), start, tuple(comparison.compare(start.predictions, others)),
         images.unreadable, rules, rules.abstains or background is not None, len(choosing), classifier.model.spec.title,
     )  # fmt: skip
 
@@ -208,7 +210,9 @@ def require_baseline(
     kinds = ["", *([ensembling.WEIGHED] if weigh else []), *([ensembling.SELECTED] if select else [])]
     names = [one.name + kind for one in sets for kind in kinds]
     if baseline is not None and baseline not in names:
-        raise PromptSetError(f"--baseline {baseline}: there is no such set among those compared: {', '.join(names)}.")
+        raise PromptSetError(
+            f"there is no such set among those compared: {', '.join(names)}.", where=f"`baseline={baseline}`"
+        )
 
 
 def predict(classes: ClassVectors, images: EmbeddedImages, rules: Rules) -> Predictions:

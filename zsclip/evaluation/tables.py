@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 from zsclip.evaluation import metrics
 from zsclip.evaluation.calibration import Calibration
+from zsclip.evaluation.comparison import Comparison
 from zsclip.evaluation.evaluate import Evaluation, SetResult
-from zsclip.evaluation.metrics import Comparison
 
 Row: TypeAlias = dict[str, Any]
 

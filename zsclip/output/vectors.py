@@ -114,5 +114,5 @@ def vector_writer(output: Path) -> Callable[[BinaryIO, int], VectorWriter]:
     """The writer for a file's extension; raises `InputError` for others."""
     writer = VECTOR_WRITERS.get(output.suffix.lower())
     if writer is None:
-        raise InputError(f"--output {output}: the name must end in one of {', '.join(VECTOR_WRITERS)}.")
+        raise InputError(f"the name must end in one of {', '.join(VECTOR_WRITERS)}.", where=f"`output={output}`")
     return writer

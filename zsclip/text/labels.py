@@ -36,7 +36,7 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         if not self.labels:
-            raise LabelError("No labels. Give some with --labels cat,dog or --labels-file FILE.")
+            raise LabelError("No labels.", remedy="Give some with `labels=cat,dog` or `labels_file=FILE`.")
         for number, label in enumerate(self.labels, 1):
             if isinstance(label.members, str):
                 raise LabelError(f"Label {label.name!r}: its names must be a list, not one text: ({label.members!r},).")

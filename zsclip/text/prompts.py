@@ -53,8 +53,8 @@ class PromptSet:
         for template in self.templates:
             if "<label>" not in template:
                 raise PromptSetError(
-                    f"The template {template!r} has no <label>. Write <label> where the class name goes: "
-                    f"--template 'a photo of a <label>.'"
+                    f"The template {template!r} has no <label>.",
+                    remedy="Write <label> where the class name goes: `templates='a photo of a <label>.'`",
                 )
         if not self.templates and not self.label_prompts:
             raise PromptSetError(f"The prompt set {self.name!r} is empty. Give at least one template.")

@@ -64,7 +64,10 @@ class YamlFile:
             return yaml.compose(text, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            raise self.fail(mark.line + 1 if mark else None, f"not valid YAML: {error.problem}.") from None
+            # Some versions of libyaml have a limit of their own, above ours, and look far ahead.
+            too_deep = "nesting depth" in str(error.problem)
+            message = f"nested more than {_DEEPEST} deep." if too_deep else f"not valid YAML: {error.problem}."
+            raise self.fail(mark.line + 1 if mark else None, message) from None
         except yaml.YAMLError as error:
             raise self.fail(None, f"not valid YAML: {str(error).strip()}.") from None
 
