@@ -161,14 +161,15 @@ def _common(architecture: str, tags: Mapping[str, Mapping[str, Any]]) -> Mapping
 
 def _from_folder(name: str, folder: Path) -> ModelSpec:
     if not folder.is_dir():
-        raise ModelError(f"{name}: there is no folder {folder}.")
+        raise ModelError(f"there is no folder {folder}.", where=name)
     folder = folder.absolute()
     if not _is_file(folder / configuration.CONFIG_NAME) and _is_file(folder / transformers_format.CONFIG_NAME):
         image_config = _first_file(folder, transformers_format.IMAGE_CONFIG_NAMES)
         if image_config is None:
             raise ModelError(
-                f"{name}: there is no {folder / transformers_format.IMAGE_CONFIG_NAMES[0]}, so how the model wants its "
-                f"images is not known. It belongs to transformers' format."
+                f"there is no {folder / transformers_format.IMAGE_CONFIG_NAMES[0]}, so how the model wants its "
+                f"images is not known. It belongs to transformers' format.",
+                where=name,
             )
         checkpoint = _first_file(folder, transformers_format.WEIGHT_NAMES)
         if checkpoint is None:
@@ -275,9 +276,10 @@ def _cleaning(name: str, layout: str, home: hub.Wanted | Path) -> Clean:
 def _no_weights(name: str, folder: Path, names: tuple[str, ...]) -> ModelError:
     if any(folder.glob("*.index.json")):
         return ModelError(
-            f"{name}: the weights in {folder} are split into several files; save them as one ({names[0]})."
+            f"the weights in {folder} are split into several files; save them as one ({names[0]}).",
+            where=name,
         )
-    return ModelError(f"{name}: no weights in {folder}. There should be one of: {', '.join(names)}.")
+    return ModelError(f"no weights in {folder}. There should be one of: {', '.join(names)}.", where=name)
 
 
 def _first_file(folder: Path, names: tuple[str, ...]) -> Path | None:
