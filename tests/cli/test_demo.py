@@ -95,7 +95,7 @@ def test_a_scene_shows_its_colour(colour: str, hue: int) -> None:
     assert np.median(distance) < 15
 
 
-def test_nothing_of_the_users_is_overwritten(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_nothing_of_the_users_is_overwritten(cli, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(InputError, match="is there already"):
         draw_folder(tmp_path)
@@ -104,7 +104,7 @@ def test_nothing_of_the_users_is_overwritten(cli, tmp_path: Path) -> None:  # ty
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_the_commands_it_shows_work(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_the_commands_it_shows_work(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import shlex
 
     monkeypatch.chdir(tmp_path)

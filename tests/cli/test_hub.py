@@ -233,7 +233,7 @@ def test_dropped_packets_do_not_hold_a_run(tmp_path: Path, monkeypatch: pytest.M
                 one.close()
 
 
-def test_told_to_stay_offline_it_asks_nothing(hub: hub_server.Hub, cli, demo_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_told_to_stay_offline_it_asks_nothing(hub: hub_server.Hub, cli, demo_folder: Path) -> None:
     put_demo(hub, "org/demo")
     run = cli("models", "pull", "hf-hub:org/demo", "--offline")
     assert run.code == 1

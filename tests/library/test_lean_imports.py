@@ -23,7 +23,7 @@ def test_threads_at_once_leave_nothing_behind(tmp_path: Path, monkeypatch: pytes
         made = list(pool.map(lambda n: import_without(f"probing_{n}", "absent_for_now", "csv.never"), range(8)))
     assert not any(module.FOUND for module in made)
     assert {"absent_for_now", "csv.never"}.isdisjoint(sys.modules)
-    import absent_for_now  # type: ignore[import-not-found]
+    import absent_for_now
 
     import_without("json", "absent_for_now")
     assert sys.modules["absent_for_now"] is absent_for_now

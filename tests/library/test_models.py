@@ -255,7 +255,7 @@ def test_the_table_of_parameters_has_every_architecture() -> None:
     assert set(open_clip_data.architectures()) == set(models.parameter_counts())
 
 
-def test_models_list_shows_every_architecture_and_tag(cli) -> None:  # type: ignore[no-untyped-def]
+def test_models_list_shows_every_architecture_and_tag(cli) -> None:
     import csv
     import io
 
@@ -277,7 +277,7 @@ def test_models_list_shows_every_architecture_and_tag(cli) -> None:  # type: ign
 @pytest.mark.parametrize(
     ("architecture", "tag"), [("ViT-B-16-SigLIP2", "webli"), ("xlm-roberta-base-ViT-B-32", "laion5b_s13b_b90k")]
 )
-def test_models_show_needs_no_download(architecture: str, tag: str, cli) -> None:  # type: ignore[no-untyped-def]
+def test_models_show_needs_no_download(architecture: str, tag: str, cli) -> None:
     run = cli("models", "show", architecture, tag)
     assert run.code == 0
     assert "not on this machine" in run.out
@@ -310,7 +310,7 @@ def test_a_folder_in_transformers_format_without_a_tokenizer_says_so(tmp_path: P
         ("ViT-e-14", "none published; it needs a checkpoint file"),
     ],
 )
-def test_models_show_tells_of_architectures_without_a_default_too(architecture: str, said: str, cli) -> None:  # type: ignore[no-untyped-def]
+def test_models_show_tells_of_architectures_without_a_default_too(architecture: str, said: str, cli) -> None:
     run = cli("models", "show", architecture)
     assert run.code == 0
     assert said in run.out

@@ -142,7 +142,7 @@ def test_a_malicious_pickle_is_not_run(layout: str, folder: Path, tmp_path: Path
         model = ("ViT-B-32", str(tmp_path / "weights.npz"))
     spec = resolve(*model)
     with pytest.raises(ModelError, match=r"can be read safely|do not fit"):
-        build(spec, spec.checkpoint)  # type: ignore[arg-type]
+        build(spec, spec.checkpoint)
     assert not trace.exists()
 
 

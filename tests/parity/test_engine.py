@@ -54,7 +54,7 @@ def model(request: pytest.FixtureRequest) -> tuple[list[str], object, object, ob
     return options, model.eval(), transform, open_clip.get_tokenizer(name)
 
 
-def test_class_vectors_and_probabilities_are_open_clips(model, pictures: list[Path], cli) -> None:  # type: ignore[no-untyped-def]
+def test_class_vectors_and_probabilities_are_open_clips(model, pictures: list[Path], cli) -> None:
     options, theirs, transform, tokenizer = model
     templates = [template.replace("<label>", "{}") for template in TEMPLATES]
     expected = open_clip.build_zero_shot_classifier(theirs, tokenizer, LABELS, templates).T
@@ -145,7 +145,7 @@ def test_an_exact_run_does_not_take_fast_text_vectors(
         default_engine, "encode_texts", lambda self, texts: calls.append(len(texts)) or original(self, texts)
     )
     for options in ({"precision": "bf16"}, {}, {"exact": True}, {"precision": "bf16"}):
-        with Classifier.load("demo", **options) as classifier:  # type: ignore[arg-type]
+        with Classifier.load("demo", **options) as classifier:
             classifier.class_vectors(["cat", "dog"], "plain")
     assert calls == [4, 4]  # the second run is content with fast vectors, the third is not, the fourth takes exact ones
 
@@ -196,7 +196,7 @@ def bad_weights(kind: str, folder: Path) -> Path:
         torch.save({"state_dict": Evil()}, path)
     elif kind == "truncated safetensors":
         path = folder / "weights.safetensors"
-        path.write_bytes((Path(resolve("demo").checkpoint).read_bytes())[:5000])  # type: ignore[arg-type]
+        path.write_bytes((Path(resolve("demo").checkpoint).read_bytes())[:5000])
     return path
 
 
@@ -223,7 +223,7 @@ def test_cuda_gives_what_the_cpu_gives(red_star: Path) -> None:
         next(iter(Classifier.load("demo", device=device, precision="fp32").embedder.images([red_star])))[0].embedding
         for device in ("cpu", "cuda")
     ]
-    np.testing.assert_allclose(vectors[0].vector, vectors[1].vector, atol=1e-4)  # type: ignore[union-attr]
+    np.testing.assert_allclose(vectors[0].vector, vectors[1].vector, atol=1e-4)
 
 
 def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(monkeypatch: p
         sizes.append(len(images))
         if len(images) > 4:
             raise torch.OutOfMemoryError("none left")
-        return original(images)  # type: ignore[no-any-return]
+        return original(images)
 
     monkeypatch.setattr(engine.model, "encode_image", small_memory)
     np.testing.assert_allclose(engine.encode_images(pixels), expected, atol=1e-6)

@@ -37,7 +37,7 @@ def test_the_picture_of_openais_readme(classifier: Classifier, tmp_path: Path) -
 def test_image_embeddings_of_clip_retrieval(classifier: Classifier, shared: Path) -> None:
     known = np.load(shared / "clip_vit_b32" / "images.npz")
     paths = [shared / "clip_vit_b32" / "images" / name for name in known["names"]]
-    found = np.stack([one.embedding.vector for batch in classifier.embedder.images(paths) for one in batch])  # type: ignore[union-attr]
+    found = np.stack([one.embedding.vector for batch in classifier.embedder.images(paths) for one in batch])
     assert ((found * known["embeddings"].astype(np.float32)).sum(1)).min() > 0.999
 
 
