@@ -52,7 +52,8 @@ def _files(spec: ModelSpec, checkpoint: Path) -> Iterator[tuple[Path, str]]:
     if spec.layout == "open_clip":
         if checkpoint.suffix in (".npz", ".npy"):
             raise ModelError(
-                f"{checkpoint}: weights of big_vision cannot be packed. Save the model's state dict instead."
+                "weights of big_vision cannot be packed. Save the model's state dict instead.",
+                where=str(checkpoint),
             )
         yield (
             checkpoint,

@@ -82,8 +82,7 @@ def without_weights(model: str) -> ModelSpec | None:
     if config is None or default_tag(architecture):
         return None
     tags = open_clip_data.pretrained_tags(architecture)
-    pixels = configuration.preprocessing(config, next(iter(tags.values()), {}))
-    return ModelSpec(architecture, None, config, pixels, tokenizer=configuration.tokenizer(architecture, config))
+    return _spec(architecture, None, config, next(iter(tags.values()), {}))
 
 
 def default_tag(architecture: str) -> str | None:
@@ -97,16 +96,23 @@ def from_tag(architecture: str, tag: str) -> ModelSpec:
     config = open_clip_data.model_config(architecture) or {}
     details = open_clip_data.pretrained_tags(architecture)[tag]
     config = {**config, "quick_gelu": bool(config.get("quick_gelu")) or bool(details.get("quick_gelu"))}
-    return ModelSpec(
-        architecture,
-        tag,
-        config,
-        configuration.preprocessing(config, details),
-        None,
-        details,
-        configuration.tokenizer(architecture, config),
-        text_tower=config["text_cfg"].get("hf_model_name"),
-    )
+    return _spec(architecture, tag, config, details, remote=details)
+
+
+def _spec(
+    name: str,
+    pretrained: str | None,
+    config: Mapping[str, Any],
+    details: Mapping[str, Any],
+    checkpoint: Path | None = None,
+    remote: Mapping[str, Any] | None = None,
+    tokenizer_folder: Path | None = None,
+) -> ModelSpec:
+    """A model of open_clip's configuration, with `details` of its preprocessing; `tokenizer_folder` has its own tokenizer."""
+    pixels = configuration.preprocessing(config, details)
+    tokenizer = configuration.tokenizer(name, config, tokenizer_folder)
+    tower = config["text_cfg"].get("hf_model_name")
+    return ModelSpec(name, pretrained, config, pixels, checkpoint, remote or {}, tokenizer, text_tower=tower)
 
 
 def _from_architecture(architecture: str, config: Mapping[str, Any], pretrained: str | None) -> ModelSpec:
@@ -135,9 +141,7 @@ def _from_architecture(architecture: str, config: Mapping[str, Any], pretrained:
             architecture,
             architecture,
         )
-    tokenizer, tower = configuration.tokenizer(architecture, config), config["text_cfg"].get("hf_model_name")
-    pixels = configuration.preprocessing(config, _common(architecture, tags))
-    return ModelSpec(architecture, str(checkpoint), config, pixels, checkpoint, tokenizer=tokenizer, text_tower=tower)
+    return _spec(architecture, str(checkpoint), config, _common(architecture, tags), checkpoint)
 
 
 def _common(architecture: str, tags: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -161,14 +165,15 @@ def _common(architecture: str, tags: Mapping[str, Mapping[str, Any]]) -> Mapping
 
 def _from_folder(name: str, folder: Path) -> ModelSpec:
     if not folder.is_dir():
-        raise ModelError(f"{name}: there is no folder {folder}.")
+        raise ModelError(f"there is no folder {folder}.", where=name)
     folder = folder.absolute()
     if not _is_file(folder / configuration.CONFIG_NAME) and _is_file(folder / transformers_format.CONFIG_NAME):
         image_config = _first_file(folder, transformers_format.IMAGE_CONFIG_NAMES)
         if image_config is None:
             raise ModelError(
-                f"{name}: there is no {folder / transformers_format.IMAGE_CONFIG_NAMES[0]}, so how the model wants its "
-                f"images is not known. It belongs to transformers' format."
+                f"there is no {folder / transformers_format.IMAGE_CONFIG_NAMES[0]}, so how the model wants its "
+                f"images is not known. It belongs to transformers' format.",
+                where=name,
             )
         checkpoint = _first_file(folder, transformers_format.WEIGHT_NAMES)
         if checkpoint is None:
@@ -189,17 +194,10 @@ def _from_folder(name: str, folder: Path) -> ModelSpec:
         )
     config, details = configuration.read_configuration(name, path)
     configuration.require_harmless(name, config)
-    has_tokenizer = _first_file(folder, VOCABULARY_FILES) is not None
-    tower = config["text_cfg"].get("hf_model_name")
-    return ModelSpec(
-        name,
-        None,
-        config,
-        configuration.preprocessing(config, details),
-        checkpoint,
-        tokenizer=configuration.tokenizer(name, config, folder if has_tokenizer else None),
-        text_tower=folder if tower and _is_file(folder / "config.json") else tower,
-    )
+    tokenizer_folder = folder if _first_file(folder, VOCABULARY_FILES) else None
+    spec = _spec(name, None, config, details, checkpoint, tokenizer_folder=tokenizer_folder)
+    has_tower = spec.text_tower and _is_file(folder / "config.json")
+    return replace(spec, text_tower=folder) if has_tower else spec
 
 
 def _from_hub(name: str, repository: str, offline: bool) -> ModelSpec:
@@ -214,16 +212,7 @@ def _from_hub(name: str, repository: str, offline: bool) -> ModelSpec:
         return _from_transformers(name, path, image_config, None, wanted, remote)
     config, details = configuration.read_configuration(name, path)
     configuration.require_harmless(name, config)
-    return ModelSpec(
-        name,
-        None,
-        config,
-        configuration.preprocessing(config, details),
-        None,
-        remote,
-        configuration.tokenizer(name, config),
-        text_tower=config["text_cfg"].get("hf_model_name"),
-    )
+    return _spec(name, None, config, details, remote=remote)
 
 
 def _may_have_own(wanted: hub.Wanted) -> bool:
@@ -244,17 +233,10 @@ def _from_transformers(
 ) -> ModelSpec:
     """A model whose other files are at `home`, in the repository or the folder."""
     layout, config = transformers_format.read_model(name, path)
+    pixels = transformers_format.read_preprocessing(name, image_config, config)
     source = home if isinstance(home, Path) else home.repository
-    return ModelSpec(
-        name,
-        None,
-        config,
-        transformers_format.read_preprocessing(name, image_config, config),
-        checkpoint,
-        remote or {},
-        TokenizerSpec("hf", config["text_cfg"]["context_length"], source, _cleaning(name, layout, home)),
-        layout,
-    )
+    tokenizer = TokenizerSpec("hf", config["text_cfg"]["context_length"], source, _cleaning(name, layout, home))
+    return ModelSpec(name, None, config, pixels, checkpoint, remote or {}, tokenizer, layout)
 
 
 def _cleaning(name: str, layout: str, home: hub.Wanted | Path) -> Clean:
@@ -275,9 +257,10 @@ def _cleaning(name: str, layout: str, home: hub.Wanted | Path) -> Clean:
 def _no_weights(name: str, folder: Path, names: tuple[str, ...]) -> ModelError:
     if any(folder.glob("*.index.json")):
         return ModelError(
-            f"{name}: the weights in {folder} are split into several files; save them as one ({names[0]})."
+            f"the weights in {folder} are split into several files; save them as one ({names[0]}).",
+            where=name,
         )
-    return ModelError(f"{name}: no weights in {folder}. There should be one of: {', '.join(names)}.")
+    return ModelError(f"no weights in {folder}. There should be one of: {', '.join(names)}.", where=name)
 
 
 def _first_file(folder: Path, names: tuple[str, ...]) -> Path | None:
