@@ -7,8 +7,10 @@ READY := $(VENV)/.ready
 DEMO := build/demo
 
 FUZZ_EXAMPLES ?= 5000
+# As many processes as there are cores, but each takes up to 3 GB.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test fuzz lint format bench clean
+.PHONY: demo test quick fuzz lint format bench clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,11 +30,15 @@ demo: $(READY)
 	@echo "To go on: source $(BIN)/activate"
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# What is tested within a minute.
+quick: $(READY)
+	$(PYTEST) -m "not slow"
 
 # The same laws as in the tests, with many more examples. A finding becomes a test.
 fuzz: $(READY)
-	ZSCLIP_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/test_fuzz.py
+	ZSCLIP_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/property
 
 lint: $(READY)
 	$(BIN)/ruff check .

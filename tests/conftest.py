@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -93,13 +93,28 @@ def demo_export(exports: Path, made_once: MadeOnce) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def new_cache(demo_export: Path) -> Callable[[Path], Path]:
+    """Makes a folder for a store in which the demo model is converted already; what is done to it concerns no other test."""
+
+    def make(folder: Path) -> Path:
+        shutil.copytree(demo_export, folder / "exports" / demo_export.name, copy_function=os.link)
+        return folder
+
+    return make
+
+
 @pytest.fixture
-def own_exports(isolated: Path, demo_export: Path) -> Path:
+def own_exports(isolated: Path, new_cache: Callable[[Path], Path]) -> Path:
     """A folder of exports of the test's own, with the demo model's in it."""
-    folder = isolated / "cache" / "exports"
-    folder.unlink()
-    shutil.copytree(demo_export, folder / demo_export.name, copy_function=os.link)
-    return folder
+    (isolated / "cache" / "exports").unlink()
+    return new_cache(isolated / "cache") / "exports"
+
+
+@pytest.fixture(scope="module")
+def one_store(new_cache: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that tests of one file share, so that their images are embedded once."""
+    return new_cache(tmp_path_factory.mktemp("store") / "cache")
 
 
 @pytest.fixture(scope="session")

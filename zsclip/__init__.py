@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from zsclip.text.labels import Label, LabelSet
     from zsclip.text.prompts import PromptSet
 
+__version__ = "0.1.0"  # here and nowhere else: the build reads it
+
 __all__ = [
     "Calibration",
     "CalibrationError",
@@ -71,10 +73,6 @@ def __getattr__(name: str) -> object:
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(home), name)
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("zsclip")
     raise AttributeError(f"module 'zsclip' has no attribute {name!r}")
 
 

@@ -217,10 +217,9 @@ def test_thumbnails_travel_with_the_page(browser: Browser, cli: Cli, photos: Pat
 
 
 @pytest.fixture
-def judged(cli: Cli, noisy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def judged(cli: Cli, noisy_folder: Path, one_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An evaluation's report, with a label and a template that would be script."""
-    store = noisy_folder.parents[1] / "store"
-    monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(store))
+    monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(one_store))
     labels = ",".join([*sorted(path.name for path in noisy_folder.iterdir()), SCRIPT])
     page = tmp_path / "evaluation.html"
     run = cli(

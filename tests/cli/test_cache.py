@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,10 @@ def test_info_counts_what_is_kept(cli: Cli, scenes: Path, own_exports: Path) -> 
     assert "demo: 64 images, 14 texts" in text
 
 
-def test_clear_forgets_all_or_one_model(cli: Cli, scenes: Path, tmp_path: Path) -> None:
+def test_clear_forgets_all_or_one_model(
+    cli: Cli, scenes: Path, tmp_path: Path, new_cache: Callable[[Path], Path]
+) -> None:
+    new_cache(tmp_path / "other")
     cli("classify", scenes, "-l", "star,ring")
     cli("classify", scenes, "-l", "star,ring", "--precision", "bf16", "--cache-dir", tmp_path / "other")
     assert "Forgot 78 vectors" in cli("cache", "clear", "--model", "demo").err

@@ -21,11 +21,6 @@ def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZSCLIP_MODEL", "demo")
 
 
-@pytest.fixture(scope="module")
-def one_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("store")
-
-
 @pytest.fixture(autouse=True)
 def shared_store(one_store: Path, monkeypatch: pytest.MonkeyPatch, isolated: Path) -> None:
     monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(one_store))

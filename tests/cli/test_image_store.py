@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -234,11 +234,11 @@ def stored(cache: Path) -> int:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
-def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path: Path, new_cache: Callable[[Path], Path]) -> None:
     folder = many_scenes(tmp_path / "scenes", 200)
-    undisturbed = classify([folder], tmp_path / "other", tmp_path / "expected.csv")
+    undisturbed = classify([folder], new_cache(tmp_path / "other"), tmp_path / "expected.csv")
     assert undisturbed.wait(timeout=120) == 0
-    cache, output = tmp_path / "cache", tmp_path / "out.csv"
+    cache, output = new_cache(tmp_path / "cache"), tmp_path / "out.csv"
     reached = 0
     for _ in range(3):
         run = classify([folder], cache, output)
@@ -255,7 +255,7 @@ def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path: Path) -> Non
     assert output.read_bytes() == (tmp_path / "expected.csv").read_bytes()
 
 
-def test_four_processes_share_one_store(tmp_path: Path, exports: Path) -> None:
+def test_four_processes_share_one_store(tmp_path: Path, new_cache: Callable[[Path], Path]) -> None:
     """Over folders that overlap: each prints what it prints alone."""
     scenes = many_scenes(tmp_path / "scenes", 60)
     for number, path in enumerate(sorted(scenes.iterdir())):
@@ -267,8 +267,7 @@ def test_four_processes_share_one_store(tmp_path: Path, exports: Path) -> None:
         return classify((tmp_path / name for name in choice), cache, output)
 
     for folder in ("cache", *(f"alone {choice}" for choice in choices)):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "exports").symlink_to(exports)
+        new_cache(tmp_path / folder)
     for choice in choices:
         assert start(choice, tmp_path / f"alone {choice}", tmp_path / f"{choice}.expected").wait(timeout=120) == 0
     runs = [start(choice, tmp_path / "cache", tmp_path / f"{choice}.csv") for choice in choices]

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,12 @@ COMMANDS = [line for kind, block in BLOCKS if kind == "sh" for line in block.spl
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path, vit_b32: Path) -> Path:
+def place(
+    tmp_path_factory: pytest.TempPathFactory, demo_folder: Path, vit_b32: Path, new_cache: Callable[[Path], Path]
+) -> Path:
     """What the examples speak of: a folder of photos, a label file, weights."""
     folder = tmp_path_factory.mktemp("readme")
+    new_cache(folder / "cache")
     (folder / "photos").mkdir()
     from PIL import Image
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from zsclip import __version__
 from zsclip.cli import cache, classify, demo, embed, evaluate, models, prompts, search, sort
 from zsclip.cli.messages import fail, prepare_streams
 from zsclip.errors import ZsclipError
@@ -68,9 +69,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        from importlib.metadata import version
-
-        typer.echo(f"zsclip {version('zsclip')}")
+        typer.echo(f"zsclip {__version__}")
         raise typer.Exit()
 
 

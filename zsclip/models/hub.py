@@ -8,9 +8,9 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
+from zsclip import __version__
 from zsclip.errors import ModelError
 
 logger = logging.getLogger("zsclip")
@@ -91,7 +91,7 @@ def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
                 repository,
                 filename,
                 library_name="zsclip",
-                library_version=version("zsclip"),
+                library_version=__version__,
                 etag_timeout=_PROBE_SECONDS,
             )
         )

@@ -12,9 +12,10 @@ import html
 import json
 import re
 from collections.abc import Mapping
-from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
+
+from zsclip import __version__
 
 # Only what is in the file itself runs; pictures come from files beside it or from the file. Nothing goes anywhere.
 _POLICY = (
@@ -33,7 +34,7 @@ def render(name: str, title: str, data: Mapping[str, Any]) -> str:
     parts = {
         "policy": _POLICY.format(style=_digest(style), script=_digest(script)),
         "title": html.escape(title),
-        "version": html.escape(version("zsclip")),
+        "version": __version__,
         "style": style,
         "data": json_in_html(data),
         "script": script,
