@@ -87,6 +87,7 @@ def test_bombs_cost_no_memory(awkward: dict[Path, Awkward]) -> None:
 import resource, sys
 from zsclip import ImageError
 from zsclip.images import decoding
+from zsclip.images.files import read_file
 from zsclip.images.preprocessing import Preprocessing
 from PIL import Image
 Image.init()
