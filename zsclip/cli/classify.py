@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sys
-import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, TextIO
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -28,15 +24,9 @@ from zsclip.cli.groups import (
     grouped,
     open_classifier,
 )
-from zsclip.cli.messages import console
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from zsclip.classifier import Classifier
     from zsclip.evaluation.calibration import Calibration
-    from zsclip.output.rows import Writer
-    from zsclip.report.gallery import Gallery
     from zsclip.scoring.results import ImageResult
 
 logger = logging.getLogger("zsclip")
@@ -75,12 +65,8 @@ def classify(
     A single image gives a ranked table, more give a row each. Probabilities are a softmax
     over your labels: they say which of them fits best, not whether any does.
     """
-    from zsclip.cli.inputs import (
-        open_images,
-        read_top_k,
-        refuse_overwriting,
-        write_report,
-    )
+    from zsclip.cli.inputs import open_images, read_top_k, refuse_overwriting
+    from zsclip.cli.printing import Printing, print_results
     from zsclip.scoring.rules import require_choice
 
     messages.listen()
@@ -102,20 +88,14 @@ def classify(
         def results() -> Generator[ImageResult, None, None]:
             return classifier.classify(images.listing, label_set, sets, top_k=kept, rules=rules, background=background)
 
-        gallery = None
-        if page.report is not None:
-            from zsclip.report.gallery import Gallery
-
-            gallery = Gallery(label_set.names, unknown, classifier.model.spec.title)
+        gallery = page.gallery(label_set.names, unknown, classifier)
         columns = len(label_set) if kept is None else min(kept, len(label_set))
-        printing = _Printing(
-            rows, messages.quiet, label_set.names, columns, unknown, where.null, images.is_one_file, gallery
-        )
-        unreadable = _print(classifier, results, images.count, printing)
+        how = Printing(rows, messages.quiet, label_set.names, columns, unknown, where.null, images.is_one_file, gallery)
+        unreadable = print_results(classifier, results, images.count, how)
         images.report(classifier.counts)
         messages.report(classifier)
-    if gallery and page.report:
-        write_report(page.report, lambda pictures: gallery.html(_title(where.paths), pictures), page.embed_thumbnails)
+    if gallery:
+        page.write(lambda pictures: gallery.html(_title(where.paths), pictures))
     if unreadable:
         raise typer.Exit(3)
 
@@ -143,72 +123,3 @@ def _is_given(context: typer.Context, name: str) -> bool:
 def _title(paths: Sequence[str]) -> str:
     named = ["paths on standard input" if path == "-" else path for path in paths[:3]]
     return f"Labels of {', '.join(named)}{f' and {len(paths) - 3} more' if len(paths) > 3 else ''}"
-
-
-@dataclass(frozen=True)
-class _Printing:
-    """How results are to be printed."""
-
-    rows: RowsGroup
-    quiet: bool
-    labels: Sequence[str]
-    columns: int
-    unknown: str | None
-    null: bool
-    single: bool
-    gallery: Gallery | None = None
-
-
-def _print(
-    classifier: Classifier,
-    start: Callable[[], Generator[ImageResult, None, None]],
-    count: Callable[[], int | None],
-    how: _Printing,
-) -> int:
-    """Print results as they come; the number of images that could not be read."""
-    from zsclip.cli.progress import progress
-    from zsclip.output.rows import choose_format
-    from zsclip.output.targets import open_output
-
-    on_terminal = sys.stdout.isatty() and (how.rows.output is None or str(how.rows.output) == "-")
-    name = choose_format(how.rows.format, how.rows.output, sys.stdout.isatty())
-    # Rich is not imported for formats that do without it.
-    stdout_console = console() if name == "table" and how.rows.output is None else None
-    # Rows other than a table's go to the terminal past any console: no bar beside them.
-    hidden = how.quiet or (on_terminal and name != "table")
-    done = unreadable = 0
-    started = time.perf_counter()
-    with (
-        open_output(how.rows.output) as stream,
-        progress(classifier, count, hidden=hidden, rows=stdout_console if on_terminal else None) as advance,
-        closing(start()) as results,
-    ):
-        writer = _writer(name, stream, stdout_console, how)
-        for result in results:
-            done += 1
-            unreadable += result.error is not None
-            if _is_wanted(result, how):
-                writer.write(result)
-                if how.gallery:
-                    how.gallery.add(result)
-            advance()
-    seconds = time.perf_counter() - started
-    logger.debug("%d images in %.1f s (%.1f images/s, loading the model included)", done, seconds, done / seconds)
-    if unreadable:
-        logger.warning("%d of %d images could not be read; their rows say why.", unreadable, done)
-    return unreadable
-
-
-def _is_wanted(result: ImageResult, how: _Printing) -> bool:
-    only = how.rows.only
-    return only is None or only in result.labels or (result.abstained and only == how.unknown)
-
-
-def _writer(name: str, stream: TextIO, stdout_console: Console | None, how: _Printing) -> Writer[ImageResult]:
-    from zsclip.output.rows import result_layout, row_writer
-    from zsclip.output.terminal import RankingWriter, TableWriter
-
-    if name != "table":
-        return row_writer(name, stream, result_layout(how.columns, how.unknown), null=how.null)
-    rows = stdout_console or console(stream)
-    return RankingWriter(rows, how.unknown) if how.single else TableWriter(rows, how.labels, how.unknown)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
@@ -23,7 +23,7 @@ from zsclip.cli.groups import (
     grouped,
     open_classifier,
 )
-from zsclip.cli.messages import console, say
+from zsclip.cli.messages import console, in_options, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,9 +130,13 @@ class LabelledGroup:
         names = None if self.class_names is None else dataset.ClassNames.load(self.class_names)
         label_set = labels.read() if labels.given else None
         if self.manifest is not None:
-            return dataset.from_manifest(self.manifest, self.folder, label_set, names, unknown)
-        assert self.folder is not None
-        return dataset.from_folder(self.folder, label_set, names, unknown)
+            data = dataset.from_manifest(self.manifest, self.folder, label_set, names, unknown)
+        else:
+            assert self.folder is not None
+            data = dataset.from_folder(self.folder, label_set, names, unknown)
+        for note in data.notes:
+            logger.info("%s", note)
+        return data
 
 
 @dataclass(repr=False, eq=False)
@@ -222,7 +226,7 @@ def evaluate(
     Each prompt set and each template stands alone. The first is the baseline: others are compared with it on the same
     images, with an interval for the difference and an exact test.
     """
-    from zsclip.cli.inputs import report_known, write_report
+    from zsclip.cli.inputs import report_known
     from zsclip.cli.progress import progress
     from zsclip.evaluation import evaluate as evaluation
     from zsclip.scoring.rules import require_choice
@@ -237,11 +241,10 @@ def evaluate(
     data = images.read(labels, decision.unknown_label)
     background = decision.read_background()
     require_choice(data.labels.names, rules, background, unknown=decision.unknown_label, remedy="`background`")
-    for note in data.notes:
-        logger.info("%s", note)
     with open_classifier(model, reading, store) as classifier:
         with progress(classifier, lambda: len(data.paths), hidden=messages.quiet) as advance:
             embedded = evaluation.embed(classifier, data, advance)
+        embedded = replace(embedded, unreadable=tuple((path, in_options(why)) for path, why in embedded.unreadable))
         report_known(classifier.counts)
         found = evaluation.evaluate(
             classifier, embedded, sets, rules=rules, background=background, baseline=compared.baseline,
@@ -254,18 +257,24 @@ def evaluate(
             made = calibrate(classifier, embedded, sets[0], rules=rules, background=background, seed=better.seed)
         messages.report(classifier)
     _print(form, output, found, tables, made, decision.unknown_label)
+    title = f"Prompts judged on {images.folder if images.manifest is None else images.manifest}"
+    _write_files(found, made, title, better, page)
+    if found.unreadable:
+        _tell_unreadable(found)
+        raise typer.Exit(3)
+
+
+def _write_files(
+    found: Evaluation, made: Calibration | None, title: str, better: BetterGroup, page: ReportGroup
+) -> None:
     if page.report is not None:
         from zsclip.report.evaluation import evaluation_html
 
-        title = f"Prompts judged on {images.folder if images.manifest is None else images.manifest}"
-        write_report(page.report, lambda pictures: evaluation_html(found, title, pictures, made), page.embed_thumbnails)
+        page.write(lambda pictures: evaluation_html(found, title, pictures, made))
     if better.save_prompts is not None:
         _write_prompts(found, better.save_prompts)
     if better.calibrate is not None and made is not None:
         _write_calibration(made, better.calibrate)
-    if found.unreadable:
-        _tell_unreadable(found)
-        raise typer.Exit(3)
 
 
 def _check_outputs(
@@ -315,7 +324,7 @@ def _print(
     tables, errors = asked.names, asked.errors
     with open_output(output) as stream:
         if form == "table":
-            print_tables(console(stream if output else None), found, tables, errors, made)
+            print_tables(console(stream if output else None), found, tables, errors, made, in_options)
         elif form == "json":
             stream.write(json.dumps(rows_of.document(found, tables, errors, made, unknown), indent=2) + "\n")
         else:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from zsclip.engines.base import Computing
     from zsclip.images.reading import Reading
     from zsclip.models import ModelSpec
+    from zsclip.report.gallery import Gallery
+    from zsclip.report.pictures import Pictures
     from zsclip.scoring.rules import Rules
     from zsclip.store.keeping import Keeping
     from zsclip.text.labels import LabelSet
@@ -254,6 +256,27 @@ class ReportGroup:
         require_folder(self.report, "--report")
         if self.embed_thumbnails and self.report is None:
             raise typer.BadParameter("give the report too: --report FILE.html", param_hint="--embed-thumbnails")
+
+    def gallery(self, labels: Sequence[str], unknown: str | None, classifier: Classifier) -> Gallery | None:
+        """A page to collect results for, if one is asked for."""
+        if self.report is None:
+            return None
+        from zsclip.report.gallery import Gallery
+
+        return Gallery(labels, unknown, classifier.model.spec.title)
+
+    def write(self, html: Callable[[Pictures], str]) -> None:
+        """Write the page, whole or not at all, and say where and how large it is; nothing if none is asked for."""
+        if self.report is None:
+            return
+        from zsclip.cli.messages import say
+        from zsclip.output.targets import open_output
+        from zsclip.report.pictures import Pictures
+
+        text = html(Pictures(self.report.parent, self.embed_thumbnails))
+        with open_output(self.report, "report") as stream:
+            stream.write(text)
+        say(f"Wrote {self.report} ({self.report.stat().st_size / 1e6:,.1f} MB).")
 
 
 @dataclass(repr=False, eq=False)

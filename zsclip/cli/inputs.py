@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,6 @@ from zsclip.images.sources import Finder, require_paths
 if TYPE_CHECKING:
     from zsclip.cli.groups import PathGroup
     from zsclip.embedding.records import Counts
-    from zsclip.report.pictures import Pictures
 
 logger = logging.getLogger("zsclip")
 
@@ -154,18 +153,6 @@ def require_folder(output: Path | None, option: str) -> None:
     """Raise `InputError` now, not after the work, for an output in a folder that is not there."""
     if output is not None and str(output) != "-" and not output.resolve().parent.is_dir():
         raise InputError(f"{option} {output}: there is no folder {output.resolve().parent}. Make it first.")
-
-
-def write_report(report: Path, html: Callable[[Pictures], str], embed_thumbnails: bool) -> None:
-    """Write a page, whole or not at all, and say where and how large it is."""
-    from zsclip.cli.messages import say
-    from zsclip.output.targets import open_output
-    from zsclip.report.pictures import Pictures
-
-    text = html(Pictures(report.parent, embed_thumbnails))
-    with open_output(report, "report") as stream:
-        stream.write(text)
-    say(f"Wrote {report} ({report.stat().st_size / 1e6:,.1f} MB).")
 
 
 def _flat(inputs: Iterable[Iterable[str] | str | Path | None]) -> Iterator[str]:

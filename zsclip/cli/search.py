@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
@@ -19,7 +20,7 @@ from zsclip.cli.groups import (
     grouped,
     open_classifier,
 )
-from zsclip.cli.messages import console
+from zsclip.cli.messages import console, in_options
 
 if TYPE_CHECKING:
     from zsclip.output.rows import Writer
@@ -104,7 +105,7 @@ def search(
         for match in found.matches:
             writer.write(match)
         for unread in found.unreadable:
-            writer.write(unread)
+            writer.write(replace(unread, error=in_options(unread.error or "")))
     if found.unreadable:
         logger.warning("%d images could not be read; their rows say why.", len(found.unreadable))
     if found.unreadable:

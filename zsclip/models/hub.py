@@ -128,8 +128,9 @@ def require_repository(model: str, repository: str) -> None:
 
 def remedy(arguments: str) -> str:
     """What to do without the hub."""
+    pull = "zsclip models pull {} --to DIR".format(arguments)  # noqa: UP032  (a command in one piece)
     return (
-        f"On a machine with a network, zsclip models pull {arguments} --to DIR makes a folder for `model=local-dir:DIR`. Or "
+        f"On a machine with a network, {pull} makes a folder for `model=local-dir:DIR`. Or "
         f"give a checkpoint file (`pretrained=FILE`), or try zsclip without any download: `model=demo`."
     )
 

@@ -21,10 +21,15 @@ _PAIRS = 30
 
 
 def print_tables(
-    console: Console, found: Evaluation, tables: Sequence[str], errors: int, calibration: Calibration | None
+    console: Console,
+    found: Evaluation,
+    tables: Sequence[str],
+    errors: int,
+    calibration: Calibration | None,
+    shown: Callable[[str], str] = str,
 ) -> None:
-    """All tables, one below the other."""
-    printer = _Printer(console, found, errors)
+    """All tables, one below the other. `shown` makes of settings in backticks what the user calls them."""
+    printer = _Printer(console, found, errors, shown)
     printer.comparison()
     for name in tables:
         for one in found.sets:
@@ -37,8 +42,8 @@ def print_tables(
 
 
 class _Printer:
-    def __init__(self, console: Console, found: Evaluation, errors: int) -> None:
-        self._console, self._found, self._errors = console, found, errors
+    def __init__(self, console: Console, found: Evaluation, errors: int, shown: Callable[[str], str]) -> None:
+        self._console, self._found, self._errors, self._shown = console, found, errors, shown
         self._decimals = 2 if found.baseline.summary.images >= _MANY else 1
         longest = max(len(one.name) for one in found.sets)
         figures = 60 if self._decimals == 1 else 68
@@ -144,7 +149,7 @@ class _Printer:
         if not wrong:
             self._line("No mistakes.")
             return
-        self._line("The pairs most confused (all of them: --format csv):")
+        self._line(self._shown("The pairs most confused (all of them: `format=csv`):"))
         self._table(["label", "predicted", "images"], rows, left=(0, 1))
 
     def errors(self, one: SetResult) -> None:
@@ -183,7 +188,7 @@ class _Printer:
         if made.thresholds:
             self._line()
             self._table(
-                ["accuracy aimed at", "--min-probability", "coverage", "accuracy"],
+                ["accuracy aimed at", self._shown("`min_probability`"), "coverage", "accuracy"],
                 [
                     [
                         self._percent(one.target, 0),
