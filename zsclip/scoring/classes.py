@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +14,8 @@ from zsclip.scoring.decisions import Decision, Scores, decide, withhold
 from zsclip.scoring.probability import independent_probabilities, probabilities, similarities
 from zsclip.scoring.rules import Rules
 from zsclip.unit_vectors import Doubles, Floats, unit_mean
+
+_SCORES_AT_ONCE = 1 << 20
 
 
 def class_vectors(
@@ -73,6 +75,13 @@ class ClassVectors:
         else:
             probability, withheld = self._softmax(embeddings, of_names, of_labels, rules)
         return Scores(probability, of_labels, withheld | withhold(probability, of_labels, rules))
+
+    def parts(self, embeddings: Floats, rules: Rules | None = None) -> Iterator[tuple[slice, Scores]]:
+        """The scores of some vectors at a time, with their place: n times labels numbers are never held at once."""
+        step = max(1, _SCORES_AT_ONCE // len(self.names))
+        for start in range(0, len(embeddings), step):
+            part = slice(start, start + step)
+            yield part, self.arrays(embeddings[part], rules)
 
     def _softmax(
         self, embeddings: Floats, of_names: Doubles, of_labels: Doubles, rules: Rules

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from zsclip.errors import PromptSetError
 from zsclip.models import open_clip_data
-from zsclip.text.yaml_reader import Text, YamlFile
+from zsclip.text.text_file import Text
+from zsclip.text.yaml_reader import YamlFile
 
 if TYPE_CHECKING:
     import yaml
@@ -252,13 +253,9 @@ def _read_templates(file: YamlFile, node: yaml.Node) -> tuple[list[Text], list[f
 
 
 def _weight(file: YamlFile, text: Text) -> float:
-    try:
-        weight = float(text.value)
-    except ValueError:
-        weight = math.nan
-    if not 0 < weight < math.inf:
+    if not 0 < text.number < math.inf:
         raise file.fail(text.line, f"a weight must be a number above 0, not {text.value!r}. Or leave the template out.")
-    return weight
+    return text.number
 
 
 def _check_templates(file: YamlFile, templates: list[Text], line: int) -> None:
