@@ -18,6 +18,7 @@ from zsclip.errors import InputError, LabelError
 from zsclip.images.folders import EXTENSIONS, HEIF, Walk, require_paths
 from zsclip.text.labels import LabelSet
 from zsclip.text.prompts import DEFAULT, PromptSet, as_prompt_sets
+from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
     from zsclip.embedding.embedder import Embedder
@@ -232,7 +233,7 @@ def _passed_over(walk: Walk) -> str:
         return ""
     kinds = [f"{count} {extension or 'without extension'}" for extension, count in walk.passed_over.most_common(4)]
     more = ", …" if len(walk.passed_over) > 4 else ""
-    text = f"passed over {total} other file{'s' if total > 1 else ''} ({', '.join(kinds)}{more})"
+    text = f"passed over {counted(total, 'other file')} ({', '.join(kinds)}{more})"
     if any(extension in HEIF for extension in walk.passed_over):
         text += "; HEIC is read with: pip install pillow-heif"
     return text

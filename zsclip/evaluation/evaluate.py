@@ -58,7 +58,7 @@ class TemplateScore:
 
 @dataclass(frozen=True)
 class SetResult:
-    """One prompt set: what it said, and what it is worth. `kind` is how it came about: `given`, `zpe` or `selected`."""
+    """One prompt set: its predictions and their metrics. `kind` is where it comes from: `given`, `zpe` or `selected`."""
 
     prompts: PromptSet
     kind: str

@@ -1,4 +1,4 @@
-"""Label sets: the class names an image is to be told apart by."""
+"""Label sets: the class names to choose from."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ OPEN_CLIP = {
     "openai-imagenet": "OpenAI's 80 templates for ImageNet.",
     "openai-simple": "OpenAI's 7 best templates for ImageNet, about as good as all 80.",
 }
-BACKGROUND = "background"  # a list of texts for "something else" that lies beside the sets
+BACKGROUND = "background"  # a list of texts for "something else", in the folder of the sets
 # What other tools write for the place of the label. Nothing else in braces means anything.
 _PLACEHOLDER = re.compile(r"\{\}|\{label\}|\{c\}|<label>")
 
@@ -151,14 +151,14 @@ def normalise(template: str) -> str:
 
 
 def user_folder() -> Path:
-    """Where the user's own prompt sets lie: `prompts/` in the configuration folder of the platform."""
+    """The folder of the user's own prompt sets: `prompts/` in the configuration folder of the platform."""
     import platformdirs
 
     return Path(platformdirs.user_config_dir("zsclip", appauthor=False)) / "prompts"
 
 
 def shipped_folder() -> Path:
-    """Where the shipped sets lie: inside the installed package, or beside it in a checkout."""
+    """The folder of the shipped sets: inside the installed package, or beside it in a checkout."""
     here = Path(__file__).parents[1]
     installed = here / "prompts"
     return installed if installed.is_dir() else here.parent / "prompts"
@@ -170,7 +170,7 @@ def folders() -> tuple[Path, Path]:
 
 
 def available() -> dict[str, Path | None]:
-    """The names of all sets that can be had, sorted, with their file (None for open_clip's)."""
+    """The names of all available sets, sorted, with their file (None for open_clip's)."""
     found: dict[str, Path | None] = dict.fromkeys(OPEN_CLIP)
     for folder in reversed(folders()):
         found.update({path.stem: path for path in folder.glob("*.y*ml") if path.stem != BACKGROUND})

@@ -55,7 +55,7 @@ class TextFile:
             raise self.fail(data[: error.start].count(b"\n") + 1, f"not UTF-8 text (byte {error.start}).") from None
 
     def require_distinct(self, texts: Iterable[Text], what: str) -> None:
-        """Raise `error` for an empty text and for one that stands twice, with both lines."""
+        """Raise `error` for an empty text and for a repeated one, with both lines."""
         seen: dict[str, int] = {}
         for text in texts:
             if not text.value:

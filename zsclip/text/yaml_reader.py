@@ -1,7 +1,7 @@
 """YAML files read as text with line numbers, so that a message can say where it was wrong.
 
 Scalars stay as they were written (`no` is the text "no", `1` is "1"). Tags are refused, as are nesting and aliases that
-would multiply what stands in the file.
+would multiply the contents of the file.
 """
 
 from __future__ import annotations
