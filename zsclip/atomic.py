@@ -5,7 +5,6 @@ Each is made under another name in the folder it will be in, and renamed when it
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import secrets
@@ -134,6 +133,8 @@ def _renameat2(source: str, target: str) -> bool:
     """Linux's renameat2 with RENAME_NOREPLACE; False where there is none."""
     if sys.platform != "linux":
         return False
+    import ctypes  # some milliseconds, for moves and plans only
+
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False

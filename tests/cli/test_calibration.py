@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,15 @@ def test_a_binding_knows_names_and_weights() -> None:
     assert one != Binding.of("m", labels, [weighted])
     assert one != Binding.of("m", LabelSet.of(["cat", "dogs"]), [plain])
     assert one != Binding.of("n", labels, [plain])
+
+
+def test_what_it_is_not_for_is_said_in_neutral_words(made: Path) -> None:
+    read = read_file(made)
+    other = replace(read.binding, labels="x", prompts="y")
+    with pytest.raises(CalibrationError, match=r"made for other labels.* and other prompts") as caught:
+        read.require(other)
+    assert caught.value.where == "`calibration`"
+    assert "--" not in str(caught.value)
 
 
 def test_nothing_to_learn_from_is_said(cli: Cli, demo_folder: Path, tmp_path: Path) -> None:

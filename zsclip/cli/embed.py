@@ -95,9 +95,9 @@ def _write_images(classifier: Classifier, images: FoundImages, writer: VectorWri
 
 def _read_lines(file: Path) -> list[str]:
     from zsclip.errors import InputError
-    from zsclip.text.yaml_reader import YamlFile
+    from zsclip.text.text_file import TextFile
 
-    lines = YamlFile(file, "file of texts", InputError).read().splitlines()
+    lines = TextFile(file, "file of texts", InputError).read().splitlines()
     texts = [text for line in lines if (text := line.strip())]
     if not texts:
         raise InputError(f"--texts {file}: no texts in it. Write one a line.")

@@ -16,6 +16,7 @@ from zsclip.errors import InputError
 from zsclip.images.folders import EXTENSIONS, HEIF
 from zsclip.images.listing import BackgroundListing, Listing
 from zsclip.images.sources import Finder, require_paths
+from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
     from zsclip.cli.groups import PathGroup
@@ -170,7 +171,7 @@ def _passed_over(finder: Finder) -> str:
         return ""
     kinds = [f"{count} {extension or 'without extension'}" for extension, count in finder.passed_over.most_common(4)]
     more = ", …" if len(finder.passed_over) > 4 else ""
-    text = f"passed over {total} other file{'s' if total > 1 else ''} ({', '.join(kinds)}{more})"
+    text = f"passed over {counted(total, 'other file')} ({', '.join(kinds)}{more})"
     if any(extension in HEIF for extension in finder.passed_over):
         text += "; HEIC is read with: pip install pillow-heif"
     return text

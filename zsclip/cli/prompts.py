@@ -47,7 +47,9 @@ def list_() -> None:
 
 
 def _size(one: PromptSet) -> str:
-    count = f"{len(one.templates)} template{'' if len(one.templates) == 1 else 's'}"
+    from zsclip.text.wording import counted
+
+    count = counted(len(one.templates), "template")
     return f"{count}, prompts for {len(one.label_prompts)} labels" if one.label_prompts else count
 
 

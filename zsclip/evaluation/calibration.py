@@ -17,6 +17,7 @@ from zsclip.errors import CalibrationError
 from zsclip.text import prompts as prompt_sets
 from zsclip.text.labels import LabelSet
 from zsclip.text.prompts import PromptSet
+from zsclip.text.text_file import Text
 from zsclip.text.yaml_reader import YamlFile
 
 if TYPE_CHECKING:
@@ -122,52 +123,35 @@ def to_yaml(calibration: Calibration) -> str:
 def read_file(path: Path) -> Calibration:
     """Read a calibration, but for its thresholds, which are for people; raises `CalibrationError` with file and line."""
     file = YamlFile(path, "calibration", CalibrationError)
-    nodes = {key.value: value for key, value in file.items(file.root(), "what zsclip evaluate `calibrate` writes")}
+    parts = {key.value: value for key, value in file.items(file.root(), "what zsclip evaluate `calibrate` writes")}
 
     def part(name: str) -> yaml.Node:
-        if name not in nodes:
+        if name not in parts:
             raise file.fail(None, f"{name} is missing. Make it again with: {_COMMAND}")
-        return nodes[name]
+        return parts[name]
 
-    def texts(name: str, keys: Sequence[str]) -> list[str]:
-        found = {key.value: file.text(value, "a text").value for key, value in file.items(part(name), "a mapping")}
+    def inner(name: str, *keys: str) -> list[Text]:
+        found = {key.value: file.text(value, "a text") for key, value in file.items(part(name), "a mapping")}
         if missing := [key for key in keys if key not in found]:
             raise file.fail(part(name).start_mark.line + 1, f"{name} has no {missing[0]}.")
         return [found[key] for key in keys]
 
-    def finite(text: str, name: str, line: int) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise file.fail(line, f"{name} must be a number, not {text!r}.")
-        return value
-
-    def number(name: str) -> float:
-        text = file.text(part(name), "a number")
-        return finite(text.value, name, text.line)
+    def number(name: str, text: Text | None = None) -> float:
+        text = text or file.text(part(name), "a number")
+        if not math.isfinite(text.number):
+            raise file.fail(text.line, f"{name} must be a number, not {text.value!r}.")
+        return text.number
 
     temperature = number("temperature")
     if temperature <= 0:
         raise file.fail(part("temperature").start_mark.line + 1, f"a temperature must be above 0, not {temperature}.")
-
-    def quality(name: str) -> Quality:
-        line = part(name).start_mark.line + 1
-        return Quality(*(finite(text, name, line) for text in texts(name, ("ece", "nll"))))
-
-    return Calibration(
-        temperature=temperature,
-        binding=Binding(*texts("binding", ("model", "labels", "prompts"))),
-        model=file.text(part("model"), "a text").value,
-        prompts=file.text(part("prompts"), "a text").value,
-        labels=int(number("labels")),
-        fitted_on=int(number("fitted_on")),
-        measured_on=int(number("measured_on")),
-        seed=int(number("seed")),
-        before=quality("before"),
-        after=quality("after"),
+    labels, fitted_on, measured_on, seed = map(int, map(number, ("labels", "fitted_on", "measured_on", "seed")))
+    before, after = (
+        Quality(*(number(name, text) for text in inner(name, "ece", "nll"))) for name in ("before", "after")
     )
+    binding = Binding(*(text.value for text in inner("binding", "model", "labels", "prompts")))
+    model, prompts = (file.text(part(name), "a text").value for name in ("model", "prompts"))
+    return Calibration(temperature, binding, model, prompts, labels, fitted_on, measured_on, seed, before, after)
 
 
 def _digest(value: object) -> str:

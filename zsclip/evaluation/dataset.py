@@ -19,7 +19,7 @@ from zsclip.text.yaml_reader import YamlFile
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Paths with the name of their label, and the labels they are to be told apart by.
+    """Paths with the names of their labels, and the labels to choose from.
 
     `notes` say what was read in another way than one might think.
     """
@@ -53,9 +53,9 @@ class ClassNames:
 def from_folder(
     folder: Path, labels: LabelSet | None = None, names: ClassNames | None = None, unknown: str = "unknown"
 ) -> LabelledImages:
-    """The images of a folder with a folder for each label; in those's names `_` is a space.
+    """The images of a folder with a folder for each label; `_` in the name of such a folder is a space.
 
-    `labels` are all labels to tell apart (default: the folders'). A folder called `unknown`, as `sort` makes it, is left
+    `labels` are all labels to choose from (default: the folders'). A folder called `unknown`, as `sort` makes it, is left
     out unless that is a label. Raises `InputError` and `LabelError`.
     """
     if not folder.is_dir():

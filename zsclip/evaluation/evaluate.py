@@ -26,7 +26,6 @@ from zsclip.unit_vectors import Floats
 
 logger = logging.getLogger("zsclip")
 
-_SCORES_AT_ONCE = 1 << 20
 _FEW = 30
 
 
@@ -60,7 +59,7 @@ class TemplateScore:
 
 @dataclass(frozen=True)
 class SetResult:
-    """One prompt set: what it said, and what it is worth. `kind` is how it came about: `given`, `zpe` or `selected`."""
+    """One prompt set: its predictions and their metrics. `kind` is where it comes from: `given`, `zpe` or `selected`."""
 
     prompts: PromptSet
     kind: str
@@ -216,14 +215,13 @@ def require_baseline(
 
 
 def predict(classes: ClassVectors, images: EmbeddedImages, rules: Rules) -> Predictions:
-    """What the classes say of the images, some at a time: n times labels numbers are never held at once."""
-    step = max(1, _SCORES_AT_ONCE // len(images.labels))
-    parts = []
-    for start in range(0, len(images), step):
-        scores = classes.arrays(images.vectors[start : start + step], rules)
-        truth = images.truth[start : start + step]
-        parts.append(Predictions.of(scores.probability, truth, scores.withheld, scores.similarity))
-    return Predictions.joined(parts)
+    """What the classes say of the images."""
+    return Predictions.joined(
+        [
+            Predictions.of(scores.probability, images.truth[part], scores.withheld, scores.similarity)
+            for part, scores in classes.parts(images.vectors, rules)
+        ]
+    )
 
 
 def _alone(texts: PromptVectors, one: PromptSet, images: EmbeddedImages, rules: Rules) -> tuple[TemplateScore, ...]:

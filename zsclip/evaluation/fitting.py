@@ -1,4 +1,4 @@
-"""Fitting a temperature on one half of labelled images, and measuring what it is worth on the other."""
+"""Fitting a temperature on one half of the labelled images, and measuring it on the other."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def calibrate(
 ) -> Calibration:
     """Fit a temperature by NLL on one half of the images (Guo et al., 2017), and measure it on the other.
 
-    Thresholds of probability are told for `rules` without theirs: with the same background, margin and similarity.
+    Thresholds of probability are given for `rules` without theirs: with the same background, margin and similarity.
     Raises `CalibrationError` if there are too few images.
     """
     first = metrics.halves(images.truth, seed)

@@ -25,7 +25,7 @@ class Manifest:
     def __init__(self, path: Path, unknown: str | None) -> None:
         self.path = path
         self._unknown = unknown
-        self._keys: set[str] = set()  # what its rows tell
+        self._keys: set[str] = set()  # the columns found
         self._errors = self._unlabelled = self._undecided = self._repeated = 0
 
     def pairs(self) -> list[tuple[str, str]]:

@@ -35,7 +35,7 @@ class Predictions:
     """What was said of n images whose label is known; arrays of shape (n,).
 
     `truth` and `predicted` are numbers of labels, `confidence` is the probability of the predicted label,
-    `truth_probability` that of the true one, `truth_rank` its rank from 0; `withheld` tells where abstention applied.
+    `truth_probability` that of the true one, `truth_rank` its rank from 0; `withheld` is True for abstentions.
     """
 
     truth: Integers

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, TextIO
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
-
-class DelimitedRows(Protocol):
-    """What the `csv` module writes rows with."""
-
-    def writerow(self, row: Iterable[object], /) -> object:
-        """Write one row."""
-
-    def writerows(self, rows: Iterable[Iterable[object]], /) -> object:
-        """Write some rows."""
+if TYPE_CHECKING:
+    from _csv import Writer
 
 
 class _LineFeeds:
@@ -28,7 +21,7 @@ class _LineFeeds:
         self._stream.write(row.removesuffix("\r\n") + "\n")
 
 
-def delimited_rows(stream: TextIO, delimiter: str = ",") -> DelimitedRows:
+def delimited_rows(stream: TextIO, delimiter: str = ",") -> Writer:
     """A writer of rows that read back equal, whatever is in them."""
     return csv.writer(_LineFeeds(stream), delimiter=delimiter, lineterminator="\r\n")
 

@@ -14,21 +14,8 @@ from typing import Any, Generic, Protocol, TextIO, TypeVar
 from zsclip.output.delimited import delimited_rows
 from zsclip.scoring.results import ImageResult, Match
 
-
-class Record(Protocol):
-    """Something known about one image."""
-
-    @property
-    def path(self) -> str:
-        """Its name."""
-
-    @property
-    def error(self) -> str | None:
-        """What kept it from being read."""
-
-
-R = TypeVar("R", bound=Record)
-R_contra = TypeVar("R_contra", bound=Record, contravariant=True)
+R = TypeVar("R", bound=ImageResult | Match)
+R_contra = TypeVar("R_contra", bound=ImageResult | Match, contravariant=True)
 
 
 class Writer(Protocol[R_contra]):

@@ -35,7 +35,7 @@ class NpzWriter:
     def __init__(self, stream: BinaryIO, dimension: int) -> None:
         self._stream, self._dimension = stream, dimension
         self._names: list[str] = []
-        # The number of rows stands before the rows, and is known last.
+        # The number of rows comes before the rows, and is known last.
         self._rows = tempfile.TemporaryFile()  # noqa: SIM115
 
     def write(self, names: list[str], vectors: Floats) -> None:

@@ -29,7 +29,7 @@ SHOWN_BY_BROWSERS = frozenset({
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of a report that lies in `folder`; with `embed` they are in the report itself."""
+    """The pictures of a report in `folder`; with `embed` they are in the report itself."""
 
     folder: Path
     embed: bool = False

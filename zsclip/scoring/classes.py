@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +14,8 @@ from zsclip.scoring.decisions import Decision, Scores, decide, withhold
 from zsclip.scoring.probability import independent_probabilities, probabilities, similarities
 from zsclip.scoring.rules import Rules
 from zsclip.unit_vectors import Doubles, Floats, unit_mean
+
+_SCORES_AT_ONCE = 1 << 20
 
 
 def class_vectors(
@@ -74,6 +76,13 @@ class ClassVectors:
             probability, withheld = self._softmax(embeddings, of_names, of_labels, rules)
         return Scores(probability, of_labels, withheld | withhold(probability, of_labels, rules))
 
+    def parts(self, embeddings: Floats, rules: Rules | None = None) -> Iterator[tuple[slice, Scores]]:
+        """The scores of some vectors at a time, with their place: n times labels numbers are never held at once."""
+        step = max(1, _SCORES_AT_ONCE // len(self.names))
+        for start in range(0, len(embeddings), step):
+            part = slice(start, start + step)
+            yield part, self.arrays(embeddings[part], rules)
+
     def _softmax(
         self, embeddings: Floats, of_names: Doubles, of_labels: Doubles, rules: Rules
     ) -> tuple[Doubles, NDArray[np.bool_]]:
@@ -90,7 +99,7 @@ class ClassVectors:
         return labels, all_of_them[:, count:].max(axis=1) > labels.max(axis=1)
 
     def _independent(self, embeddings: Floats, of_labels: Doubles, rules: Rules) -> Doubles:
-        if self.logit_bias:  # SigLIP: trained to tell each pair by itself
+        if self.logit_bias:  # SigLIP: trained to judge each pair by itself
             return independent_probabilities(self.logit_scale * of_labels + self.logit_bias, rules.temperature)
         if self.background is None:
             raise LabelError("Labels on their own need background texts to be compared with.")
