@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +308,34 @@ def test_a_full_disk_is_a_warning_and_the_results_are_right(cli: Cli, tmp_path: 
     assert "going on without it" in run.err
     assert "runs on PyTorch, not on OpenVINO" in run.err  # there is no room for the converted model
     assert not list((small_disk / "cache" / "exports").glob("*/"))
+
+
+@pytest.mark.parametrize("trouble", ["no room for the new format", "read-only"])
+def test_a_store_of_0_1_that_cannot_be_changed_is_a_warning_and_stays_as_it_is(  # type: ignore[no-untyped-def]
+    cli, photos: Path, small_disk: Path, trouble: str
+) -> None:
+    expected = cli("classify", photos, "-l", LABELS, "--no-cache", "--engine", "torch")
+    file = small_disk / "cache" / FILENAME
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(
+            "CREATE TABLE files (path BLOB PRIMARY KEY, size, mtime_ns, content);"
+            "CREATE TABLE contents (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);"
+            "CREATE TABLE models (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, facts TEXT);"
+            "CREATE TABLE vectors (model, content, how, vector, cut, PRIMARY KEY (model, content));"
+            "INSERT INTO contents VALUES (1, zeroblob(32)); INSERT INTO models VALUES (1, 'model', NULL);"
+            "INSERT INTO vectors VALUES (1, 1, 1, zeroblob(250000), NULL); PRAGMA user_version = 1;"
+        )
+    before = file.stat().st_size
+    if trouble == "read-only":
+        subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    run = cli("classify", photos, "-l", LABELS, "--cache-dir", small_disk / "cache", "--engine", "torch")
+    assert (run.code, run.out) == (0, expected.out)
+    assert "going on without it" in run.err
+    with closing(sqlite3.connect(f"file:{file}?mode=ro&immutable=1", uri=True)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("SELECT length(vector) FROM vectors").fetchone() == (250_000,)
+    assert file.stat().st_size == before
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a read-only mount")
