@@ -65,6 +65,7 @@ def test_a_second_run_computes_nothing_and_prints_the_same(cli: Cli, photos: Pat
     assert sum(computed) == 8
 
 
+@pytest.mark.slow
 def test_a_run_that_knows_all_imports_no_torch(photos: Path) -> None:
     outputs = []
     for run in range(3):
@@ -163,6 +164,7 @@ def test_without_the_store_nothing_is_kept(cli: Cli, photos: Path, computed: lis
     assert {path.name for path in (isolated / "cache").iterdir()} <= {"exports"}
 
 
+@pytest.mark.slow
 def test_another_model_does_not_take_these_vectors(
     cli: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +221,7 @@ def stored(cache: Path) -> int:
         return 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path: Path, new_cache: Callable[[Path], Path]) -> None:
     folder = many_scenes(tmp_path / "scenes", 200)
@@ -241,6 +244,7 @@ def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path: Path, new_ca
     assert output.read_bytes() == (tmp_path / "expected.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_four_processes_share_one_store(tmp_path: Path, new_cache: Callable[[Path], Path]) -> None:
     """Over folders that overlap: each prints what it prints alone."""
     scenes = many_scenes(tmp_path / "scenes", 60)
@@ -284,6 +288,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_warning_and_the_results_are_right(cli: Cli, tmp_path: Path, small_disk: Path) -> None:
     folder = many_scenes(tmp_path / "scenes", 150)
     expected = cli("classify", folder, "-l", LABELS, "--no-cache", "--engine", "torch")
@@ -295,6 +300,7 @@ def test_a_full_disk_is_a_warning_and_the_results_are_right(cli: Cli, tmp_path: 
     assert not list((small_disk / "cache" / "exports").glob("*/"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a read-only mount")
 def test_a_read_only_store_is_a_warning_and_the_results_are_right(cli: Cli, photos: Path, small_disk: Path) -> None:
     expected = cli("classify", photos, "-l", LABELS, "--no-cache", "--engine", "torch")

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from zsclip.engines.torch import TorchEngine
 
+pytestmark = pytest.mark.slow
+
 
 needs_bf16 = pytest.mark.skipif(not computes_in_bf16(), reason="this processor does not compute in bf16")
 
