@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,9 @@ from zsclip.errors import ModelError
 from zsclip.models import ModelSpec, fetch, resolve
 from zsclip.store import maintenance as upkeep
 
-pytest.importorskip("openvino", reason="OpenVINO has no wheel for this platform")
+# Not imported for that: with its own import comes telemetry, which forks this process from a thread.
+if find_spec("openvino") is None:
+    pytest.skip("OpenVINO has no wheel for this platform", allow_module_level=True)
 
 from zsclip.engines import openvino as ov_engine
 from zsclip.engines.openvino import BF16_FACTS, EXPORT_FACTS, LEAST_COSINE, OpenVinoEngine, computes_in_bf16
