@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# Before NumPy is imported, here and in the processes that tests start. On two busy cores the matrix product in the first
-# conversion was seen to wait forever for a thread of OpenBLAS's; no product in these tests is large enough for several.
+# Before NumPy is imported, here and in the processes that tests start: when a thread forks, OpenBLAS ends its own threads, and
+# a product that they were computing for another thread waits forever. No product in these tests is large enough for several.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

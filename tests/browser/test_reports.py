@@ -22,6 +22,8 @@ from zsclip.report.gallery import Gallery
 from zsclip.report.pictures import Pictures, relative_url
 from zsclip.scoring.results import ImageResult, Prediction
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = "<script>alert(1)</script>"
 LABELS = f"red star,blue star,red heart,green ring,{SCRIPT}"
 STRANGE = ("a b#c?d%41&e.png", "50% \"quoted\" 'x'.png", "-=+;,é日本.png", os.fsdecode(b"\xff\xfe.png"), "colon:x.png")

@@ -307,6 +307,7 @@ def many(folder: Path, count: int) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_head_ends_a_run_quietly(folder: Path) -> None:
     run = start_zsclip("classify", many(folder, 3000), "-l", LABELS, "-f", "jsonl")
     assert run.stdout is not None
@@ -317,6 +318,7 @@ def test_head_ends_a_run_quietly(folder: Path) -> None:
     assert run.stderr.read() == b""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_no_half_output(folder: Path, tmp_path: Path, number: int, code: int) -> None:
@@ -334,6 +336,7 @@ def test_an_interrupted_run_leaves_no_half_output(folder: Path, tmp_path: Path, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
 
 
+@pytest.mark.slow
 def test_the_real_photos(cli: Cli, shared: Path, vit_b32: Path) -> None:
     """Every format decodes; the text file is passed over in a folder, and gets an error row when it is named."""
     model = ("--model", "ViT-B-32", "--pretrained", vit_b32, "-l", "cat,dog,bird,boat", "-f", "csv")
@@ -348,6 +351,7 @@ def test_the_real_photos(cli: Cli, shared: Path, vit_b32: Path) -> None:
     assert [bool(row["error"]) for row in rows_of(run.out)] == [True, False]
 
 
+@pytest.mark.slow
 def test_the_orientations_agree(cli: Cli, shared: Path, vit_b32: Path) -> None:
     model = ("--model", "ViT-B-32", "--pretrained", vit_b32, "-l", "cat,dog,bird,boat", "-f", "csv")
     rows = rows_of(cli("classify", shared / "exif_orientation", *model).out)
@@ -359,6 +363,7 @@ def test_the_orientations_agree(cli: Cli, shared: Path, vit_b32: Path) -> None:
         assert max(values) - min(values) < 0.05
 
 
+@pytest.mark.slow
 def test_models_show(cli: Cli, vit_b32: Path) -> None:
     shown = cli("models", "show", "--model", "ViT-B-32", "--pretrained", vit_b32)
     assert shown.code == 0
@@ -385,6 +390,7 @@ def test_models_show_downloads_nothing(cli: Cli) -> None:
     assert "so it runs with QuickGELU" in shown.err
 
 
+@pytest.mark.slow
 def test_weights_that_cannot_be_had_end_the_run_soon(cli: Cli, red_star: Path) -> None:
     run = cli("classify", red_star, "-l", "a,b", "--model", "ViT-B-16")
     assert run.code == 1
@@ -393,6 +399,7 @@ def test_weights_that_cannot_be_had_end_the_run_soon(cli: Cli, red_star: Path) -
     assert "--model demo" in run.err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize("format", ["table", "csv", "paths"])
 def test_on_a_terminal_control_characters_are_escaped(folder: Path, format: str) -> None:
@@ -432,6 +439,7 @@ def test_version_and_help(cli: Cli) -> None:
         assert option in text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="POSIX shell")
 @pytest.mark.parametrize(
     "command",
@@ -449,6 +457,7 @@ def test_head_is_no_error_for_any_output(folder: Path, command: str) -> None:
     assert run.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize(
     ("redirection", "code", "message"),
@@ -477,6 +486,7 @@ def test_any_text_can_be_printed_whatever_the_locale(tmp_path: Path) -> None:
     assert "日本" in run.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="pipes cannot be waited for elsewhere")
 def test_a_list_on_standard_input_is_worked_on_as_it_comes(folder: Path) -> None:
     run = start_zsclip("classify", "-", "-l", LABELS, stdin=subprocess.PIPE)
@@ -492,6 +502,7 @@ def test_a_list_on_standard_input_is_worked_on_as_it_comes(folder: Path) -> None
     assert run.wait(timeout=30) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize("format", ["table", "csv"])
 def test_progress_does_not_garble_rows(folder: Path, format: str) -> None:

@@ -95,6 +95,7 @@ def test_images_are_embedded_once_for_all_sets(
     assert sum(calls) == 64
 
 
+@pytest.mark.slow
 def test_neither_classify_nor_help_import_scikit_learn(noisy_folder: Path, one_store: Path) -> None:
     for arguments in (["evaluate", "--help"], ["classify", noisy_folder, "-l", "red star,blue ring"]):
         assert not run_and_list_modules(*arguments)[1] & {"sklearn", "scipy"}

@@ -20,6 +20,8 @@ from support.processes import run_zsclip
 from zsclip import Classifier, ModelError, models
 from zsclip.models import resolve
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_server.Hub]:

@@ -67,6 +67,7 @@ def test_a_second_run_computes_nothing_and_prints_the_same(cli: Cli, photos: Pat
     assert sum(computed) == 8
 
 
+@pytest.mark.slow
 def test_a_run_that_knows_all_imports_no_torch(photos: Path) -> None:
     outputs = []
     for run in range(3):
@@ -173,6 +174,7 @@ def test_without_the_store_nothing_is_kept(cli: Cli, photos: Path, computed: lis
     assert {path.name for path in (isolated / "cache").iterdir()} <= {"exports"}
 
 
+@pytest.mark.slow
 def test_another_model_does_not_take_these_vectors(
     cli: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +236,7 @@ def stored(cache: Path) -> int:
         return 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path: Path, new_cache: Callable[[Path], Path]) -> None:
     folder = many_scenes(tmp_path / "scenes", 200)
@@ -256,6 +259,7 @@ def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path: Path, new_ca
     assert output.read_bytes() == (tmp_path / "expected.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_four_processes_share_one_store(tmp_path: Path, new_cache: Callable[[Path], Path]) -> None:
     """Over folders that overlap: each prints what it prints alone."""
     scenes = many_scenes(tmp_path / "scenes", 60)
@@ -299,6 +303,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_warning_and_the_results_are_right(cli: Cli, tmp_path: Path, small_disk: Path) -> None:
     folder = many_scenes(tmp_path / "scenes", 150)
     expected = cli("classify", folder, "-l", LABELS, "--no-cache", "--engine", "torch")
@@ -311,8 +316,8 @@ def test_a_full_disk_is_a_warning_and_the_results_are_right(cli: Cli, tmp_path: 
 
 
 @pytest.mark.parametrize("trouble", ["no room for the new format", "read-only"])
-def test_a_store_of_0_1_that_cannot_be_changed_is_a_warning_and_stays_as_it_is(  # type: ignore[no-untyped-def]
-    cli, photos: Path, small_disk: Path, trouble: str
+def test_a_store_of_0_1_that_cannot_be_changed_is_a_warning_and_stays_as_it_is(
+    cli: Cli, photos: Path, small_disk: Path, trouble: str
 ) -> None:
     expected = cli("classify", photos, "-l", LABELS, "--no-cache", "--engine", "torch")
     file = small_disk / "cache" / FILENAME
@@ -338,6 +343,7 @@ def test_a_store_of_0_1_that_cannot_be_changed_is_a_warning_and_stays_as_it_is( 
     assert file.stat().st_size == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a read-only mount")
 def test_a_read_only_store_is_a_warning_and_the_results_are_right(cli: Cli, photos: Path, small_disk: Path) -> None:
     expected = cli("classify", photos, "-l", LABELS, "--no-cache", "--engine", "torch")

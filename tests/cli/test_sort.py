@@ -126,6 +126,7 @@ def test_labels_become_safe_folder_names(label: str, expected: str) -> None:
     assert folder_name(label) == expected
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(min_size=1, max_size=300), min_size=1, max_size=20, unique=True))
 def test_folder_names_are_safe_and_distinct(labels: list[str]) -> None:
     names = folder_names(labels)
@@ -194,6 +195,7 @@ for filed in carry_out(filings, "move"):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 @pytest.mark.parametrize("across", [False, True])
 def test_a_move_killed_at_random_moments_loses_nothing(tmp_path: Path, across: bool) -> None:
@@ -230,6 +232,7 @@ def test_a_move_killed_at_random_moments_loses_nothing(tmp_path: Path, across: b
         assert not list(into.rglob(".zsclip-partial-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="POSIX links")
 def test_two_moves_to_the_same_names_overwrite_nothing(tmp_path: Path) -> None:
     for folder in ("one", "two"):

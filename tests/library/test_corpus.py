@@ -31,6 +31,7 @@ def awkward(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Awkward]:
     return write_corpus(tmp_path_factory.mktemp("corpus"))
 
 
+@pytest.mark.slow
 def test_the_corpus_is_large_and_the_same_each_time(awkward: dict[Path, Awkward]) -> None:
     assert len(awkward) > 1000
     again = list(corpus())
@@ -43,6 +44,7 @@ def test_the_corpus_is_large_and_the_same_each_time(awkward: dict[Path, Awkward]
     assert len(MODES) == 18
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_every_file_becomes_an_image_or_an_error(awkward: dict[Path, Awkward]) -> None:
     wrong = []
@@ -59,6 +61,7 @@ def test_every_file_becomes_an_image_or_an_error(awkward: dict[Path, Awkward]) -
     assert not wrong
 
 
+@pytest.mark.slow
 def test_every_file_gets_its_row_and_no_neighbour_is_lost(
     cli: Cli, awkward: dict[Path, Awkward], tmp_path: Path
 ) -> None:
@@ -80,6 +83,7 @@ def test_every_file_gets_its_row_and_no_neighbour_is_lost(
         assert one.expected in ("either", "error" if row["error"] else "decodes"), row
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the resource module")
 def test_bombs_cost_no_memory(awkward: dict[Path, Awkward]) -> None:
     paths = [str(path) for path, one in awkward.items() if one.kind == "bomb"]
@@ -146,6 +150,7 @@ def test_max_pixels_on_the_command_line(cli: Cli, tmp_path: Path) -> None:
     assert cli(*command, "--max-pixels", "0").code == 2
 
 
+@pytest.mark.slow
 def test_metadata_of_a_jpeg_costs_nothing() -> None:
     """Pillow joins segments one by one: 400 MB of them took three minutes."""
     from support.corpus import _jpeg_of_segments

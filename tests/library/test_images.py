@@ -70,6 +70,7 @@ def open_clips(image: Image.Image, wanted: Preprocessing) -> torch.Tensor:
     return transform(image)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     width=st.integers(1, 400),
@@ -99,6 +100,7 @@ def test_pixels_equal_open_clips_bit_for_bit(width, height, size, resize_mode, i
     assert torch.equal(normalised(fit(ours, wanted), wanted), theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("quality", [60, 95])
 def test_a_jpeg_decodes_as_open_clip_decodes_it(mode: str, quality: int) -> None:
@@ -110,6 +112,7 @@ def test_a_jpeg_decodes_as_open_clip_decodes_it(mode: str, quality: int) -> None
     assert torch.equal(normalised(ours, wanted), open_clips(Image.open(io.BytesIO(data)), wanted))
 
 
+@pytest.mark.slow
 def test_pixels_equal_openais_own_preprocessing(shared: Path) -> None:
     """`images.npz` holds what OpenAI's CLIP made of seven photos."""
     theirs = np.load(shared / "clip_vit_b32" / "images.npz")

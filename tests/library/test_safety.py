@@ -19,6 +19,8 @@ from support import small_models as small
 from zsclip import Classifier, ModelError
 from zsclip.models import resolve
 
+pytestmark = pytest.mark.slow
+
 DEMO = Path(str(resolve("demo").checkpoint)).parent
 WEIGHTS = "open_clip_model.safetensors"
 

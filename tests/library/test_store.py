@@ -315,6 +315,7 @@ def test_an_unusable_folder_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptu
     assert "going on without it" in caplog.text
 
 
+@pytest.mark.slow
 def test_many_processes_share_it(tmp_path: Path) -> None:
     script = (
         "import sys; from support.vectors import some; from zsclip.store.database import Store; from pathlib import Path\n"
@@ -365,6 +366,7 @@ def test_facts_that_cannot_be_read_are_made_again(tmp_path: Path, caplog: pytest
         assert "made again" in caplog.text
 
 
+@pytest.mark.slow
 def test_processes_that_find_it_damaged_at_once_lose_neither_the_old_nor_the_new(tmp_path: Path) -> None:
     damaged = os.urandom(200_000)
     (tmp_path / FILENAME).write_bytes(damaged)
@@ -383,6 +385,7 @@ def test_processes_that_find_it_damaged_at_once_lose_neither_the_old_nor_the_new
         assert {model.identity for model in upkeep.info(store).models} == {f"model {n}" for n in range(4)}
 
 
+@pytest.mark.slow
 def test_it_may_be_closed_while_threads_are_asking(tmp_path: Path) -> None:
     """In a process of its own: SQLite crashes where this is wrong."""
     script = (

@@ -23,6 +23,8 @@ from zsclip.images.decoding import pixels
 from zsclip.images.preprocessing import Preprocessing
 from zsclip.images.worker_pool import IsolatedDecoder
 
+pytestmark = pytest.mark.slow
+
 WANTED = Preprocessing(size=(48, 64))
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

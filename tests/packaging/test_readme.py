@@ -44,6 +44,7 @@ def place(
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="the examples are for a POSIX shell")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_readme_works(command: str, place: Path) -> None:
@@ -56,6 +57,7 @@ def test_a_command_of_the_readme_works(command: str, place: Path) -> None:
     assert run.stdout or any(quiet in command for quiet in ("--output", ">", "--only", "-o ", "sort", "cache", "pull"))
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_works(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -180,6 +180,7 @@ def test_resolving_a_model_imports_neither_torch_nor_open_clip() -> None:
     assert not imported & {"torch", "open_clip", "torchvision"}
 
 
+@pytest.mark.slow
 def test_what_is_read_from_open_clips_files_is_what_open_clip_says() -> None:
     import open_clip
 

@@ -22,6 +22,8 @@ from zsclip.models import fetch, resolve
 if TYPE_CHECKING:
     import torch
 
+pytestmark = pytest.mark.slow
+
 
 LABELS = ["cat", "a very long label of more than only a few words", "AC/DC", "école", "dog's bed"]
 TEMPLATES = ["a photo of a <label>.", "<label>", "a low resolution picture of the large <label> on a table."]

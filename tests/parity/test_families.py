@@ -23,6 +23,8 @@ from zsclip.models import resolve
 if TYPE_CHECKING:
     import torch
 
+pytestmark = pytest.mark.slow
+
 
 LABELS = ["cat", "a very long label of more than only a few words", "AC/DC", "école", "dog's bed"]
 HALVES = {"mean": [0.5] * 3, "std": [0.5] * 3}

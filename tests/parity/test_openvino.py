@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,16 @@ from zsclip.models import ModelSpec, fetch, resolve
 from zsclip.store import maintenance as upkeep
 from zsclip.store.database import Store
 
-pytest.importorskip("openvino", reason="OpenVINO has no wheel for this platform")
+# Not imported for that: with its own import comes telemetry, which forks this process from a thread.
+if find_spec("openvino") is None:
+    pytest.skip("OpenVINO has no wheel for this platform", allow_module_level=True)
 
 from zsclip.engines.openvino import runtime
 from zsclip.engines.openvino.engine import OpenVinoEngine
 from zsclip.engines.openvino.precision import BF16_FACTS, LEAST_COSINE
 from zsclip.engines.openvino.tower import Tower
+
+pytestmark = pytest.mark.slow
 
 needs_bf16 = pytest.mark.skipif(not runtime.computes_in_bf16(), reason="this processor does not compute in bf16")
 
