@@ -49,15 +49,15 @@ def test_a_sequence_has_about_as_many_tokens_as_it_may(texts: list[tuple[int, ..
         assert len(forest.tokens) <= most + 9 + 15
 
 
-@pytest.mark.parametrize(("labels", "most"), [(10, 0.5), (100, 0.36)])
-def test_of_real_prompts_most_is_in_common(labels: int, most: float) -> None:
+@pytest.mark.parametrize("labels", [10, 100])
+def test_of_real_prompts_more_than_half_is_in_common(labels: int) -> None:
     """open_clip's 80 templates, its tokenizer, and names of ImageNet."""
     names = open_clip.IMAGENET_CLASSNAMES[:labels]
     texts = [template(name) for name in names for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
     tokens = open_clip.get_tokenizer("ViT-B-32")(texts).numpy().astype(np.int32)
     lengths = tokens.argmax(axis=1) + 1
     run = sum(len(forest.tokens) for forest in forests(tokens, lengths, 256, 2))
-    assert run / lengths.sum() < most
+    assert run / lengths.sum() < 0.5
 
 
 def test_streams_get_as_many() -> None:
