@@ -39,12 +39,17 @@ def computed(monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_ex
     return count_images(monkeypatch, default_engine)
 
 
-def count_images(monkeypatch: pytest.MonkeyPatch, engine: type[Any]) -> list[int]:
+def count_images(monkeypatch: pytest.MonkeyPatch, *engines: type[Any]) -> list[int]:
     calls: list[int] = []
-    original = engine.encode_images
-    monkeypatch.setattr(
-        engine, "encode_images", lambda self, pixels: calls.append(len(pixels)) or original(self, pixels)
-    )
+
+    def count(engine: type[Any]) -> None:
+        original = engine.encode_images
+        monkeypatch.setattr(
+            engine, "encode_images", lambda self, pixels: calls.append(len(pixels)) or original(self, pixels)
+        )
+
+    for engine in engines:
+        count(engine)
     return calls
 
 
@@ -159,7 +164,12 @@ def test_hits_and_misses_come_in_the_order_of_the_input(cli: Cli, photos: Path, 
     assert "4 of 8 images were in the store already" in run.err
 
 
-def test_exact_runs_compute_what_was_made_fast_and_others_take_it(cli: Cli, photos: Path, computed: list[int]) -> None:
+def test_exact_runs_compute_what_was_made_fast_and_others_take_it(
+    cli: Cli, photos: Path, default_engine: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zsclip.engines.torch.engine import TorchEngine  # computes in bf16 where the processor does not
+
+    computed = count_images(monkeypatch, *{default_engine, TorchEngine})
     cli("classify", photos, "-l", LABELS, "--precision", "bf16")
     cli("classify", photos, "-l", LABELS, "--exact")
     cli("classify", photos, "-l", LABELS, "--precision", "bf16")
