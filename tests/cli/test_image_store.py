@@ -165,7 +165,7 @@ def test_hits_and_misses_come_in_the_order_of_the_input(cli: Cli, photos: Path, 
 
 
 def test_exact_runs_compute_what_was_made_fast_and_others_take_it(
-    cli: Cli, photos: Path, default_engine: type[Any], monkeypatch: pytest.MonkeyPatch
+    cli: Cli, photos: Path, default_engine: type[Any], demo_export: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from zsclip.engines.torch.engine import TorchEngine  # computes in bf16 where the processor does not
 
