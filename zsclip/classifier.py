@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from zsclip.images.listing import Listing
 from zsclip.images.reading import Reading
 from zsclip.images.worker_pool import DEFAULT_SECONDS
 from zsclip.models import ModelSpec, resolve
+from zsclip.scoring.calibration import Binding, Calibration
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.prompt_vectors import PromptVectors
 from zsclip.scoring.results import ImageResult, Match, SearchResult
@@ -37,9 +38,6 @@ from zsclip.text.labels import LabelSet, LabelsLike, as_label_set
 from zsclip.text.prompts import PromptSet, PromptsLike, as_prompt_sets
 from zsclip.text.query import Query
 from zsclip.unit_vectors import Floats
-
-if TYPE_CHECKING:
-    from zsclip.evaluation.calibration import Calibration
 
 Images: TypeAlias = "ImageSource | Iterable[ImageSource] | Listing"
 
@@ -199,8 +197,6 @@ class Classifier:
 
         Raises `CalibrationError` if it was made for something else.
         """
-        from zsclip.evaluation.calibration import Binding
-
         if rules.multi_label:
             raise CalibrationError("A temperature for labels that compete does not suit labels on their own.")
         if rules.temperature != 1:

@@ -13,8 +13,8 @@ import yaml
 from support.cli import Cli, rows_of
 
 from zsclip import Calibration, CalibrationError, LabelSet, PromptSet
-from zsclip.evaluation.calibration import Binding, read_file
-from zsclip.evaluation.fitting import fitted_temperature
+from zsclip.evaluation.calibration import fitted_temperature
+from zsclip.scoring.calibration import Binding, read_file
 
 
 @pytest.fixture(autouse=True)

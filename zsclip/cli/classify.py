@@ -26,7 +26,7 @@ from zsclip.cli.groups import (
 )
 
 if TYPE_CHECKING:
-    from zsclip.evaluation.calibration import Calibration
+    from zsclip.scoring.calibration import Calibration
     from zsclip.scoring.results import ImageResult
 
 logger = logging.getLogger("zsclip")
@@ -101,7 +101,7 @@ def classify(
 
 
 def _read_calibration(context: typer.Context, path: Path, multi_label: bool) -> Calibration:
-    from zsclip.evaluation.calibration import read_file
+    from zsclip.scoring.calibration import read_file
 
     if _is_given(context, "temperature"):
         raise typer.BadParameter(

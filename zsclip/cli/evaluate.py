@@ -28,9 +28,9 @@ from zsclip.cli.messages import console, in_options, say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zsclip.evaluation.calibration import Calibration
     from zsclip.evaluation.dataset import LabelledImages
     from zsclip.evaluation.evaluate import Evaluation
+    from zsclip.scoring.calibration import Calibration
     from zsclip.text.prompts import PromptSet
 
 logger = logging.getLogger("zsclip")
@@ -252,24 +252,24 @@ def evaluate(
         )  # fmt: skip
         made = None
         if better.calibrate is not None:
-            from zsclip.evaluation.fitting import calibrate
+            from zsclip.evaluation.calibration import calibrate
 
             made = calibrate(classifier, embedded, sets[0], rules=rules, background=background, seed=better.seed)
         messages.report(classifier)
     _print(form, output, found, tables, made, decision.unknown_label)
-    title = f"Prompts judged on {images.folder if images.manifest is None else images.manifest}"
-    _write_files(found, made, title, better, page)
+    _write_files(found, made, images, better, page)
     if found.unreadable:
         _tell_unreadable(found)
         raise typer.Exit(3)
 
 
 def _write_files(
-    found: Evaluation, made: Calibration | None, title: str, better: BetterGroup, page: ReportGroup
+    found: Evaluation, made: Calibration | None, images: LabelledGroup, better: BetterGroup, page: ReportGroup
 ) -> None:
     if page.report is not None:
         from zsclip.report.evaluation import evaluation_html
 
+        title = f"Prompts judged on {images.folder if images.manifest is None else images.manifest}"
         page.write(lambda pictures: evaluation_html(found, title, pictures, made))
     if better.save_prompts is not None:
         _write_prompts(found, better.save_prompts)
@@ -345,8 +345,8 @@ def _write_prompts(found: Evaluation, path: Path) -> None:
 
 
 def _write_calibration(made: Calibration, path: Path) -> None:
-    from zsclip.evaluation.calibration import to_yaml
     from zsclip.output.targets import open_output
+    from zsclip.scoring.calibration import to_yaml
     from zsclip.text.wording import counted
 
     with open_output(path, "calibrate") as stream:

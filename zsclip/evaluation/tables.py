@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from zsclip.evaluation import metrics
-from zsclip.evaluation.calibration import Calibration
 from zsclip.evaluation.comparison import Comparison
 from zsclip.evaluation.evaluate import Evaluation, SetResult
+from zsclip.scoring.calibration import Calibration
 
 Row: TypeAlias = dict[str, Any]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from zsclip.evaluation import metrics
-from zsclip.evaluation.calibration import Calibration
 from zsclip.evaluation.evaluate import Evaluation, SetResult
 from zsclip.evaluation.metrics import Interval
 from zsclip.evaluation.tables import mistakes
 from zsclip.output.cells import fit_width, printable
+from zsclip.scoring.calibration import Calibration
 from zsclip.text.wording import counted
 
 if TYPE_CHECKING:

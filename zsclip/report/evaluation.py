@@ -6,10 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from zsclip.evaluation import metrics, tables
-from zsclip.evaluation.calibration import Calibration
 from zsclip.evaluation.evaluate import Evaluation, SetResult
 from zsclip.report import render
 from zsclip.report.pictures import Pictures
+from zsclip.scoring.calibration import Calibration
 
 _MISTAKES = 60
 _POINTS = 400  # of a curve, more than pixels
