@@ -27,8 +27,8 @@ from zsclip.images.item import Stamp
 from zsclip.models import resolve
 from zsclip.models.spec import ModelFacts
 from zsclip.store.database import Store
-from zsclip.store.records import text_digest
-from zsclip.unit_vectors import Embedding
+from zsclip.store.records import Kind, text_digest
+from zsclip.unit_vectors import Embedding, Quality
 
 
 def fill(store: Store, embedder: Embedder, folder: Path, args: argparse.Namespace) -> None:
@@ -45,7 +45,7 @@ def fill(store: Store, embedder: Embedder, folder: Path, args: argparse.Namespac
             content = b"%d %d" % (label, number)
             path.write_bytes(content)
             digest = hashlib.sha256(content).digest()
-            made[digest] = Embedding(vector, exact=False)
+            made[digest] = Embedding(vector, Quality.HALF)
             files.append((Stamp.of_file(path, path.stat()), digest))
         store.put(embedder.identity, made, files)
     for one in range(args.sets):
@@ -55,8 +55,8 @@ def fill(store: Store, embedder: Embedder, folder: Path, args: argparse.Namespac
             noise = rng.standard_normal((args.labels, DIMENSION)) * rng.uniform(0.5, 3)
             rows = scoring.normalise((centres + noise).astype(np.float32))
             texts = [template.replace("<label>", f"label {label:03}") for label in range(args.labels)]
-            digests = map(text_digest, texts)
-            store.put(embedder.identity, {d: Embedding(row, cut="") for d, row in zip(digests, rows, strict=True)})
+            kept = {text_digest(text): Embedding(row) for text, row in zip(texts, rows, strict=True)}
+            store.put(embedder.identity, kept, kind=Kind.TEXT)
 
 
 def main() -> None:

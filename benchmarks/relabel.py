@@ -27,8 +27,8 @@ from zsclip.images.item import Stamp
 from zsclip.models import resolve
 from zsclip.models.spec import ModelFacts
 from zsclip.store.database import Store
-from zsclip.store.records import text_digest
-from zsclip.unit_vectors import Embedding
+from zsclip.store.records import Kind, text_digest
+from zsclip.unit_vectors import Embedding, Quality
 
 DIMENSION = 512
 LABELS = [f"label {n}" for n in range(10)]
@@ -68,14 +68,13 @@ def fill(store: Store, embedder: Embedder, root: Path, count: int) -> None:
             path = folder / f"image-{number:07}.jpg"
             path.write_bytes(b"%d" % number)
             digest = hashlib.sha256(b"%d" % number).digest()
-            kept[digest] = Embedding(vector, exact=False)
+            kept[digest] = Embedding(vector, Quality.HALF)
             files.append((Stamp.of_file(path, path.stat()), digest))
         store.put(embedder.identity, kept, files)
     texts = [text for label in LABELS for text in PromptSet.load("openai-simple").expand(label)]
     rows = scoring.normalise(rng.standard_normal((len(texts), DIMENSION)).astype(np.float32))
-    store.put(
-        embedder.identity, {text_digest(text): Embedding(row, cut="") for text, row in zip(texts, rows, strict=True)}
-    )
+    made = {text_digest(text): Embedding(row) for text, row in zip(texts, rows, strict=True)}
+    store.put(embedder.identity, made, kind=Kind.TEXT)
 
 
 def rclip_seconds(folder: Path, count: int) -> float | None:

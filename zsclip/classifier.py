@@ -22,7 +22,8 @@ from zsclip.images.worker_pool import DEFAULT_SECONDS
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.results import ImageResult, Match, SearchResult
 from zsclip.scoring.rules import Rules
-from zsclip.store.database import EXPORTS, Store, default_folder
+from zsclip.store.database import Store
+from zsclip.store.keeping import Keeping
 from zsclip.text import prompts as prompt_sets
 from zsclip.text.labels import LabelSet, LabelsLike, as_label_set
 from zsclip.text.prompts import PromptSet, PromptsLike, as_prompt_sets
@@ -71,11 +72,11 @@ class Classifier:
         crashes, or takes more than `decode_timeout` seconds, is an error of its image alone. Raises `ModelError`.
         """
         spec = models.resolve(model, None if pretrained is None else os.fspath(pretrained))
-        folder = Path(cache_dir) if cache_dir is not None else default_folder()
-        store = Store(folder if use_cache else None)
+        keeping = Keeping(None if cache_dir is None else Path(cache_dir), use_cache, rehash)
+        store = keeping.open()
         compute = Computing(device, engine, precision, batch_size)
         embedder = Embedder(
-            spec, store, compute, exact=exact, rehash=rehash, workers=workers, exports=folder / EXPORTS,
+            spec, store, compute, exact=exact, rehash=keeping.rehash, workers=workers, exports=keeping.exports,
             max_pixels=max_pixels, isolate=isolate, decode_timeout=decode_timeout,
         )  # fmt: skip
         return cls(embedder, store)

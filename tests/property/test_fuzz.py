@@ -30,7 +30,7 @@ from zsclip.scoring.results import ImageResult, Match, Prediction
 from zsclip.scoring.rules import Rules
 from zsclip.store.database import Store
 from zsclip.text.yaml_reader import YamlFile
-from zsclip.unit_vectors import Embedding
+from zsclip.unit_vectors import Embedding, Quality
 
 # Text as it comes out of os.fsdecode: any characters, and bytes that are no UTF-8 as lone surrogates.
 paths = st.binary(max_size=40).map(lambda data: data.replace(b"\0", b"").decode("utf-8", "surrogateescape"))
@@ -314,17 +314,17 @@ def test_probabilities_are_probabilities(images: int, labels: int, temperature: 
 
 @given(
     st.lists(st.tuples(paths, st.integers(0, 2**62), st.integers(-(2**63), 2**63 - 1), st.integers(0, 3)), max_size=6),
-    st.booleans(), st.integers(0, 2**32 - 1), names,
+    st.sampled_from(Quality), st.integers(0, 2**32 - 1), names,
 )  # fmt: skip
 def test_the_store_gives_back_what_it_was_given(
-    files: list[tuple[str, int, int, int]], exact: bool, seed: int, identity: str
+    files: list[tuple[str, int, int, int]], quality: Quality, seed: int, identity: str
 ) -> None:
     # Of 128 numbers, as the smallest models have: of 16, rounding twice to float16 shows in one vector of 600.
     rng = np.random.default_rng(seed)
     identity = identity.encode("utf-8", "replace").decode()
     vectors = {
         bytes([n]) * 32: Embedding(
-            scoring.normalise(rng.standard_normal((1, 128)).astype(np.float32))[0], exact
+            scoring.normalise(rng.standard_normal((1, 128)).astype(np.float32))[0], quality
         ).as_stored()
         for n in range(4)
     }
@@ -334,15 +334,15 @@ def test_the_store_gives_back_what_it_was_given(
     last = {stamp.name: (stamp, digest) for stamp, digest in stamps.items()}
     with tempfile.TemporaryDirectory() as place, Store(Path(place)) as store:
         store.put(identity, vectors, list(stamps.items()))
-        found = store.get(identity, list(vectors), 128, exact=exact)
+        found = store.get(identity, list(vectors), 128, least=quality)
         assert {digest: one.vector.tobytes() for digest, one in found.items()} == {
             digest: one.vector.tobytes() for digest, one in vectors.items()
         }
-        known = store.get_files(identity, list(stamps), 128, exact=exact)
+        known = store.get_files(identity, list(stamps), 128, least=quality)
         assert set(known) == {stamp for stamp, _ in last.values()}
         for stamp, digest in last.values():
             assert np.array_equal(known[stamp].vector, vectors[digest].vector)
-        assert store.get(identity + "x", list(vectors), 128, exact=False) == {}
+        assert store.get(identity + "x", list(vectors), 128, least=Quality.INT8) == {}
 
 
 @given(st.floats(-1e20, 1e20))

@@ -31,10 +31,10 @@ def info(cache_dir: options.CacheDir = None) -> None:
     from zsclip import models
     from zsclip.output.rows import printable
     from zsclip.store import maintenance as upkeep
-    from zsclip.store.database import Store, default_folder
+    from zsclip.store.keeping import Keeping
 
     listen(quiet=False, verbose=False)
-    with Store(cache_dir or default_folder()) as store:
+    with Keeping(cache_dir).open() as store:
         content = upkeep.info(store)
     out = console()
     rows = [
@@ -63,14 +63,14 @@ def clear(
 ) -> None:
     """Forget all vectors, or with --model those of one model."""
     from zsclip.store import maintenance as upkeep
-    from zsclip.store.database import Store, default_folder
+    from zsclip.store.keeping import Keeping
 
     listen(quiet=False, verbose=False)
     if pretrained and not model:
         raise typer.BadParameter(
             "name the model too, or its identity as `cache info` shows it.", param_hint="--pretrained"
         )
-    with Store(cache_dir or default_folder()) as store:
+    with Keeping(cache_dir).open() as store:
         identity = _identity(store, model, pretrained) if model else None
         if sys.stdin.isatty() and not yes:
             typer.confirm(f"Forget all vectors of {model}?" if model else "Forget all vectors?", abort=True, err=True)
@@ -104,11 +104,11 @@ def prune(
 ) -> None:
     """Forget the images of files that are gone."""
     from zsclip.store import maintenance as upkeep
-    from zsclip.store.database import Store, default_folder
+    from zsclip.store.keeping import Keeping
 
     listen(quiet=False, verbose=False)
     limit = None if max_size is None else _bytes(max_size)
-    with Store(cache_dir or default_folder()) as store:
+    with Keeping(cache_dir).open() as store:
         say(f"Forgot {upkeep.prune(store, limit):,} vectors; the store takes {upkeep.info(store).size / 1e6:,.1f} MB.")
 
 

@@ -28,8 +28,8 @@ from zsclip.images.worker_pool import DEFAULT_SECONDS
 from zsclip.models import ModelSpec
 from zsclip.models.spec import ModelFacts
 from zsclip.store.database import Store
-from zsclip.store.records import text_digest
-from zsclip.unit_vectors import Embedding
+from zsclip.store.records import Kind, text_digest
+from zsclip.unit_vectors import Embedding, Quality
 
 logger = logging.getLogger("zsclip")
 
@@ -82,7 +82,7 @@ class Embedder:
         self._taken = 0
         self._store = store
         self._compute = Computing(compute.device, compute.engine, "fp32", compute.batch_size) if exact else compute
-        self._exact = exact
+        self._least = Quality.EXACT if exact else Quality.HALF
         self._rehash = rehash
         self._exports = exports
         if workers is not None and workers < 1:
@@ -147,7 +147,9 @@ class Embedder:
         """Unit vectors of texts: float32 (n, d). Repeated texts are computed once. Warns of texts that are cut."""
         digests = {text: text_digest(text) for text in dict.fromkeys(texts)}
         with self.timings.measure("store"):
-            known = self._store.get(self.identity, list(digests.values()), self._dimension, exact=self._exact)
+            known = self._store.get(
+                self.identity, list(digests.values()), self._dimension, least=self._least, kind=Kind.TEXT
+            )
         # Sorted, for engines compute what texts begin with in common once.
         missing = iter(sorted(text for text, digest in digests.items() if digest not in known))
         while batch := list(islice(missing, _TEXTS_PER_COMMIT)):
@@ -157,7 +159,7 @@ class Embedder:
             self._require_finite(np.stack([one.vector for one in embeddings]))
             made = {digests[text]: one.as_stored() for text, one in zip(batch, embeddings, strict=True)}
             with self.timings.measure("store"):
-                self._store.put(self.identity, made)
+                self._store.put(self.identity, made, kind=Kind.TEXT)
             known.update(made)
         self._warn_of_cuts({text: cut for text, digest in digests.items() if (cut := known[digest].cut)})
         return np.stack([known[digests[text]].vector for text in texts])
@@ -240,7 +242,7 @@ class Embedder:
         stamps = [_stamp(one.source) for one in pending]
         with self.timings.measure("store"):
             known = self._store.get_files(
-                self.identity, [stamp for stamp in stamps if stamp], self._dimension, exact=self._exact
+                self.identity, [stamp for stamp in stamps if stamp], self._dimension, least=self._least
             )
         for one, stamp in zip(pending, stamps, strict=True):
             if stamp is not None and (embedding := known.get(stamp)):
@@ -279,7 +281,7 @@ class Embedder:
                 vectors = self.engine.encode_images(np.stack(list(new.values())))
             self._require_finite(vectors)
             made = {
-                key: Embedding(vector, self.engine.exact and not reduced[key]).as_stored()
+                key: Embedding(vector, Quality.of(fp32=self.engine.exact, reduced=reduced[key])).as_stored()
                 for key, vector in zip(new, vectors, strict=True)
             }
         return _Batch(prepared, keys, made, known)

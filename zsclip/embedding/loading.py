@@ -18,7 +18,7 @@ from zsclip.images.item import Stamp
 from zsclip.images.preprocessing import Preprocessing
 from zsclip.images.worker_pool import IsolatedDecoder
 from zsclip.store.database import Store
-from zsclip.unit_vectors import Embedding
+from zsclip.unit_vectors import Embedding, Quality
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,6 +65,7 @@ class Preparation:
         self._store = store
         self._timings = timings
         self._exact = exact
+        self._least = Quality.EXACT if exact else Quality.HALF
         self._max_pixels = max_pixels
         self._isolated = (
             IsolatedDecoder(preprocessing, full=exact, max_pixels=max_pixels, seconds=decode_timeout)
@@ -103,7 +104,7 @@ class Preparation:
             with measure("digest"):
                 prepared.digest = digest = hashlib.sha256(data).digest()
             with measure("store"):
-                known = self._store.get(identity, [digest], self._dimension, exact=self._exact)
+                known = self._store.get(identity, [digest], self._dimension, least=self._least)
             prepared.embedding = known.get(digest)
             prepared.stamp = Stamp.of_file(path, status)
         if prepared.embedding is None:

@@ -30,7 +30,7 @@ from zsclip.images.preprocessing import Preprocessing
 from zsclip.models import ModelSpec
 from zsclip.models.lean_imports import import_without
 from zsclip.models.spec import ModelFacts
-from zsclip.unit_vectors import Embedding
+from zsclip.unit_vectors import Embedding, Quality
 
 # Running a model needs none of the tools that convert them, which are most of what there is to import.
 openvino = import_without("openvino", "openvino.tools.ovc")
@@ -258,7 +258,7 @@ class OpenVinoEngine:
         with ThreadPoolExecutor(self._texts.streams) as pool:
             list(pool.map(run, self._batches(tokens)))
         return [
-            Embedding(vector, self.exact, cut)
+            Embedding(vector, Quality.of(fp32=self.exact), cut)
             for vector, cut in zip(vectors, self._tokenizer.cuts(texts, tokens), strict=True)
         ]
 

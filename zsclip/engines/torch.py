@@ -21,7 +21,7 @@ from zsclip.engines.tokenizing import load_tokenizer
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec
 from zsclip.models.spec import ModelFacts
-from zsclip.unit_vectors import Embedding
+from zsclip.unit_vectors import Embedding, Quality
 
 _BATCH = {"cpu": 32, "mps": 64}
 _LARGEST_BATCH = 512
@@ -147,7 +147,7 @@ class TorchEngine:
                 continue
             start = stop
         return [
-            Embedding(vector, self.exact, cut)
+            Embedding(vector, Quality.of(fp32=self.exact), cut)
             for vector, cut in zip(vectors, self.tokenizer.cuts(texts, tokens), strict=True)
         ]
 
