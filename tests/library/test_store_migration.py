@@ -147,7 +147,7 @@ def test_every_vector_file_and_fact_survives(
                 assert maintenance.info(store).files == len(files)
 
 
-def test_thousands_of_vectors_survive_in_blocks(tmp_path: Path) -> None:
+def test_thousands_of_vectors_survive_in_the_order_in_which_they_were_made(tmp_path: Path) -> None:
     made = some(2500)
     made.write(tmp_path)
     with Store(tmp_path) as store:
@@ -156,7 +156,10 @@ def test_thousands_of_vectors_survive_in_blocks(tmp_path: Path) -> None:
         assert content == {"one model": (2500, 0), "another model": (0, 2500)}
     with sqlite3.connect(tmp_path / FILENAME) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert connection.execute("SELECT count(*) FROM blocks").fetchone()[0] < 100
+        oldest = connection.execute(
+            "SELECT digest FROM vectors JOIN contents ON contents.id = content ORDER BY vectors.id"
+        )
+        assert [digest for (digest,) in oldest] == [digest for _, digest in made.vectors]
         assert not connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE '%1'"
         ).fetchall()
@@ -192,7 +195,7 @@ def test_killed_in_the_middle_it_leaves_version_1(tmp_path: Path) -> None:
         "def killed(connection):\n"
         "    whole(connection)\n"
         "    connection.execute('PRAGMA cache_size = 5')  # so that part of it is written before the end\n"
-        "    connection.execute('SELECT sum(length(data)) FROM blocks').fetchall()\n"
+        "    connection.execute('SELECT sum(length(vector)) FROM vectors').fetchall()\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "migration.take_over_version_1 = killed\n"
         "Store(Path(sys.argv[1]))\n"

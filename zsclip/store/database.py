@@ -22,18 +22,18 @@ from filelock import FileLock, Timeout
 
 from zsclip.images.item import Stamp
 from zsclip.models.spec import ModelFacts
-from zsclip.store import blocks
-from zsclip.store.records import Kind, chunks, file_digest, marks, split_name, weights_digest
+from zsclip.store.records import Kind, chunks, decode, encode, file_digest, marks, split_name, weights_digest
 from zsclip.store.schema import BUSY_SECONDS, connect, is_damage, transaction
 from zsclip.unit_vectors import Embedding, Quality
 
 logger = logging.getLogger("zsclip")
 
 T = TypeVar("T")
-# Where a vector is (block, position), its quality, what was cut off its text, and what it was asked by.
-_Found: TypeAlias = "tuple[int, int, int, str, T]"
+# What was asked for, the quality of its vector, what is cut off of its text, and the vector as it is kept.
+_Found: TypeAlias = "tuple[T, int, str, bytes]"
 
 FILENAME = "vectors.sqlite3"
+_QUALITIES = tuple(Quality)  # looked up ten times as fast as made from their numbers
 
 
 class Store:
@@ -134,9 +134,7 @@ class Store:
         """The vectors of that dimension, and of at least that quality, of images or texts with these digests."""
         with self.guard() as connection:
             if connection:
-                with transaction(connection, reading=True):
-                    found = _find_contents(connection, identity, digests, least, kind)
-                    return _embeddings(connection, found, dimension)
+                return _embeddings(_find_contents(connection, identity, digests, least, kind), dimension)
         return {}
 
     def get_files(
@@ -145,9 +143,7 @@ class Store:
         """The vectors of that dimension, and of at least that quality, of files that are as they were when last read."""
         with self.guard() as connection:
             if connection:
-                with transaction(connection, reading=True):
-                    found = _find_items(connection, identity, stamps, least)
-                    return _embeddings(connection, found, dimension)
+                return _embeddings(_find_items(connection, identity, stamps, least), dimension)
         return {}
 
     def put(
@@ -232,12 +228,13 @@ def _find_contents(
     connection: sqlite3.Connection, identity: str, digests: Sequence[bytes], least: Quality, kind: Kind
 ) -> Iterator[_Found[bytes]]:
     for chunk in chunks(digests):
+        # CROSS JOIN keeps SQLite from starting with all vectors of the model.
         yield from connection.execute(
-            "SELECT block, position, quality, cut, digest FROM contents CROSS JOIN vectors ON content = contents.id "
+            "SELECT digest, quality, cut, vector FROM contents CROSS JOIN vectors ON content = contents.id "
             "WHERE model = (SELECT id FROM models WHERE identity = ?) AND quality >= ? AND kind = ? "
             f"AND digest IN ({marks(chunk)})",
             (identity, least, kind, *chunk),
-        )
+        ).fetchall()
 
 
 def _find_items(
@@ -249,27 +246,26 @@ def _find_items(
         folders.setdefault(folder, {})[name] = stamp
     for folder, asked in folders.items():
         for chunk in chunks(list(asked)):
-            # CROSS JOIN keeps SQLite from starting with all vectors of the model.
             rows = connection.execute(
-                "SELECT block, position, quality, cut, name, size, mtime_ns, version FROM items "
+                "SELECT name, size, mtime_ns, version, quality, vector FROM items "
                 "CROSS JOIN vectors ON vectors.content = items.content "
                 "WHERE model = (SELECT id FROM models WHERE identity = ?) AND quality >= ? "
                 f"AND folder = (SELECT id FROM folders WHERE path = ?) AND name IN ({marks(chunk)})",
                 (identity, least, folder, *chunk),
-            )
-            for block, position, quality, cut, name, *stamped in rows:
+            ).fetchall()
+            for name, size, mtime_ns, version, quality, vector in rows:
                 stamp = asked[name]
-                if stamped == [stamp.size, stamp.mtime_ns, stamp.version]:
-                    yield block, position, quality, cut, stamp
+                if mtime_ns == stamp.mtime_ns and size == stamp.size and version == stamp.version:
+                    yield stamp, quality, "", vector
 
 
-def _embeddings(connection: sqlite3.Connection, found: Iterable[_Found[T]], dimension: int) -> dict[T, Embedding]:
+def _embeddings(found: Iterable[_Found[T]], dimension: int) -> dict[T, Embedding]:
     rows = list(found)
-    vectors, sound = blocks.read(connection, [row[:2] for row in rows], dimension)
+    vectors = decode([row[3] for row in rows], dimension)
     return {
-        key: Embedding(vector, Quality(quality), cut)
-        for (_, _, quality, cut, key), vector, is_sound in zip(rows, vectors, sound.tolist(), strict=True)
-        if is_sound
+        key: Embedding(vector, _QUALITIES[quality], cut)
+        for (key, quality, cut, _), vector in zip(rows, vectors, strict=True)
+        if vector is not None
     }
 
 
@@ -288,25 +284,13 @@ def _put_contents(connection: sqlite3.Connection, digests: Iterable[bytes], kind
 
 def _put_vectors(connection: sqlite3.Connection, model: int, embeddings: Mapping[bytes, Embedding], kind: Kind) -> None:
     _put_contents(connection, embeddings, kind)
-    known = {
-        digest: (content, quality, block)
-        for chunk in chunks(list(embeddings))
-        for digest, content, quality, block in connection.execute(
-            "SELECT digest, id, quality, block FROM contents LEFT JOIN vectors ON content = id AND model = ? "
-            f"WHERE kind = ? AND digest IN ({marks(chunk)})",
-            (model, kind, *chunk),
-        )
-    }
-    better = [(known[digest], one) for digest, one in embeddings.items() if one.quality >= (known[digest][1] or 0)]
-    places = blocks.write(connection, [blocks.encode(one) for _, one in better])
     connection.executemany(
-        "INSERT OR REPLACE INTO vectors (model, content, quality, block, position, cut) VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            (model, content, one.quality, *place, one.cut)
-            for ((content, _, _), one), place in zip(better, places, strict=True)
-        ),
+        "INSERT INTO vectors (model, content, quality, cut, vector) "
+        "SELECT ?, id, ?, ?, ? FROM contents WHERE kind = ? AND digest = ? "
+        "ON CONFLICT (model, content) DO UPDATE SET quality = excluded.quality, cut = excluded.cut, "
+        "vector = excluded.vector WHERE excluded.quality >= vectors.quality",
+        ((model, one.quality, one.cut, encode(one), kind, digest) for digest, one in embeddings.items()),
     )
-    blocks.release(connection, {block for (_, _, block), _ in better if block is not None})
 
 
 def _put_items(connection: sqlite3.Connection, files: Sequence[tuple[Stamp, bytes]]) -> None:

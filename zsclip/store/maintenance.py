@@ -9,7 +9,6 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsclip.store import blocks
 from zsclip.store.database import Store
 from zsclip.store.keeping import EXPORTS
 from zsclip.store.records import Kind
@@ -143,8 +142,8 @@ def prune(store: Store, max_size: int | None = None) -> int:
             surplus = max(1, min(images, round(images * (1 - max_size / store.size()))))
             with transaction(connection):
                 connection.execute(
-                    "DELETE FROM vectors WHERE (model, content) IN (SELECT model, content FROM vectors "
-                    f"JOIN contents ON id = content WHERE {_IS_IMAGE} ORDER BY block, position LIMIT ?)",
+                    "DELETE FROM vectors WHERE id IN (SELECT vectors.id FROM vectors "
+                    f"JOIN contents ON contents.id = content WHERE {_IS_IMAGE} ORDER BY vectors.id LIMIT ?)",
                     (surplus,),
                 )
                 _forget_unused(connection)
@@ -165,7 +164,7 @@ def _is_gone(name: bytes) -> bool:
 
 
 def _count(connection: sqlite3.Connection, *, images: bool = False) -> int:
-    only = f"JOIN contents ON id = content WHERE {_IS_IMAGE}" if images else ""
+    only = f"JOIN contents ON contents.id = content WHERE {_IS_IMAGE}" if images else ""
     return int(connection.execute(f"SELECT count(*) FROM vectors {only}").fetchone()[0])
 
 
@@ -182,7 +181,6 @@ def _forget_unused(connection: sqlite3.Connection) -> None:
         "thumbnails WHERE content NOT IN (SELECT id FROM contents)",
     ):
         connection.execute(f"DELETE FROM {unused}")
-    blocks.pack(connection)
 
 
 def _shrink(connection: sqlite3.Connection) -> None:

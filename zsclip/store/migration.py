@@ -1,20 +1,18 @@
 """The store of zsclip 0.1 (version 1) brought to version 2, in the transaction of the caller.
 
-Version 1 kept one vector a row, told texts from images by `cut` alone (NULL for an image), and kept digests of weights
+Version 1 told texts from images by `cut` alone (NULL for an image), and kept digests of weights
 among those of images.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from itertools import groupby
 
-from zsclip.store import blocks
 from zsclip.store.records import Kind, split_name, weights_digest
 from zsclip.unit_vectors import Quality
 
 _TABLES = ("files", "contents", "models", "vectors")
-_ROWS = 4096  # of vectors, in memory at a time
+_ROWS = 4096  # of vectors, at a time
 
 
 def put_version_1_aside(connection: sqlite3.Connection) -> None:
@@ -69,29 +67,17 @@ def _take_contents_and_vectors(connection: sqlite3.Connection) -> None:
         f"INSERT INTO contents (kind, digest) SELECT {Kind.TEXT:d}, digest FROM contents_1 "
         "WHERE id IN (SELECT content FROM vectors_1 WHERE cut IS NOT NULL)"
     )
-    texts: dict[int, int] = dict(
+    last = connection.execute("SELECT coalesce(max(rowid), 0) FROM vectors_1").fetchone()[0]
+    for start in range(0, last, _ROWS):
+        # What was not exact may have been fp32 with reduced decoding; version 1 did not tell.
         connection.execute(
-            f"SELECT contents_1.id, contents.id FROM contents JOIN contents_1 USING (digest) WHERE kind = {Kind.TEXT:d}"
+            "INSERT INTO vectors (model, content, quality, cut, vector) "
+            f"SELECT model, contents.id, CASE how WHEN 1 THEN {Quality.EXACT:d} ELSE {Quality.HALF:d} END, coalesce(cut, ''), "
+            "vector FROM vectors_1 CROSS JOIN contents_1 ON contents_1.id = content "
+            f"CROSS JOIN contents ON kind = CASE WHEN cut IS NULL THEN {Kind.IMAGE:d} ELSE {Kind.TEXT:d} END "
+            "AND contents.digest = contents_1.digest "
+            "WHERE vectors_1.rowid > ? AND vectors_1.rowid <= ? ORDER BY vectors_1.rowid",
+            (start, start + _ROWS),
         )
-    )
-    last = 0
-    while rows := connection.execute(
-        "SELECT vectors_1.rowid, model, content, how, vector, cut FROM vectors_1 CROSS JOIN contents_1 ON id = content "
-        "WHERE typeof(vector) = 'blob' AND vectors_1.rowid > ? ORDER BY vectors_1.rowid LIMIT ?",
-        (last, _ROWS),
-    ).fetchall():
-        # Blocks of one model, so that what is read together lies together; the oldest first, as prune takes them.
-        for model, group in groupby(sorted(rows, key=lambda row: row[1]), key=lambda row: row[1]):
-            alike = list(group)
-            places = blocks.write(connection, [vector for *_, vector, _ in alike])
-            connection.executemany(
-                "INSERT INTO vectors (model, content, quality, block, position, cut) VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    # What was not exact may have been fp32 with reduced decoding; version 1 did not tell.
-                    (model, content if cut is None else texts[content], Quality.of(fp32=how == 1), *place, cut or "")
-                    for (_, _, content, how, _, cut), place in zip(alike, places, strict=True)
-                ),
-            )
-        first, last = last, rows[-1][0]
         # As we go, so that the file does not become twice as large.
-        connection.execute("DELETE FROM vectors_1 WHERE rowid > ? AND rowid <= ?", (first, last))
+        connection.execute("DELETE FROM vectors_1 WHERE rowid <= ?", (start + _ROWS,))

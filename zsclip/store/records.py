@@ -1,4 +1,4 @@
-"""What the store knows things by: digests of what was embedded, and names cut into folder and name."""
+"""What is kept, as bytes: digests of contents, names cut into folder and name, and unit vectors."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
+from zsclip.unit_vectors import Embedding, Floats, normalise
+
 T = TypeVar("T")
 
 _CHUNK = 1000  # well under SQLite's limit of variables in one statement
-_SEPARATORS = (b"/", os.fsencode(os.sep))
 _WEIGHTS = re.compile(r'"weights":"sha256:([0-9a-f]{64})"')
+
+
+# What the numbers of a vector may be, by their size in bytes. Half precision is normalised again when read.
+_DTYPES = {2: "<f2", 4: "<f4"}
 
 
 class Kind(IntEnum):
@@ -46,7 +53,9 @@ def weights_digest(identity: str) -> bytes | None:
 
 def split_name(name: bytes) -> tuple[bytes, bytes]:
     """A path or address as the folder, with its separator, and the name in it. Joined they are the whole."""
-    cut = max(map(name.rfind, _SEPARATORS)) + 1
+    cut = name.rfind(b"/") + 1
+    if os.sep == "\\":
+        cut = max(cut, name.rfind(b"\\") + 1)
     return name[:cut], name[cut:]
 
 
@@ -58,3 +67,27 @@ def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
 def marks(items: Sequence[object]) -> str:
     """As many placeholders as there are items."""
     return ",".join("?" * len(items))
+
+
+def encode(embedding: Embedding) -> bytes:
+    """float32 where exact, else float16."""
+    return embedding.vector.astype("<f4" if embedding.exact else "<f2").tobytes()
+
+
+def decode(blobs: Sequence[bytes], dimension: int) -> list[Floats | None]:
+    """Unit vectors as they were encoded; many at once, for a row by itself costs more than its numbers.
+
+    None for what cannot be what was stored: damage that SQLite does not see makes other numbers.
+    """
+    vectors: dict[int, Iterator[Floats | None]] = {}
+    for size, dtype in _DTYPES.items():
+        of_size = [blob for blob in blobs if len(blob) == size * dimension]
+        if of_size:
+            rows = np.frombuffer(b"".join(of_size), dtype).reshape(-1, dimension).astype(np.float32)
+            with np.errstate(all="ignore"):
+                sound = np.abs(np.einsum("nd,nd->n", rows, rows) - 1) < 1e-2
+                units = normalise(rows) if dtype == "<f2" else rows
+            vectors[size * dimension] = iter(
+                [row if is_sound else None for row, is_sound in zip(units, sound.tolist(), strict=True)]
+            )
+    return [next(vectors[len(blob)]) if len(blob) in vectors else None for blob in blobs]

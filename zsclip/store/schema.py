@@ -8,8 +8,9 @@
     thumbnails(content -> size, jpeg)          small JPEG of an image; `size` is its longer side in pixels
     weights(path, stamp -> header, digest)     files of weights: `header` is the digest of some of the bytes, `digest` of all
     models(id, identity, facts)                what a model is, and its scale, bias and dimension
-    vectors(model, content -> quality, block, position, cut)
-    blocks(id, count, data)                    up to 256 vectors of one size
+    vectors(id, model, content -> quality, cut, vector)
+
+The id of a vector is never given to another (AUTOINCREMENT), so it may be noted elsewhere.
 
 A stamp is `size`, `mtime_ns`, `ctime_ns`, `inode` and `version` (see `Stamp`; 0 and "" where not known). A table or column
 more needs no new version as long as this one can leave it alone.
@@ -53,11 +54,9 @@ CREATE TABLE models (
     id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, facts TEXT, weights BLOB, revision TEXT
 );
 CREATE TABLE vectors (
-    model INTEGER NOT NULL, content INTEGER NOT NULL, quality INTEGER NOT NULL, block INTEGER NOT NULL,
-    position INTEGER NOT NULL, cut TEXT NOT NULL DEFAULT '', PRIMARY KEY (model, content)
-) WITHOUT ROWID;
-CREATE INDEX vectors_by_block ON vectors (block, position);
-CREATE TABLE blocks (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, data BLOB NOT NULL)
+    id INTEGER PRIMARY KEY AUTOINCREMENT, model INTEGER NOT NULL, content INTEGER NOT NULL, quality INTEGER NOT NULL,
+    cut TEXT NOT NULL DEFAULT '', vector BLOB NOT NULL, UNIQUE (model, content)
+)
 """
 
 
@@ -104,9 +103,9 @@ def _retry_while_locked(connection: sqlite3.Connection, statement: str) -> None:
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection, *, reading: bool = False) -> Iterator[None]:
-    """All or nothing of what is written inside; with `reading`, what is read inside is of one moment."""
-    connection.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing of what is written inside."""
+    connection.execute("BEGIN IMMEDIATE")
     try:
         yield
     except BaseException:
