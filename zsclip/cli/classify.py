@@ -9,21 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from zsclip.cli import options
-from zsclip.cli.groups import (
-    DecisionGroup,
-    LabelGroup,
-    MessageGroup,
-    ModelGroup,
-    PathGroup,
-    PromptGroup,
-    ReadingGroup,
-    ReportGroup,
-    RowsGroup,
-    StoreGroup,
-    grouped,
-    open_classifier,
-)
+from zsclip.cli import groups, options
 
 if TYPE_CHECKING:
     from zsclip.scoring.calibration import Calibration
@@ -38,23 +24,23 @@ CalibrationFile = Annotated[
 ]  # fmt: skip
 
 
-@grouped
+@groups.grouped
 def classify(
     context: typer.Context,
-    labels: LabelGroup,
-    prompts: PromptGroup,
-    where: PathGroup,
-    model: ModelGroup,
-    reading: ReadingGroup,
-    decision: DecisionGroup,
+    labels: groups.LabelGroup,
+    prompts: groups.PromptGroup,
+    where: groups.PathGroup,
+    model: groups.ModelGroup,
+    reading: groups.ReadingGroup,
+    decision: groups.DecisionGroup,
     multi_label: options.MultiLabel = False,
     calibration: CalibrationFile = None,
     top_k: options.TopK = "5",
     *,
-    rows: RowsGroup,
-    page: ReportGroup,
-    store: StoreGroup,
-    messages: MessageGroup,
+    rows: groups.RowsGroup,
+    page: groups.ReportGroup,
+    store: groups.StoreGroup,
+    messages: groups.MessageGroup,
 ) -> None:
     """Tell which label fits each image.
 
@@ -81,7 +67,7 @@ def classify(
     refuse_overwriting(rows.output, where.paths, labels.labels_file, decision.background, prompts.prompts, calibration)
     page.check(where.paths)
     images = open_images(where)
-    with open_classifier(model, reading, store) as classifier:
+    with groups.open_classifier(model, reading, store) as classifier:
         if calibrated and calibration:
             rules = classifier.calibrated(rules, calibrated, label_set, sets, background, calibration)
 

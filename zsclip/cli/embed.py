@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from zsclip.cli.groups import MessageGroup, ModelGroup, PathGroup, ReadingGroup, StoreGroup, grouped, open_classifier
+from zsclip.cli import groups
 
 if TYPE_CHECKING:
     from zsclip.classifier import Classifier
@@ -27,7 +27,7 @@ TextsFile = Annotated[
 
 
 @dataclass(repr=False, eq=False)
-class MaybePathGroup(PathGroup):
+class MaybePathGroup(groups.PathGroup):
     """Where the pictures are, if it is pictures."""
 
     paths: Annotated[
@@ -35,16 +35,16 @@ class MaybePathGroup(PathGroup):
     ] = field(default_factory=list)
 
 
-@grouped
+@groups.grouped
 def embed(
     output: EmbedOutput,
     where: MaybePathGroup,
     texts: TextsFile = None,
     *,
-    model: ModelGroup,
-    reading: ReadingGroup,
-    store: StoreGroup,
-    messages: MessageGroup,
+    model: groups.ModelGroup,
+    reading: groups.ReadingGroup,
+    store: groups.StoreGroup,
+    messages: groups.MessageGroup,
 ) -> None:
     """Write unit vectors: names (paths or texts) and float32 rows.
 
@@ -63,7 +63,7 @@ def embed(
     refuse_overwriting(output, where.paths, texts)
     images = open_images(where) if where.paths else None
     lines = _read_lines(texts) if texts else []
-    with open_classifier(model, reading, store) as classifier, target(output).open() as stream:
+    with groups.open_classifier(model, reading, store) as classifier, target(output).open() as stream:
         writer = writer_for(stream, classifier.model.spec.embed_dim)
         if images is None:
             classifier.model.fetch()

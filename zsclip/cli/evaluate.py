@@ -11,18 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
-from zsclip.cli import options
-from zsclip.cli.groups import (
-    DecisionGroup,
-    LabelGroup,
-    MessageGroup,
-    ModelGroup,
-    ReadingGroup,
-    ReportGroup,
-    StoreGroup,
-    grouped,
-    open_classifier,
-)
+from zsclip.cli import groups, options
 from zsclip.cli.messages import console, in_options, say
 
 if TYPE_CHECKING:
@@ -119,7 +108,7 @@ class LabelledGroup:
     manifest: Manifest = None
     class_names: ClassNamesFile = None
 
-    def read(self, labels: LabelGroup, unknown: str) -> LabelledImages:
+    def read(self, labels: groups.LabelGroup, unknown: str) -> LabelledImages:
         """The images; raises `InputError` and `LabelError`."""
         from zsclip.evaluation import dataset
 
@@ -200,22 +189,22 @@ class BetterGroup:
             )
 
 
-@grouped
+@groups.grouped
 def evaluate(
     images: LabelledGroup,
-    labels: LabelGroup,
+    labels: groups.LabelGroup,
     compared: ComparedGroup,
     tables: TablesGroup,
     better: BetterGroup,
-    decision: DecisionGroup,
-    model: ModelGroup,
-    reading: ReadingGroup,
+    decision: groups.DecisionGroup,
+    model: groups.ModelGroup,
+    reading: groups.ReadingGroup,
     format: TableFormat = None,
     output: options.Output = None,
     *,
-    page: ReportGroup,
-    store: StoreGroup,
-    messages: MessageGroup,
+    page: groups.ReportGroup,
+    store: groups.StoreGroup,
+    messages: groups.MessageGroup,
 ) -> None:
     """Judge prompts on images whose label is known: which set is better, by how much, and is it real?
 
@@ -241,7 +230,7 @@ def evaluate(
     data = images.read(labels, decision.unknown_label)
     background = decision.read_background()
     require_choice(data.labels.names, rules, background, unknown=decision.unknown_label, remedy="`background`")
-    with open_classifier(model, reading, store) as classifier:
+    with groups.open_classifier(model, reading, store) as classifier:
         with progress(classifier, lambda: len(data.paths), hidden=messages.quiet) as advance:
             embedded = evaluation.embed(classifier, data, advance)
         embedded = replace(embedded, unreadable=tuple((path, in_options(why)) for path, why in embedded.unreadable))
@@ -264,7 +253,7 @@ def evaluate(
 
 
 def _write_files(
-    found: Evaluation, made: Calibration | None, images: LabelledGroup, better: BetterGroup, page: ReportGroup
+    found: Evaluation, made: Calibration | None, images: LabelledGroup, better: BetterGroup, page: groups.ReportGroup
 ) -> None:
     if page.report is not None:
         from zsclip.report.evaluation import evaluation_html
@@ -280,9 +269,9 @@ def _write_files(
 def _check_outputs(
     output: Path | None,
     better: BetterGroup,
-    page: ReportGroup,
+    page: groups.ReportGroup,
     images: LabelledGroup,
-    labels: LabelGroup,
+    labels: groups.LabelGroup,
     compared: ComparedGroup,
 ) -> None:
     """Raise for an output that cannot be written, or would replace an input, before the work."""

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
-from zsclip.cli import options
-from zsclip.cli.groups import ModelGroup, ReadingGroup, StoreGroup, open_classifier, resolve_model
+from zsclip.cli import groups, options
 from zsclip.cli.messages import console, listen
 
 if TYPE_CHECKING:
@@ -118,8 +117,8 @@ def show(
     if which and not weights and (spec := without_weights(which)):
         rows = _describe(spec, None)
     else:
-        group = ModelGroup(which, weights, offline, device, engine, precision)
-        with open_classifier(group, ReadingGroup(), StoreGroup(cache_dir)) as classifier:
+        group = groups.ModelGroup(which, weights, offline, device, engine, precision)
+        with groups.open_classifier(group, groups.ReadingGroup(), groups.StoreGroup(cache_dir)) as classifier:
             rows = _describe(classifier.model.spec, classifier.model)
     out = console()
     for key, value in rows.items():
@@ -206,7 +205,7 @@ def pull(
     from zsclip.cli.messages import say
 
     listen(quiet=quiet, verbose=verbose)
-    spec = resolve_model(model, tag, offline=offline)
+    spec = groups.resolve_model(model, tag, offline=offline)
     if to is None:
         say(f"{spec.title} is on this machine: {models.fetch(spec)}")
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zsclip.cli.groups import LabelGroup, grouped
+from zsclip.cli import groups
 from zsclip.cli.messages import console
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ def _size(one: PromptSet) -> str:
 
 
 @app.command()
-@grouped
+@groups.grouped
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A prompt set.", show_default=False)],
-    labels: LabelGroup,
+    labels: groups.LabelGroup,
 ) -> None:
     """Show a prompt set; with labels, the texts it makes of them."""
     from zsclip.output.cells import printable

@@ -9,17 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
-from zsclip.cli import options
-from zsclip.cli.groups import (
-    MessageGroup,
-    ModelGroup,
-    PathGroup,
-    PromptGroup,
-    ReadingGroup,
-    StoreGroup,
-    grouped,
-    open_classifier,
-)
+from zsclip.cli import groups, options
 from zsclip.cli.messages import console, in_options
 
 if TYPE_CHECKING:
@@ -50,22 +40,22 @@ SearchFormat = Annotated[
 ]
 
 
-@grouped
+@groups.grouped
 def search(
-    where: PathGroup,
+    where: groups.PathGroup,
     text: Texts = None,
     image: Pictures = None,
     minus: Minus = None,
     *,
-    prompts: PromptGroup,
-    model: ModelGroup,
-    reading: ReadingGroup,
+    prompts: groups.PromptGroup,
+    model: groups.ModelGroup,
+    reading: groups.ReadingGroup,
     top_k: SearchTopK = "10",
     min_similarity: SearchMinimum = -1.0,
     format: SearchFormat = None,
     output: options.Output = None,
-    store: StoreGroup,
-    messages: MessageGroup,
+    store: groups.StoreGroup,
+    messages: groups.MessageGroup,
 ) -> None:
     """Rank images by their similarity to texts, pictures, or several of both.
 
@@ -88,7 +78,7 @@ def search(
     kept = read_top_k(top_k)
     refuse_overwriting(output, where.paths, (str(source) for source, _ in query.images), prompts.prompts)
     images = open_images(where)
-    with open_classifier(model, reading, store) as classifier:
+    with groups.open_classifier(model, reading, store) as classifier:
         with progress(classifier, images.count, hidden=messages.quiet) as advance:
             found = classifier.search(
                 images.listing, query, sets, top_k=kept, min_similarity=min_similarity, advance=advance

@@ -10,19 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zsclip.cli import options
-from zsclip.cli.groups import (
-    DecisionGroup,
-    LabelGroup,
-    MessageGroup,
-    ModelGroup,
-    PathGroup,
-    PromptGroup,
-    ReadingGroup,
-    StoreGroup,
-    grouped,
-    open_classifier,
-)
+from zsclip.cli import groups, options
 from zsclip.cli.messages import say
 
 if TYPE_CHECKING:
@@ -37,23 +25,23 @@ Move = Annotated[bool, typer.Option("--move", help="Move the files themselves.")
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan (from, to, label) and do nothing.")]
 
 
-@grouped
+@groups.grouped
 def sort(
     into: Into,
-    labels: LabelGroup,
-    prompts: PromptGroup,
-    where: PathGroup,
-    decision: DecisionGroup,
+    labels: groups.LabelGroup,
+    prompts: groups.PromptGroup,
+    where: groups.PathGroup,
+    decision: groups.DecisionGroup,
     multi_label: options.MultiLabel = False,
     link: Link = False,
     copy: Copy = False,
     move: Move = False,
     dry_run: DryRun = False,
     *,
-    model: ModelGroup,
-    reading: ReadingGroup,
-    store: StoreGroup,
-    messages: MessageGroup,
+    model: groups.ModelGroup,
+    reading: groups.ReadingGroup,
+    store: groups.StoreGroup,
+    messages: groups.MessageGroup,
 ) -> None:
     """Sort images into folders by their label.
 
@@ -75,7 +63,7 @@ def sort(
     require_choice(label_set.names, rules, background)
     sets = prompts.read()
     images = open_images(where, exclude=into)
-    with open_classifier(model, reading, store) as classifier:
+    with groups.open_classifier(model, reading, store) as classifier:
         results = []
         with (
             progress(classifier, images.count, hidden=messages.quiet) as advance,
