@@ -132,9 +132,9 @@ def test_max_pixels_is_the_limit(limit: int) -> None:
 
 def test_an_icon_hides_no_bomb() -> None:
     """The size an ICO declares is not that of the PNG in it."""
-    bombs = {one.name: one.data for one in bombs() if one.name.startswith("png inside")}
-    assert len(bombs) == 2
-    for data in bombs.values():
+    inside = {one.name: one.data for one in bombs() if one.name.startswith("png inside")}
+    assert len(inside) == 2
+    for data in inside.values():
         with pytest.raises(ImageError, match="--max-pixels"):
             decode(data, WANTED)
 
