@@ -21,7 +21,7 @@ from zsclip.store.records import Kind, text_digest
 from zsclip.unit_vectors import Embedding, Quality
 
 # `prune` would take away the exports that other tests share.
-pytestmark = pytest.mark.usefixtures("own_exports")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_exports")]
 
 
 @pytest.fixture(autouse=True)

@@ -41,6 +41,7 @@ def labels_of(folder: Path) -> str:
     return ",".join(sorted(path.name for path in folder.iterdir()))
 
 
+@pytest.mark.slow
 def test_it_is_the_minimum_of_scikit_learns_loss_and_lowers_the_error(made: Path, noisy_folder: Path, cli: Cli) -> None:
     from scipy import optimize
     from sklearn.metrics import log_loss

@@ -125,6 +125,7 @@ def test_a_second_run_computes_no_text_and_prints_the_same(
     assert calls == [28, 7, 28]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_with_and_without_the_store_the_numbers_are_the_same(cli: Cli, folder: Path, precision: str) -> None:
     arguments = ("classify", folder, "-l", LABELS, "--precision", precision)

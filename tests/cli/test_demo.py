@@ -38,6 +38,7 @@ def test_the_split_is_the_one_fixed_before_training() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "pairs"), [("unseen", sorted(UNSEEN_PAIRS)), ("seen", SEEN_PAIRS[::4])])
 def test_it_tells_scenes_apart_that_it_has_not_seen(kind: str, pairs: list[tuple[str, str]]) -> None:
     """The lower end of the 95 % interval lies above the aim of 93 %."""
@@ -52,6 +53,7 @@ def test_it_tells_scenes_apart_that_it_has_not_seen(kind: str, pairs: list[tuple
     assert binomtest(right, len(wanted)).proportion_ci(method="wilson").low > 0.93
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [COLOURS, SHAPES])
 def test_it_knows_colours_and_shapes_by_themselves(names: tuple[str, ...]) -> None:
     rng = random.Random(12)
@@ -78,6 +80,7 @@ def test_it_is_an_ordinary_open_clip_folder() -> None:
     assert set(json.loads((MODEL / "open_clip_config.json").read_text())) == {"model_cfg", "preprocess_cfg"}
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_scenes(tmp_path: Path) -> None:
     first, second, other = (
         draw_folder(tmp_path / name, images=1, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))
@@ -106,6 +109,7 @@ def test_nothing_of_the_users_is_overwritten(cli: Cli, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.slow
 def test_the_commands_it_shows_work(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import shlex
 

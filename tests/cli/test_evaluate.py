@@ -34,6 +34,7 @@ def shared_store(one_store: Path, monkeypatch: pytest.MonkeyPatch, isolated: Pat
     monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(one_store))
 
 
+@pytest.mark.slow
 def test_the_table_is_what_scikit_learn_makes_of_classifys_rows(cli: Cli, noisy_folder: Path) -> None:
     """From the outside: classify's own output, judged by scikit-learn, is what evaluate says."""
     from scipy import stats
@@ -82,6 +83,7 @@ def test_the_table_is_what_scikit_learn_makes_of_classifys_rows(cli: Cli, noisy_
     assert "different numbers of templates" in run.err
 
 
+@pytest.mark.slow
 def test_images_are_embedded_once_for_all_sets(
     cli: Cli, demo_folder: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any]
 ) -> None:
@@ -101,6 +103,7 @@ def test_neither_classify_nor_help_import_scikit_learn(noisy_folder: Path, one_s
         assert not run_and_list_modules(*arguments)[1] & {"sklearn", "scipy"}
 
 
+@pytest.mark.slow
 def test_a_second_run_loads_no_model(noisy_folder: Path, cli: Cli) -> None:
     arguments = ["evaluate", str(noisy_folder), "-p", "plain", "-f", "csv"]
     first = cli(*arguments).out
@@ -370,6 +373,7 @@ def test_zpe_is_the_papers_formula(noisy_folder: Path) -> None:
     assert ours.mean() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_chosen_prompts_are_judged_on_the_other_half_and_saved(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "pool.yaml").write_text(
         "templates: ['a photo of a <label>.', '<label>', 'a blue ring and a <label>.', 'three <label>s']\n"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.cli import Cli
-from support.corpus import FORMATS, MODES, Awkward, corpus, picture, saved, write_corpus
+from support.corpus import FORMATS, MODES, Awkward, bombs, corpus, picture, saved, write_corpus
 from support.processes import run_python
 
 from zsclip import ImageError
@@ -133,9 +133,9 @@ def test_max_pixels_is_the_limit(limit: int) -> None:
 
 def test_an_icon_hides_no_bomb() -> None:
     """The size an ICO declares is not that of the PNG in it."""
-    bombs = {one.name: one.data for one in corpus() if one.name.startswith("png inside")}
-    assert len(bombs) == 2
-    for data in bombs.values():
+    inside = {one.name: one.data for one in bombs() if one.name.startswith("png inside")}
+    assert len(inside) == 2
+    for data in inside.values():
         with pytest.raises(ImageError, match="--max-pixels"):
             decode(data, WANTED)
 

@@ -46,6 +46,7 @@ def test_27_pairs_stand_under_plain_names_and_want_quickgelu() -> None:
     assert len(QUICKGELU) == 27
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "tag"), QUICKGELU)
 def test_every_tag_that_was_trained_with_quickgelu_is_built_with_it(architecture: str, tag: str) -> None:
     """On torch's meta device: shapes without numbers. Where open_clip has an architecture for QuickGELU, it is that one."""
@@ -231,6 +232,7 @@ def test_a_checkpoint_whose_architecture_has_tags_that_differ_warns(
     assert "If they come from laion2b_s32b_b82k" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_tokenizer_is_part_of_the_identity(tmp_path: Path) -> None:
     from support import small_models as small
 
@@ -244,6 +246,7 @@ def test_the_tokenizer_is_part_of_the_identity(tmp_path: Path) -> None:
     assert resolve(name).identity("sha256:0") != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["RN50", "ViT-S-32-alt", "MobileCLIP2-S0", "coca_ViT-B-32", "ViT-B-16-SigLIP"])
 def test_the_table_of_parameters_counts_what_is_built(architecture: str) -> None:
     import open_clip

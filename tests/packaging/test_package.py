@@ -14,6 +14,7 @@ import pytest
 import zsclip
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
 
 
 def built(target: str, folder: Path) -> Path:
@@ -63,7 +64,6 @@ def test_the_prompt_sets_are_in_the_wheel(installed: Path) -> None:
     assert all(name in listed for name in shipped - {"background"} | {"openai-imagenet", "openai-simple"})
 
 
-@pytest.mark.slow
 def test_the_installed_package_classifies_and_writes_a_report(installed: Path, red_star: Path, tmp_path: Path) -> None:
     command = ["classify", red_star, "--model", "demo", "--labels", "red star,blue ring"]
     out = run(installed, *command, "--report", tmp_path / "x.html")
@@ -84,7 +84,6 @@ def test_there_is_one_version(installed: Path) -> None:
     assert run(installed, "--version") == f"zsclip {zsclip.__version__}\n"
 
 
-@pytest.mark.slow
 def test_the_tests_can_be_run_from_the_source_archive(source: Path) -> None:
     """All of them are found, and those that read the README find what it links to."""
     ours, theirs = ({path.relative_to(root) for path in (root / "tests").rglob("*.py")} for root in (ROOT, source))

@@ -199,6 +199,7 @@ def test_nothing_gained_and_nothing_lost() -> None:
 
 
 # Chance of the interval to hold the truth, computed over all outcomes: no luck in it.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gains", "losses", "count"),
     [(0.05, 0.05, 100), (0.10, 0.04, 100), (0.2, 0.1, 60), (0.03, 0.01, 400), (0.3, 0.05, 40)],
@@ -229,6 +230,7 @@ def test_wilsons_interval_covers_at_its_nominal_rate(share: float, count: int) -
     assert 0.93 <= stats.binom.pmf(successes, count, share)[holds].sum() <= 0.98
 
 
+@pytest.mark.slow
 def test_intervals_cover_in_a_simulation_of_two_prompt_sets() -> None:
     """Whole predictions, drawn anew 600 times: how often the intervals hold the true accuracy and difference."""
     rng = np.random.default_rng(6)
