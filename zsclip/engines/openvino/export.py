@@ -6,9 +6,7 @@ Only this module needs torch, open_clip and OpenVINO at once.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zsclip import atomic
 from zsclip.engines import probes
 from zsclip.engines.base import Computing, ExportError
 from zsclip.engines.openvino.engine import OpenVinoEngine
@@ -48,25 +47,21 @@ def make(spec: ModelSpec, checkpoint: Path, folder: Path, threads: int | None = 
     """
     engine = TorchEngine(spec, checkpoint, Computing("cpu", "torch", "fp32", threads=threads))
     _require_room(folder.parent, engine.parameters)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        tokenizer = _tokenizer(engine)
-        tokenizer.save(temporary)
-        engine.text_tower.shortens = _shortens(engine, tokenizer)
-        height, width = spec.preprocessing.size
-        _save(_ImageTower(engine), [(_example_pixels(spec), [-1, height, width, 3])], temporary / "image.xml")
-        _save(*_text_tower(engine, tokenizer(probes.TEXTS[:2])), temporary / "text.xml")
-        tower = engine.text_tower
-        ExportFacts(engine.facts, engine.parameters, _pooled_at(tower), tower.vocabulary).write(temporary)
-        _require_equal(engine, temporary)
-        _flush(temporary)
-        temporary.rename(folder)
+        with atomic.new_folder(folder) as made:
+            tokenizer = _tokenizer(engine)
+            tokenizer.save(made)
+            tower = engine.text_tower
+            tower.shortens = _shortens(engine, tokenizer)
+            height, width = spec.preprocessing.size
+            _save(_ImageTower(engine), [(_example_pixels(spec), [-1, height, width, 3])], made / "image.xml")
+            _save(*_text_tower(engine, tokenizer(probes.TEXTS[:2])), made / "text.xml")
+            ExportFacts(engine.facts, engine.parameters, _pooled_at(tower), tower.vocabulary).write(made)
+            _require_equal(engine, made)
     except (ExportError, OSError):
         raise
     except Exception as error:
         raise _failure("it cannot be run after conversion", error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _failure(what: str, error: Exception) -> ExportError | OSError:
@@ -229,10 +224,3 @@ def _require_equal(reference: TorchEngine, folder: Path) -> None:
         difference = float(np.abs(expected - found).max())
         if not difference <= TOLERANCE:
             raise ExportError(f"its vectors of {kind} differ from PyTorch's by {difference:.1e} after conversion")
-
-
-def _flush(folder: Path) -> None:
-    """Make sure the files are on the disk before the folder has its name: a power cut must not leave half of one."""
-    for path in folder.iterdir():
-        with path.open("r+b") as file:  # Windows flushes what may be written only
-            os.fsync(file.fileno())

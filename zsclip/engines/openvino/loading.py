@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from zsclip import atomic
 from zsclip.engines.base import Computing, ExportError
 from zsclip.engines.openvino import runtime
 from zsclip.engines.openvino.engine import OpenVinoEngine
@@ -62,7 +63,8 @@ def _make(spec: ModelSpec, weights: Callable[[], Path], folder: Path, threads: i
             if is_complete(folder):  # another process made it meanwhile,
                 return
             _refuse_known_failure(folder)  # or failed to
-            _remove(folder)
+            atomic.remove_dead(folder.parent)  # what interrupted conversions left,
+            shutil.rmtree(folder, ignore_errors=True)  # and an export that is not complete
             logger.info("Converting %s for this processor, once: this may take a minute.", spec.title)
             from zsclip.engines.openvino import export
 
@@ -93,9 +95,3 @@ def _refuse_known_failure(folder: Path) -> None:
     except OSError:
         return
     raise ExportError(f"{reason} (so it was when it was tried, as {_failure_file(folder)} says)")
-
-
-def _remove(folder: Path) -> None:
-    """Clear what an interrupted export left, and an export that is not complete."""
-    for path in (folder, *folder.parent.glob(f".{folder.name}-*")):
-        shutil.rmtree(path, ignore_errors=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from zsclip import atomic
 from zsclip.engines import probes
 from zsclip.engines.openvino import runtime
 from zsclip.engines.openvino.engine import OpenVinoEngine
@@ -55,10 +56,9 @@ class Bf16:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
         measured = cls.measure(folder, preprocessing, threads)
-        temporary = path.with_name(f".{path.name}-{id(measured)}")
         try:
-            temporary.write_text(json.dumps({**vars(measured), "processor": processor}), encoding="utf-8")
-            temporary.replace(path)
+            with atomic.new_file(path) as file:
+                file.write(json.dumps({**vars(measured), "processor": processor}).encode())
         except OSError as error:
             logger.debug("%s cannot be written (%s); it is measured again next time.", path, error)
         return measured
