@@ -20,13 +20,13 @@ class ZsclipError(Exception):
     """
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
-        super().__init__(f"{where}: {what}" if where else what, remedy)
+        super().__init__(what)  # from which, and the facts below, it is made again in another process
         self.what = what
         self.where = where
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return " ".join(filter(None, self.args))
+        return " ".join(filter(None, (f"{self.where}: {self.what}" if self.where else self.what, self.remedy)))
 
 
 class LabelError(ZsclipError):

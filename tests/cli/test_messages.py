@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from zsclip.cli.messages import in_options
@@ -28,3 +30,12 @@ def test_errors_carry_what_where_and_a_remedy() -> None:
     assert str(error) == "cuda:7: no such device. Try `device=cpu`."
     assert str(ImageError("the file is empty")) == "the file is empty"
     assert ImageError("gone", kind="not_found").kind == "not_found"
+
+
+def test_errors_reach_another_process_whole() -> None:
+    error = pickle.loads(pickle.dumps(ImageError("too large", kind="too_large", remedy="Raise `max_pixels`.")))
+    assert (str(error), error.kind, error.remedy) == (
+        "too large Raise `max_pixels`.",
+        "too_large",
+        "Raise `max_pixels`.",
+    )
