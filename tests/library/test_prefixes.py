@@ -49,8 +49,8 @@ def test_a_sequence_has_about_as_many_tokens_as_it_may(texts: list[tuple[int, ..
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("labels", "most"), [(10, 0.5), (100, 0.36)])
-def test_of_real_prompts_most_is_in_common(labels: int, most: float) -> None:
+@pytest.mark.parametrize("labels", [10, 100])
+def test_of_real_prompts_more_than_half_is_in_common(labels: int) -> None:
     """open_clip's 80 templates, its tokenizer, and names of ImageNet."""
     import open_clip
 
