@@ -24,6 +24,7 @@ CHANGING = (
     (re.compile(r"plan-\d{8}-\d{6}"), "plan-TIME"),
     (re.compile(r"\d+(\.\d+)? s\b"), "N s"),
     (re.compile(r"\d+(\.\d+)? images/s"), "N images/s"),
+    (re.compile(r"[A-Z][a-z]{2} +\d+ \d\d:\d\d"), "DATE"),
 )
 
 
