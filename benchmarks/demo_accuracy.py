@@ -40,11 +40,11 @@ def main() -> None:
     print(f"{len(pairs)} scenes, {sum(unseen)} of them of the {len(UNSEEN_PAIRS)} unseen pairs; {len(labels)} labels")
     right: dict[str, list[bool]] = {}
     with Classifier.load("demo", use_cache=False) as classifier:
-        print(f"logit scale {classifier.embedder.facts.logit_scale:.2f}")
-        vectors = np.stack([one.embedding.vector for batch in classifier.embedder.images(pictures) for one in batch])
+        print(f"logit scale {classifier.model.facts.logit_scale:.2f}")
+        vectors = np.stack([one.embedding.vector for batch in classifier.embed_images(pictures) for one in batch])
         for name, prompts in SETS.items():
             classes = classifier.class_vectors(labels, prompts)
-            best = [scored.decision for scored in classes.score(vectors, 1)]
+            best = [scored.predictions[0].label for scored in classes.score(vectors, 1)]
             right[name] = [label == " ".join(pair) for label, pair in zip(best, pairs, strict=True)]
             seen = [ok for ok, new in zip(right[name], unseen, strict=True) if not new]
             new = [ok for ok, new in zip(right[name], unseen, strict=True) if new]

@@ -22,16 +22,16 @@ import numpy as np
 from relabel import DIMENSION, RUN, checkpoint_folder
 
 from zsclip import scoring
-from zsclip.embedding.embedder import Embedder
+from zsclip.embedding.model import Model
 from zsclip.images.item import Stamp
 from zsclip.models import resolve
 from zsclip.models.spec import ModelFacts
 from zsclip.store.database import Store
-from zsclip.store.records import text_digest
-from zsclip.unit_vectors import Embedding
+from zsclip.store.records import Kind, text_digest
+from zsclip.unit_vectors import Embedding, Quality
 
 
-def fill(store: Store, embedder: Embedder, folder: Path, args: argparse.Namespace) -> None:
+def fill(store: Store, model: Model, folder: Path, args: argparse.Namespace) -> None:
     """Labelled images near their label's vector, and prompts near it too, each template a bit off in its own way."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((args.labels, DIMENSION))
@@ -45,9 +45,9 @@ def fill(store: Store, embedder: Embedder, folder: Path, args: argparse.Namespac
             content = b"%d %d" % (label, number)
             path.write_bytes(content)
             digest = hashlib.sha256(content).digest()
-            made[digest] = Embedding(vector, exact=False)
+            made[digest] = Embedding(vector, Quality.HALF)
             files.append((Stamp.of_file(path, path.stat()), digest))
-        store.put(embedder.identity, made, files)
+        store.put(model.identity, made, files)
     for one in range(args.sets):
         templates = [f"set {one} template {number} of a <label>." for number in range(args.templates)]
         (folder / f"set-{one}.yaml").write_text("templates:\n" + "".join(f"  - {text}\n" for text in templates))
@@ -55,8 +55,8 @@ def fill(store: Store, embedder: Embedder, folder: Path, args: argparse.Namespac
             noise = rng.standard_normal((args.labels, DIMENSION)) * rng.uniform(0.5, 3)
             rows = scoring.normalise((centres + noise).astype(np.float32))
             texts = [template.replace("<label>", f"label {label:03}") for label in range(args.labels)]
-            digests = map(text_digest, texts)
-            store.put(embedder.identity, {d: Embedding(row, cut="") for d, row in zip(digests, rows, strict=True)})
+            kept = {text_digest(text): Embedding(row) for text, row in zip(texts, rows, strict=True)}
+            store.put(model.identity, kept, kind=Kind.TEXT)
 
 
 def main() -> None:
@@ -69,9 +69,9 @@ def main() -> None:
         folder = Path(place)
         model = f"local-dir:{checkpoint_folder(folder / 'model')}"
         with Store(folder / "cache") as store:
-            embedder = Embedder(resolve(model), store)
-            store.put_facts(embedder.identity, ModelFacts(100.0, 0.0, DIMENSION, "benchmark"))
-            fill(store, embedder, folder, args)
+            model = Model(resolve(model), store)
+            store.put_facts(model.identity, ModelFacts(100.0, 0.0, DIMENSION, "benchmark"))
+            fill(store, model, folder, args)
         command = [sys.executable, "-c", RUN, "evaluate", str(folder / "images"), "--model", model, "--per-class", "-q"]
         command += ["--cache-dir", str(folder / "cache"), "-f", "json", "-o", str(folder / "out.json"), *args.more]
         for one in range(args.sets):

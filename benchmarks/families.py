@@ -55,15 +55,15 @@ def compare(title: str, family: Family, folder: Path, images: list[Any]) -> None
         expected = (model.logit_scale.exp() * pixels @ classes + bias).softmax(-1).numpy()
     engine = sys.argv[1] if len(sys.argv) > 1 else "torch"
     with Classifier.load(name, exact=True, engine=engine, cache_dir=folder.parent / "cache") as classifier:
-        found = [one.embedding.vector for batch in classifier.embedder.images(images) for one in batch if one.embedding]
+        found = [one.embedding.vector for batch in classifier.embed_images(images) for one in batch if one.embedding]
         results = list(classifier.classify(images, LABELS, PromptSet.of(["a photo of a <label>."]), top_k=None))
         said = [[{p.label: p.probability for p in result.predictions}[label] for label in LABELS] for result in results]
         differences = (
-            np.abs(classifier.embedder.texts(small.TEXTS) - texts).max(),
+            np.abs(classifier.embed_texts(small.TEXTS) - texts).max(),
             np.abs(np.stack(found) - pixels.numpy()).max(),
             np.abs(np.array(said) - expected).max(),
         )
-        used = classifier.embedder.engine.description
+        used = classifier.model.load().description
     print(
         f"{title:<14}{differences[0]:>9.1e}{differences[1]:>9.1e}{differences[2]:>15.1e}  "
         f"{'yes' if family.shortens else 'no'}, {used}"

@@ -69,7 +69,7 @@ def main() -> None:
             for number, path in enumerate(paths[kind]):
                 photo_like(size, number).filter(ImageFilter.GaussianBlur(0.8)).save(path, quality=88)
         if args.photos:
-            paths["photographs"] = [path for path in Walk([str(args.photos)]) if path]
+            paths["photographs"] = [path for path in Walk(args.photos) if path]
         print(
             "| model, precision | images | cosine, median | least | shift of a probability, median | 99 % | largest |"
         )
@@ -82,7 +82,7 @@ def main() -> None:
                     Classifier.load(architecture, weights, exact=True, **options) as exact,
                     Classifier.load(architecture, weights, precision=precision, **options) as fast,
                 ):
-                    print(f"<!-- {architecture} {precision}: {fast.embedder.engine.description} -->")
+                    print(f"<!-- {architecture} {precision}: {fast.model.load().description} -->")
                     for kind, files in paths.items():
                         title = f"{architecture}, {precision}: {kind}"
                         print(row(title, vectors(exact, files), vectors(fast, files)), flush=True)

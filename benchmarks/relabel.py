@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from zsclip import PromptSet, models, scoring
-from zsclip.embedding.embedder import Embedder
+from zsclip.embedding.model import Model
 from zsclip.images.item import Stamp
 from zsclip.models import resolve
 from zsclip.models.spec import ModelFacts
 from zsclip.store.database import Store
-from zsclip.store.records import text_digest
-from zsclip.unit_vectors import Embedding
+from zsclip.store.records import Kind, text_digest
+from zsclip.unit_vectors import Embedding, Quality
 
 DIMENSION = 512
 LABELS = [f"label {n}" for n in range(10)]
@@ -57,7 +57,7 @@ def checkpoint_folder(folder: Path) -> Path:
     return folder
 
 
-def fill(store: Store, embedder: Embedder, root: Path, count: int) -> None:
+def fill(store: Store, model: Model, root: Path, count: int) -> None:
     rng = np.random.default_rng(0)
     for start in range(0, count, 1000):
         folder = root / f"{start // 1000:05}"
@@ -68,14 +68,13 @@ def fill(store: Store, embedder: Embedder, root: Path, count: int) -> None:
             path = folder / f"image-{number:07}.jpg"
             path.write_bytes(b"%d" % number)
             digest = hashlib.sha256(b"%d" % number).digest()
-            kept[digest] = Embedding(vector, exact=False)
+            kept[digest] = Embedding(vector, Quality.HALF)
             files.append((Stamp.of_file(path, path.stat()), digest))
-        store.put(embedder.identity, kept, files)
+        store.put(model.identity, kept, files)
     texts = [text for label in LABELS for text in PromptSet.load("openai-simple").expand(label)]
     rows = scoring.normalise(rng.standard_normal((len(texts), DIMENSION)).astype(np.float32))
-    store.put(
-        embedder.identity, {text_digest(text): Embedding(row, cut="") for text, row in zip(texts, rows, strict=True)}
-    )
+    made = {text_digest(text): Embedding(row) for text, row in zip(texts, rows, strict=True)}
+    store.put(model.identity, made, kind=Kind.TEXT)
 
 
 def rclip_seconds(folder: Path, count: int) -> float | None:
@@ -121,9 +120,9 @@ def main() -> None:
         folder = Path(place)
         model = f"local-dir:{checkpoint_folder(folder / 'model')}"
         with Store(folder / "cache") as store:
-            embedder = Embedder(resolve(model), store)
-            store.put_facts(embedder.identity, ModelFacts(100.0, 0.0, DIMENSION, "benchmark"))
-            fill(store, embedder, folder / "images", args.images)
+            model = Model(resolve(model), store)
+            store.put_facts(model.identity, ModelFacts(100.0, 0.0, DIMENSION, "benchmark"))
+            fill(store, model, folder / "images", args.images)
         size = sum(path.stat().st_size for path in (folder / "cache").iterdir()) / 1e6
         command = [sys.executable, "-c", RUN, "classify", str(folder / "images"), "--model", model]
         command += ["--cache-dir", str(folder / "cache"), "-l", ",".join(LABELS), "-q", "-o", str(folder / "out.csv")]

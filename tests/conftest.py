@@ -86,7 +86,7 @@ def demo_export(exports: Path, made_once: MadeOnce) -> Path:
         cache.mkdir()
         (cache / "exports").symlink_to(exports)
         with Classifier.load("demo", cache_dir=cache) as classifier:
-            assert classifier.embedder.engine
+            assert classifier.model.load()
 
     made_once("cache", convert)
     (folder,) = (path for path in exports.glob("demo-*") if path.is_dir())
@@ -121,10 +121,10 @@ def one_store(new_cache: Callable[[Path], Path], tmp_path_factory: pytest.TempPa
 def default_engine() -> type[Any]:
     """The class of the engine that runs on a CPU unless another is asked for."""
     if find_spec("openvino") is None:
-        from zsclip.engines.torch import TorchEngine
+        from zsclip.engines.torch.engine import TorchEngine
 
         return TorchEngine
-    from zsclip.engines.openvino import OpenVinoEngine
+    from zsclip.engines.openvino.engine import OpenVinoEngine
 
     return OpenVinoEngine
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         PromptSetError,
         ZsclipError,
     )
-    from zsclip.evaluation.calibration import Calibration
+    from zsclip.scoring.calibration import Calibration
     from zsclip.scoring.classes import ClassVectors
     from zsclip.scoring.results import ImageResult, Prediction
     from zsclip.scoring.rules import Rules
@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "zsclip.evaluation.calibration": ("Calibration",),
+    "zsclip.scoring.calibration": ("Calibration",),
     "zsclip.errors": (
         "CalibrationError",
         "ImageError",

@@ -95,7 +95,7 @@ def _end(number: int, _frame: object = None) -> None:
     if _ending.count(me) > 1:
         return  # a second Ctrl-C, in the middle of what follows
     # What is still being imported has nothing to put in order.
-    for module, name in (("zsclip.cli.messages", "leave"), ("zsclip.output.rows", "remove_unfinished")):
+    for module, name in (("zsclip.cli.messages", "leave"), ("zsclip.atomic", "remove_unfinished")):
         if put_in_order := getattr(sys.modules.get(module), name, None):
             put_in_order()
     os._exit(128 + number)

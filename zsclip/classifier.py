@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import heapq
 import os
-import re
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import TypeAlias
 
 import numpy as np
 
-from zsclip import models, scoring
-from zsclip.embedding.embedder import Embedder
-from zsclip.embedding.loading import ImageSource
-from zsclip.engines import Computing
-from zsclip.errors import InputError, LabelError
+from zsclip import scoring
+from zsclip.embedding.model import Model
+from zsclip.embedding.path import embed_images
+from zsclip.embedding.records import Counts, ImageEmbedding
+from zsclip.embedding.texts import embed_texts
+from zsclip.engines.base import Computing
+from zsclip.errors import CalibrationError, InputError
 from zsclip.images.decoding import DEFAULT_MAX_PIXELS
+from zsclip.images.files import ImageSource
+from zsclip.images.listing import Listing
+from zsclip.images.reading import Reading
 from zsclip.images.worker_pool import DEFAULT_SECONDS
+from zsclip.models import ModelSpec, resolve
+from zsclip.scoring.calibration import Binding, Calibration
 from zsclip.scoring.classes import ClassVectors
+from zsclip.scoring.prompt_vectors import PromptVectors
 from zsclip.scoring.results import ImageResult, Match, SearchResult
-from zsclip.scoring.rules import Rules
-from zsclip.store.database import EXPORTS, Store, default_folder
+from zsclip.scoring.rules import Rules, require_choice
+from zsclip.store.database import Store
+from zsclip.store.keeping import Keeping
 from zsclip.text import prompts as prompt_sets
+from zsclip.text.background import curated_background
 from zsclip.text.labels import LabelSet, LabelsLike, as_label_set
 from zsclip.text.prompts import PromptSet, PromptsLike, as_prompt_sets
+from zsclip.text.query import Query
 from zsclip.unit_vectors import Floats
+
+Images: TypeAlias = "ImageSource | Iterable[ImageSource] | Listing"
 
 
 class Classifier:
@@ -38,9 +51,13 @@ class Classifier:
     ...     print(result.path, result.label, result.predictions[0].probability)
     """
 
-    def __init__(self, embedder: Embedder, store: Store) -> None:
-        self.embedder = embedder
+    def __init__(self, model: Model, store: Store, reading: Reading | None = None, *, rehash: bool = False) -> None:
+        self.model = model
+        self.counts = Counts()
+        self.timings = model.timings
         self._store = store
+        self._reading = reading or Reading()
+        self._rehash = rehash
 
     @classmethod
     def load(
@@ -48,11 +65,13 @@ class Classifier:
         model: str | None = None,
         pretrained: str | os.PathLike[str] | None = None,
         *,
+        offline: bool = False,
         device: str = "auto",
         engine: str = "auto",
         precision: str = "auto",
         exact: bool = False,
         batch_size: int | None = None,
+        threads: int | None = None,
         workers: int | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         use_cache: bool = True,
@@ -65,20 +84,22 @@ class Classifier:
 
         `model` and `pretrained` mean what they mean in open_clip: an architecture with a tag or a checkpoint file; or
         `model` alone is `demo`, `local-dir:PATH` or `hf-hub:ORG/REPO`. The default is ViT-B-32-256 with
-        datacomp_s34b_b86k. `exact` gives the numbers open_clip gives: full decoding, fp32. `cache_dir` is the
-        folder of the store (default: the user's cache folder); `use_cache=False` neither reads nor keeps vectors.
-        Images of more than `max_pixels` are not decoded. `isolate` decodes in worker processes, so that a decoder that
-        crashes, or takes more than `decode_timeout` seconds, is an error of its image alone. Raises `ModelError`.
+        datacomp_s34b_b86k. The other settings are those of `Computing`, `Reading` and `Keeping`. Raises `ModelError` and
+        `InputError`.
         """
-        spec = models.resolve(model, None if pretrained is None else os.fspath(pretrained))
-        folder = Path(cache_dir) if cache_dir is not None else default_folder()
-        store = Store(folder if use_cache else None)
-        compute = Computing(device, engine, precision, batch_size)
-        embedder = Embedder(
-            spec, store, compute, exact=exact, rehash=rehash, workers=workers, exports=folder / EXPORTS,
-            max_pixels=max_pixels, isolate=isolate, decode_timeout=decode_timeout,
-        )  # fmt: skip
-        return cls(embedder, store)
+        return cls.open(
+            resolve(model, None if pretrained is None else os.fspath(pretrained), offline=offline),
+            Computing(device, engine, precision, batch_size, exact, threads),
+            Reading(max_pixels, isolate, decode_timeout, workers),
+            Keeping(None if cache_dir is None else Path(cache_dir), use_cache, rehash),
+        )
+
+    @classmethod
+    def open(cls, spec: ModelSpec, computing: Computing, reading: Reading, keeping: Keeping) -> Classifier:
+        """A model that is resolved, with the settings of a run; the store is opened now."""
+        store = keeping.open()
+        model = Model(spec, store, computing, exports=keeping.exports, rehash=keeping.rehash)
+        return cls(model, store, reading, rehash=keeping.rehash)
 
     def __enter__(self) -> Classifier:
         return self
@@ -89,9 +110,19 @@ class Classifier:
         self.close()
 
     def close(self) -> None:
-        """Close the store and end worker processes. What was computed is kept."""
-        self.embedder.close()
+        """Close the store. What was computed is kept."""
         self._store.close()
+
+    def embed_texts(self, texts: Sequence[str]) -> Floats:
+        """Unit vectors of texts as they are: float32 (n, d). Raises `ModelError`."""
+        return embed_texts(texts, self.model, self._store, self.timings)
+
+    def embed_images(self, images: Images) -> Iterator[list[ImageEmbedding]]:
+        """Embeddings of images, in order, some at a time; one that cannot be read has an error. Raises `ModelError`."""
+        return embed_images(
+            Listing.of(images), self.model, self._store, self._reading,
+            counts=self.counts, timings=self.timings, rehash=self._rehash,
+        )  # fmt: skip
 
     def class_vectors(
         self,
@@ -116,54 +147,73 @@ class Classifier:
         members = [member for label in labels.labels for member in label.members]
         of_labels = dict.fromkeys(text for member in members for text in prompt_sets.expand(sets, member))
         texts = list(dict.fromkeys([*of_labels, *(background or ())]))
-        vectors = self.embedder.texts(texts)
+        vectors = self.embed_texts(texts)
         rows = {text: row for row, text in enumerate(texts)}
         beside = [rows[text] for text in dict.fromkeys(background or ())]
-        facts = self.embedder.facts
+        facts = self.model.facts
         return PromptVectors(rows, vectors, facts.logit_scale, facts.logit_bias, vectors[beside] if beside else None)
 
     def classify(
         self,
-        images: ImageSource | Iterable[ImageSource | None],
+        images: Images,
         labels: LabelsLike,
         prompts: PromptsLike = prompt_sets.DEFAULT,
         *,
         top_k: int | None = 5,
         rules: Rules | None = None,
         background: Sequence[str] | None = None,
+        calibration: Calibration | None = None,
     ) -> Generator[ImageResult, None, None]:
         """Yield a result per image, in order, as they are computed.
 
         `images` are paths or Pillow images, or a single one; one that cannot be read gives a result with `error`. Folders
-        are not searched: `zsclip.images.Walk` lists their images. `top_k=None` gives all labels. `rules` say how
-        probabilities and decisions are made; `background` are texts for "something else" that compete with the labels.
-        Raises `LabelError` for fewer than two labels (unless the rules make sense of one), `PromptSetError` and
-        `ModelError`.
+        are not searched: `zsclip.images.sources.Finder` finds their images. `top_k=None` gives all labels. `rules` say how
+        probabilities and decisions are made; `background` are texts for "something else" that compete with the labels;
+        a `calibration` brings its temperature. Raises `LabelError` for fewer than two labels (unless the rules make sense of
+        one), `CalibrationError` for a calibration made for something else, `PromptSetError` and `ModelError`.
         """
-        label_set, rules = as_label_set(labels), rules or Rules()
+        label_set, sets, rules = as_label_set(labels), as_prompt_sets(prompts), rules or Rules()
+        if calibration is not None:
+            rules = self.calibrated(rules, calibration, label_set, sets, background)
         if rules.multi_label and background is None:
             background = curated_background()
-        require_choice(label_set, rules, background)
-        classes = self.class_vectors(label_set, prompts, combine=rules.combine, background=background)
+        require_choice(label_set.names, rules, background)
+        classes = self.class_vectors(label_set, sets, combine=rules.combine, background=background)
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k must be at least 1, or None for all labels, not {top_k}.")
         kept = len(label_set) if top_k is None else min(top_k, len(label_set))
-        # A Pillow image is no iterable; a path is one, of its letters.
-        many = images if isinstance(images, Iterable) and not isinstance(images, str) else [images]
-        return self._results(many, classes, kept, rules)
+        return self._results(Listing.of(images), classes, kept, rules)
 
-    def embed(
-        self, images: Iterable[ImageSource | None]
-    ) -> Generator[tuple[list[str], Floats, list[tuple[str, str]]], None, None]:
+    def calibrated(
+        self,
+        rules: Rules,
+        calibration: Calibration,
+        labels: LabelSet,
+        sets: Sequence[PromptSet],
+        background: Sequence[str] | None = None,
+        source: str | Path = "",
+    ) -> Rules:
+        """The rules with the temperature of a calibration that was read from `source`.
+
+        Raises `CalibrationError` if it was made for something else.
+        """
+        if rules.multi_label:
+            raise CalibrationError("A temperature for labels that compete does not suit labels on their own.")
+        if rules.temperature != 1:
+            raise CalibrationError("A calibration brings its temperature. Leave out one of the two.")
+        calibration.require(Binding.of(self.model.identity, labels, sets, rules.combine, background), source)
+        return replace(rules, temperature=calibration.temperature)
+
+    def embed(self, images: Images) -> Generator[tuple[list[str], Floats, list[tuple[str, str]]], None, None]:
         """Yield, some images at a time and in order: paths, unit vectors float32 (n, d), and (path, error) of those that
         could not be read.
         """
-        for batch in self.embedder.images(images):
+        for batch in self.embed_images(images):
             read = [(image.path, image.embedding.vector) for image in batch if image.embedding]
             vectors = (
                 np.stack([vector for _, vector in read])
                 if read
-                else np.empty((0, self.embedder.spec.embed_dim), np.float32)
+                else np.empty((0, self.model.spec.embed_dim), np.float32)
             )
             errors = [(image.path, image.error) for image in batch if image.error is not None]
             yield [path for path, _ in read], vectors, errors
@@ -174,16 +224,16 @@ class Classifier:
         With `prompts`, a text's vector is that of a label: the unit mean over the prompts made of it. Raises
         `InputError` for an image that cannot be read, or if the sum is nothing.
         """
-        total = np.zeros(self.embedder.spec.embed_dim)
+        total = np.zeros(self.model.spec.embed_dim)
         for text, weight in query.texts:
             expanded = prompt_sets.expand(prompts, text) if prompts else {text: 1.0}
-            vectors = self.embedder.texts(list(expanded))
+            vectors = self.embed_texts(list(expanded))
             total += weight * scoring.unit_mean(vectors, list(expanded.values()))
         sources = [source for source, _ in query.images]
-        embedded = (one for batch in self.embedder.images(sources) for one in batch)
+        embedded = (one for batch in self.embed_images(sources) for one in batch)
         for image, (_, weight) in zip(embedded, query.images, strict=True):
             if image.embedding is None:
-                raise InputError(f"--image {image.path}: {image.error}.")
+                raise InputError(f"{image.error}.", where=f"`image={image.path}`")
             total += weight * image.embedding.vector
         if np.linalg.norm(total) < 1e-6:
             raise InputError("The parts of the query cancel each other out. Give other weights.")
@@ -191,25 +241,27 @@ class Classifier:
 
     def search(
         self,
-        images: Iterable[ImageSource | None],
+        images: Images,
         query: Query | str,
         prompts: PromptsLike = (),
         *,
         top_k: int | None = 10,
         min_similarity: float = -1.0,
+        advance: Callable[[int], None] = lambda images: None,
     ) -> SearchResult:
         """Rank images by cosine similarity to a query, or to one text; equals in the order of the input.
 
-        `top_k=None` gives all. Raises `InputError`, `PromptSetError` and `ModelError`.
+        `top_k=None` gives all. `advance` is told of images as they are done. Raises `InputError`, `PromptSetError` and `ModelError`.
         """
         query = Query(((query, 1.0),)) if isinstance(query, str) else query
         vector = self.query_vector(query, as_prompt_sets(prompts) if prompts else ())
         best: list[tuple[float, int, str]] = []  # a heap of (similarity, -number, path)
         unreadable: list[Match] = []
         number = 0
-        for batch in self.embedder.images(images):
+        for batch in self.embed_images(images):
             unreadable += [Match(image.path, error=image.error) for image in batch if image.embedding is None]
             read = [(image.path, image.embedding.vector) for image in batch if image.embedding]
+            advance(len(batch))
             if not read:
                 continue
             similarity = scoring.similarities(np.stack([one for _, one in read]), vector[None])[:, 0]
@@ -226,93 +278,14 @@ class Classifier:
         )
 
     def _results(
-        self, images: Iterable[ImageSource | None], classes: ClassVectors, top_k: int, rules: Rules
+        self, images: Images, classes: ClassVectors, top_k: int, rules: Rules
     ) -> Generator[ImageResult, None, None]:
-        for batch in self.embedder.images(images):
+        for batch in self.embed_images(images):
             read = [image.embedding.vector for image in batch if image.embedding]
             scored = iter(classes.score(np.stack(read), top_k, rules) if read else ())
             for image in batch:
                 if image.embedding is None:
-                    yield ImageResult(image.path, error=image.error)
+                    yield ImageResult(image.path, error=image.error, error_kind=image.error_kind)
                 else:
                     one = next(scored)
-                    yield ImageResult(image.path, one.predictions, None, one.decision, one.accepted)
-
-
-@dataclass(frozen=True)
-class PromptVectors:
-    """Unit vectors of prompts, float32 (texts, d), of which class vectors are made without asking the model again."""
-
-    rows: Mapping[str, int]
-    vectors: Floats
-    logit_scale: float
-    logit_bias: float
-    background: Floats | None = None
-
-    def class_vectors(self, labels: LabelSet, sets: Sequence[PromptSet], combine: str = "mean") -> ClassVectors:
-        """The labels' class vectors by sets whose texts are all among the rows."""
-        texts = [[prompt_sets.expand(sets, member) for member in label.members] for label in labels.labels]
-        groups = [[[self.rows[text] for text in of_name] for of_name in of_label] for of_label in texts]
-        weights = [[list(of_name.values()) for of_name in of_label] for of_label in texts]
-        return ClassVectors(
-            labels.names,
-            tuple(scoring.class_vectors(self.vectors, groups, combine, weights)),
-            self.logit_scale,
-            self.logit_bias,
-            self.background,
-        )
-
-
-@dataclass(frozen=True)
-class Query:
-    """What to search for: texts and images, each with a weight; a negative one keeps away."""
-
-    texts: tuple[tuple[str, float], ...] = ()
-    images: tuple[tuple[ImageSource, float], ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.texts and not self.images:
-            raise InputError("Nothing to search for. Give --text 'a sunset over mountains' or --image FILE.")
-
-    @classmethod
-    def parse(cls, texts: Iterable[str], images: Iterable[str] = (), minus: Iterable[str] = ()) -> Query:
-        """From texts and paths as on the command line, where `2:` in front is a weight. Raises `InputError`."""
-        away = [(text, -weight) for text, weight in map(_weighted, minus)]
-        return cls((*map(_weighted, texts), *away), tuple(map(_weighted, images)))
-
-
-def _weighted(text: str) -> tuple[str, float]:
-    match = re.fullmatch(r"(-?(?:\d+(?:\.\d*)?|\.\d+)):(.+)", text, re.DOTALL)
-    value, weight = (match[2].strip(), float(match[1])) if match else (text.strip(), 1.0)
-    if weight < 0:
-        raise InputError(f"{text!r}: a weight must be above 0. What to keep away from is given with --minus.")
-    if not value or not 1e-6 < weight < 1e6:
-        raise InputError(f"{text!r} is no text or file to search for, with a weight between 0.000001 and 1000000.")
-    return value, weight
-
-
-def curated_background() -> tuple[str, ...]:
-    """The shipped texts for "something else"."""
-    return LabelSet.load(prompt_sets.shipped_folder() / "background.yaml").names
-
-
-def require_choice(
-    labels: LabelSet, rules: Rules, background: Sequence[str] | None, remedy: str = "--multi-label or --background"
-) -> None:
-    """Raise `LabelError` for labels that the rules make no question of; `remedy` asks whether a single one is there.
-
-    A single label has nothing to be told apart from, unless it stands on its own, against a background or a least
-    similarity; and no label may be called what the absence of one is called.
-    """
-    if rules.unknown_label in labels.names and (rules.abstains or background):
-        raise LabelError(
-            f"{rules.unknown_label!r} is a label and also what images without a decision are called. "
-            f"Call those something else: --unknown-label 'no decision'."
-        )
-    if len(labels) == 1 and not (rules.multi_label or background or rules.min_similarity is not None):
-        name = labels.names[0]
-        raise LabelError(
-            f"Only one label is given ({name!r}), and the softmax over one label is always 1, whatever the picture shows. "
-            f"Give what it is to be told apart from as well, such as --labels '{name},something else', or ask whether "
-            f"it is there at all with {remedy}."
-        )
+                    yield ImageResult(image.path, one.predictions, labels=one.labels, abstained=one.abstained)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import TypeAlias
 
 import numpy as np
@@ -25,22 +26,36 @@ def unit_mean(vectors: Floats, weights: Sequence[float] | None = None) -> Floats
     return normalise(np.average(vectors.astype(np.float64), axis=0, weights=weights))
 
 
+class Quality(IntEnum):
+    """How good a vector is, the lowest first. The store keeps these numbers."""
+
+    INT8 = 0
+    HALF = 1  # computed in half precision
+    REDUCED = 2  # computed in fp32, of an image decoded at a reduced scale
+    EXACT = 3  # computed in fp32, of a text or of an image decoded in full
+
+    @classmethod
+    def of(cls, *, fp32: bool, reduced: bool = False) -> Quality:
+        """What a model gives that computes in fp32 or in half precision, of an image decoded in full or `reduced`."""
+        return cls.HALF if not fp32 else cls.REDUCED if reduced else cls.EXACT
+
+
 @dataclass(frozen=True)
 class Embedding:
-    """One unit vector, float32 (d,), as it was made: `exact`, or fast (half precision or reduced decoding).
-
-    `cut` is, of a text, the end that the model's context did not hold ("" for a whole text); None for an image.
-    """
+    """One unit vector, float32 (d,), and how good it is. `cut` is, of a text, the end that the model does not read."""
 
     vector: Floats
-    exact: bool = True
-    cut: str | None = None
+    quality: Quality = Quality.EXACT
+    cut: str = ""
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is what open_clip computes: in fp32, of a text or of an image decoded in full."""
+        return self.quality is Quality.EXACT
 
     def as_stored(self) -> Embedding:
         """What the store gives back for it. Results come from that also where nothing is stored, so that a first and a
         second run print the same."""
-        return (
-            self
-            if self.exact
-            else Embedding(normalise(self.vector.astype(np.float16).astype(np.float32)), False, self.cut)
-        )
+        if self.exact:
+            return self
+        return replace(self, vector=normalise(self.vector.astype(np.float16).astype(np.float32)))

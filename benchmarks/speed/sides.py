@@ -154,7 +154,7 @@ def model_limit(folder: Path, *, exact: bool) -> Side:
     from zsclip import Classifier
 
     with Classifier.load(ARCHITECTURE, folder / "vit.pt", exact=exact, cache_dir=folder / "cache") as classifier:
-        export, precision = classifier.embedder._export, "f32" if classifier.embedder.engine.exact else "bf16"
+        export, precision = classifier.model._export, "f32" if classifier.model.load().exact else "bf16"
     assert export
     compiled = openvino.Core().compile_model(
         export / "image.xml", "CPU", {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "THROUGHPUT"}

@@ -16,9 +16,9 @@ from support.cli import Cli
 from zsclip import Classifier, scoring
 from zsclip.images.item import Stamp
 from zsclip.store import maintenance as upkeep
-from zsclip.store.database import Store, default_folder
-from zsclip.store.records import text_digest
-from zsclip.unit_vectors import Embedding
+from zsclip.store.keeping import Keeping
+from zsclip.store.records import Kind, text_digest
+from zsclip.unit_vectors import Embedding, Quality
 
 # `prune` would take away the exports that other tests share.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_exports")]
@@ -43,7 +43,7 @@ def said(text: str, name: str) -> str:
 def test_info_counts_what_is_kept(cli: Cli, scenes: Path, own_exports: Path) -> None:
     cli("classify", scenes, "-l", "star,ring")
     text = cli("cache", "info").out
-    assert said(text, "store") == str(default_folder() / "vectors.sqlite3")
+    assert said(text, "store") == str(Keeping().folder / "vectors.sqlite3")
     assert [said(text, name) for name in ("images", "texts", "models")] == ["64", "14", "1"]
     assert re.fullmatch(r"1 \(2\d\.\d MB\)", said(text, "exports"))
     assert float(said(text, "size").removesuffix(" MB")) > 0
@@ -97,15 +97,15 @@ def test_prune_to_a_size_forgets_the_oldest_images(cli: Cli, tmp_path: Path) -> 
         digest = hashlib.sha256(bytes(n)).digest()
         files.append((Stamp.of_file(tmp_path / f"{n}.png", (tmp_path / f"{n}.png").stat()), digest))
         kept[digest] = Embedding(vector)
-    with Store(default_folder()) as store:
+    with Keeping().open() as store:
         store.put("model", kept, files)
-        store.put("model", {text_digest("a text"): Embedding(vectors[0], cut="")})
+        store.put("model", {text_digest("a text"): Embedding(vectors[0])}, kind=Kind.TEXT)
         before = upkeep.info(store).size
         assert upkeep.prune(store, before // 2) > 1000
         after = upkeep.info(store)
         assert before // 4 < after.size <= before // 2
         assert after.models[0].texts == 1
-        found = store.get_files("model", [stamp for stamp, _ in files], 512, exact=False)
+        found = store.get_files("model", [stamp for stamp, _ in files], 512, least=Quality.HALF)
         assert [stamp in found for stamp, _ in files] == sorted(stamp in found for stamp, _ in files)  # the last ones
     assert cli("cache", "prune", "--max-size", "1G").code == 0
     assert cli("cache", "prune", "--max-size", "much").code == 2
@@ -130,8 +130,8 @@ def test_the_least_recently_used_exports_go_first(cli: Cli, scenes: Path, own_ex
 def test_the_digest_of_a_checkpoint_survives(cli: Cli, scenes: Path) -> None:
     cli("classify", scenes, "-l", "star,ring")
     cli("cache", "prune")
-    with Store(default_folder()) as store, Classifier.load("demo") as classifier:
-        assert store.facts(classifier.embedder.identity) is not None
+    with Keeping().open() as store, Classifier.load("demo") as classifier:
+        assert store.facts(classifier.model.identity) is not None
         assert upkeep.info(store).files == 65
 
 

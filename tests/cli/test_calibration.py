@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import yaml
 from support.cli import Cli, rows_of
 
 from zsclip import Calibration, CalibrationError, LabelSet, PromptSet
-from zsclip.evaluation.calibration import Binding, _fit, read_file
+from zsclip.evaluation.calibration import fitted_temperature
+from zsclip.scoring.calibration import Binding, read_file
 
 
 @pytest.fixture(autouse=True)
@@ -181,7 +183,7 @@ def test_what_does_not_go_with_it(made: Path, noisy_folder: Path, cli: Cli, opti
         ({"binding": {"model": "x"}}, "binding has no labels"),
         ({"before": None}, "expected a mapping"),
         ({"seed": None}, "seed must be a number"),
-        (None, "expected what zsclip evaluate --calibrate writes"),
+        (None, "expected what zsclip evaluate `calibrate` writes"),
     ],
 )
 def test_files_that_cannot_be_read(made: Path, change: dict[str, object] | None, message: str) -> None:
@@ -213,6 +215,15 @@ def test_a_binding_knows_names_and_weights() -> None:
     assert one != Binding.of("n", labels, [plain])
 
 
+def test_what_it_is_not_for_is_said_in_neutral_words(made: Path) -> None:
+    read = read_file(made)
+    other = replace(read.binding, labels="x", prompts="y")
+    with pytest.raises(CalibrationError, match=r"made for other labels.* and other prompts") as caught:
+        read.require(other)
+    assert caught.value.where == "`calibration`"
+    assert "--" not in str(caught.value)
+
+
 def test_nothing_to_learn_from_is_said(cli: Cli, demo_folder: Path, tmp_path: Path) -> None:
     run = cli("evaluate", demo_folder / "scenes", "-p", "plain", "--calibrate", tmp_path / "c.yaml")
     assert "Do not trust it" in run.err
@@ -224,12 +235,12 @@ def test_nothing_to_learn_from_is_said(cli: Cli, demo_folder: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(("direction", "bound"), [(1, 0.01), (-1, 100)])
 def test_a_temperature_at_the_edge_is_said(caplog: pytest.LogCaptureFixture, direction: int, bound: float) -> None:
-    assert _fit(lambda t: direction * t) == pytest.approx(bound, rel=0.01)
+    assert fitted_temperature(lambda t: direction * t) == pytest.approx(bound, rel=0.01)
     assert "at the edge of what is searched, 0.01 to 100" in caplog.text
 
 
 def test_a_temperature_within_is_not(caplog: pytest.LogCaptureFixture) -> None:
-    assert _fit(lambda t: (t - 2) ** 2) == pytest.approx(2, rel=1e-3)
+    assert fitted_temperature(lambda t: (t - 2) ** 2) == pytest.approx(2, rel=1e-3)
     assert caplog.text == ""
 
 

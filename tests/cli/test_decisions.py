@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from support.cli import Cli, rows_of
 
 from zsclip import LabelError, LabelSet, Rules
-from zsclip.classifier import require_choice
 from zsclip.scoring.classes import ClassVectors
+from zsclip.scoring.decisions import Scores, decide
+from zsclip.scoring.results import ImageResult, Prediction
+from zsclip.scoring.rules import require_choice
 from zsclip.unit_vectors import normalise
 
 SCALE = 100.0
@@ -96,22 +98,39 @@ def test_each_threshold_withholds_the_decision(seed: int, probability: float, ma
     images, made = classes(seed, [1, 1, 1])
     plain = made.score(images, 3)
     for one, ruled in zip(plain, made.score(images, 1, Rules(min_probability=probability)), strict=True):
-        assert (ruled.decision == "unknown") == (one.predictions[0].probability < probability)
+        assert ruled.abstained == (one.predictions[0].probability < probability)
         assert ruled.predictions == one.predictions[:1]  # the numbers stay those of the best label
     for one, ruled in zip(plain, made.score(images, 1, Rules(min_margin=margin)), strict=True):
         lead = one.predictions[0].probability - one.predictions[1].probability
-        assert (ruled.decision == "unknown") == (lead < margin)
+        assert ruled.abstained == (lead < margin)
     for one, ruled in zip(plain, made.score(images, 1, Rules(min_similarity=similarity)), strict=True):
-        assert (ruled.decision == "unknown") == (one.predictions[0].similarity < similarity)
+        assert ruled.abstained == (one.predictions[0].similarity < similarity)
 
 
-def test_a_background_that_wins_decides_for_unknown() -> None:
+def test_a_background_that_wins_leaves_no_label() -> None:
     images, made = classes(7, [1, 1])
     winning = ClassVectors(made.names, made.vectors, SCALE, 0.0, images[:1])
     scored = winning.score(images, 2)
-    assert scored[0].decision == "unknown"
+    assert scored[0].abstained
     assert sum(p.probability for p in scored[0].predictions) < 0.5
     assert scored[0].predictions[0].label in made.names
+    assert scored[0].labels == ()
+
+
+def test_a_result_has_a_label_unless_it_abstained_or_could_not_be_read() -> None:
+    found = (Prediction("cat", 0.7, 0.3), Prediction("dog", 0.3, 0.2))
+    assert ImageResult("a.jpg", found, labels=("cat",)).label == "cat"
+    withheld = ImageResult("a.jpg", found, abstained=True)
+    assert (withheld.label, withheld.best_label) == (None, "cat")
+    unreadable = ImageResult("a.jpg", error="the file is empty", error_kind="damaged")
+    assert (unreadable.label, unreadable.best_label, unreadable.labels) == (None, None, ())
+
+
+def test_independent_labels_that_hold_are_all_told_in_the_order_of_the_labels() -> None:
+    scores = Scores(np.array([[0.6, 0.2, 0.9], [0.1, 0.2, 0.3]]), np.zeros((2, 3)), np.array([False, True]))
+    first, second = decide(("a", "b", "c"), scores, 1, Rules(multi_label=True))
+    assert (first.predictions[0].label, first.labels, first.abstained) == ("c", ("a", "c"), False)
+    assert (second.predictions[0].label, second.labels, second.abstained) == ("c", (), True)
 
 
 @pytest.mark.parametrize(
@@ -137,18 +156,18 @@ def test_when_one_label_is_a_question() -> None:
         (Rules(), ["a photo."]),
         (Rules(min_similarity=0.2), None),
     ):
-        require_choice(one, rules, background)
+        require_choice(one.names, rules, background)
     for rules in (Rules(), Rules(min_probability=0.5), Rules(min_margin=0.1)):
-        with pytest.raises(LabelError, match="--multi-label or --background"):
-            require_choice(one, rules, None)
+        with pytest.raises(LabelError, match="`multi_label` or `background`"):
+            require_choice(one.names, rules, None)
 
 
 def test_no_label_may_be_called_what_the_absence_of_one_is() -> None:
-    labels = LabelSet.of(["cat", "unknown"])
-    require_choice(labels, Rules(), None)
-    with pytest.raises(LabelError, match="--unknown-label"):
-        require_choice(labels, Rules(min_margin=0.1), None)
-    require_choice(labels, Rules(min_margin=0.1, unknown_label="?"), None)
+    labels = ("cat", "unknown")
+    require_choice(labels, Rules(), None, unknown="unknown")
+    with pytest.raises(LabelError, match="`unknown_label"):
+        require_choice(labels, Rules(min_margin=0.1), None, unknown="unknown")
+    require_choice(labels, Rules(min_margin=0.1), None, unknown="?")
 
 
 @pytest.fixture(autouse=True)

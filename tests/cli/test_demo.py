@@ -71,7 +71,7 @@ def test_it_adds_at_most_three_megabytes_to_the_wheel() -> None:
 
 def test_its_scale_is_one_that_training_found() -> None:
     with Classifier.load("demo") as classifier:
-        scale = classifier.embedder.facts.logit_scale
+        scale = classifier.model.facts.logit_scale
     assert scale not in (100.0, 1 / 0.07)
     assert 15 < scale < 100
 

@@ -17,8 +17,8 @@ from zsclip import Classifier, LabelSet, PromptSet, PromptSetError, Rules
 from zsclip.evaluation import evaluate as evaluation_module
 from zsclip.evaluation.dataset import from_folder
 from zsclip.evaluation.evaluate import named_apart
+from zsclip.evaluation.tables import COLUMNS
 from zsclip.evaluation.template_weights import weigh_by_zpe
-from zsclip.output.tables import COLUMNS
 
 MISLEADING = "a blue ring and a <label>."
 
@@ -362,10 +362,10 @@ def test_zpe_is_the_papers_formula(noisy_folder: Path) -> None:
         images = evaluation_module.embed(classifier, data)
         texts = classifier.prompt_vectors(data.labels, [one])
         ours = np.array(weigh_by_zpe(texts, one, data.labels, images.vectors, Rules()).weights)
-        scale = classifier.embedder.facts.logit_scale
+        scale = classifier.model.facts.logit_scale
         scores = []
         for template in one.templates:
-            vectors = classifier.embedder.texts([template.replace("<label>", name) for name in data.labels.names])
+            vectors = classifier.embed_texts([template.replace("<label>", name) for name in data.labels.names])
             logits = scale * images.vectors.astype(float) @ vectors.astype(float).T
             scores.append((logits - logits.mean(0)).max(1).mean())
     theirs = np.exp(scores) / np.exp(scores).sum()

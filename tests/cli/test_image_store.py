@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +39,17 @@ def computed(monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_ex
     return count_images(monkeypatch, default_engine)
 
 
-def count_images(monkeypatch: pytest.MonkeyPatch, engine: type[Any]) -> list[int]:
+def count_images(monkeypatch: pytest.MonkeyPatch, *engines: type[Any]) -> list[int]:
     calls: list[int] = []
-    original = engine.encode_images
-    monkeypatch.setattr(
-        engine, "encode_images", lambda self, pixels: calls.append(len(pixels)) or original(self, pixels)
-    )
+
+    def count(engine: type[Any]) -> None:
+        original = engine.encode_images
+        monkeypatch.setattr(
+            engine, "encode_images", lambda self, pixels: calls.append(len(pixels)) or original(self, pixels)
+        )
+
+    for engine in engines:
+        count(engine)
     return calls
 
 
@@ -108,7 +115,7 @@ def test_known_copies_are_counted_one_by_one(cli: Cli, photos: Path) -> None:
 
 
 def test_copies_within_one_batch_are_computed_once(cli: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zsclip.engines.torch import TorchEngine  # it has one stream on a CPU, so that all are one batch
+    from zsclip.engines.torch.engine import TorchEngine  # it has one stream on a CPU, so that all are one batch
 
     computed = count_images(monkeypatch, TorchEngine)
     for n in range(5):
@@ -140,6 +147,14 @@ def test_a_file_that_kept_size_and_time_is_read_again_on_request(cli: Cli, tmp_p
     assert cli("classify", file, "-l", LABELS).out != first
 
 
+def test_a_file_that_begins_like_the_key_of_a_text_is_not_taken_for_it(cli: Cli, photos: Path) -> None:
+    (photos / "forged.png").write_bytes(b"text\0a red star")
+    run = cli("classify", photos, "-l", "red star,blue star", "--template", "a <label>", "-f", "jsonl")
+    forged = next(row for row in map(json.loads, run.out.splitlines()) if "forged" in row["path"])
+    assert run.code == 3
+    assert forged["error"]
+
+
 def test_hits_and_misses_come_in_the_order_of_the_input(cli: Cli, photos: Path, computed: list[int]) -> None:
     cli("classify", photos / "b", "-l", LABELS)
     mixed = [photos / folder / f"{n}.png" for n, folder in zip((4, 0, 5, 1, 6, 2, 7, 3), "babababa", strict=True)]
@@ -149,7 +164,12 @@ def test_hits_and_misses_come_in_the_order_of_the_input(cli: Cli, photos: Path, 
     assert "4 of 8 images were in the store already" in run.err
 
 
-def test_exact_runs_compute_what_was_made_fast_and_others_take_it(cli: Cli, photos: Path, computed: list[int]) -> None:
+def test_exact_runs_compute_what_was_made_fast_and_others_take_it(
+    cli: Cli, photos: Path, default_engine: type[Any], demo_export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zsclip.engines.torch.engine import TorchEngine  # computes in bf16 where the processor does not
+
+    computed = count_images(monkeypatch, *{default_engine, TorchEngine})
     cli("classify", photos, "-l", LABELS, "--precision", "bf16")
     cli("classify", photos, "-l", LABELS, "--exact")
     cli("classify", photos, "-l", LABELS, "--precision", "bf16")
@@ -170,7 +190,7 @@ def test_another_model_does_not_take_these_vectors(
 ) -> None:
     import json
 
-    from zsclip.engines.torch import TorchEngine
+    from zsclip.engines.torch.engine import TorchEngine
     from zsclip.models import resolve
 
     computed = count_images(monkeypatch, TorchEngine)
@@ -195,7 +215,12 @@ def test_pillow_images_are_not_kept(photos: Path, computed: list[int], isolated:
             assert len(list(classifier.classify([Image.open(photos / "a" / "0.png")], ["red star", "ring"]))) == 1
     assert computed == [1, 1]
     with sqlite3.connect(isolated / "cache" / FILENAME) as connection:
-        paths = [os.fsdecode(path) for (path,) in connection.execute("SELECT path FROM files")]
+        paths = [
+            os.fsdecode(path)
+            for (path,) in connection.execute(
+                "SELECT path FROM weights UNION SELECT path || name FROM items JOIN folders ON folders.id = folder"
+            )
+        ]
     assert [Path(path).suffix for path in paths] == [".safetensors"]
 
 
@@ -216,7 +241,7 @@ def classify(folders: Iterable[Path], cache: Path, output: Path) -> subprocess.P
 def stored(cache: Path) -> int:
     try:
         with sqlite3.connect(f"file:{cache / FILENAME}?mode=ro", uri=True) as connection:
-            return int(connection.execute("SELECT count(*) FROM files JOIN vectors USING (content)").fetchone()[0])
+            return int(connection.execute("SELECT count(*) FROM items JOIN vectors USING (content)").fetchone()[0])
     except sqlite3.Error:
         return 0
 
@@ -298,6 +323,34 @@ def test_a_full_disk_is_a_warning_and_the_results_are_right(cli: Cli, tmp_path: 
     assert "going on without it" in run.err
     assert "runs on PyTorch, not on OpenVINO" in run.err  # there is no room for the converted model
     assert not list((small_disk / "cache" / "exports").glob("*/"))
+
+
+@pytest.mark.parametrize("trouble", ["no room for the new format", "read-only"])
+def test_a_store_of_0_1_that_cannot_be_changed_is_a_warning_and_stays_as_it_is(
+    cli: Cli, photos: Path, small_disk: Path, trouble: str
+) -> None:
+    expected = cli("classify", photos, "-l", LABELS, "--no-cache", "--engine", "torch")
+    file = small_disk / "cache" / FILENAME
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(
+            "CREATE TABLE files (path BLOB PRIMARY KEY, size, mtime_ns, content);"
+            "CREATE TABLE contents (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);"
+            "CREATE TABLE models (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, facts TEXT);"
+            "CREATE TABLE vectors (model, content, how, vector, cut, PRIMARY KEY (model, content));"
+            "INSERT INTO contents VALUES (1, zeroblob(32)); INSERT INTO models VALUES (1, 'model', NULL);"
+            "INSERT INTO vectors VALUES (1, 1, 1, zeroblob(250000), NULL); PRAGMA user_version = 1;"
+        )
+    before = file.stat().st_size
+    if trouble == "read-only":
+        subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    run = cli("classify", photos, "-l", LABELS, "--cache-dir", small_disk / "cache", "--engine", "torch")
+    assert (run.code, run.out) == (0, expected.out)
+    assert "going on without it" in run.err
+    with closing(sqlite3.connect(f"file:{file}?mode=ro&immutable=1", uri=True)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("SELECT length(vector) FROM vectors").fetchone() == (250_000,)
+    assert file.stat().st_size == before
 
 
 @pytest.mark.slow

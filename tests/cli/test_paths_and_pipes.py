@@ -23,7 +23,7 @@ from support.corpus import picture, saved, slow_jpeg
 from support.processes import run_bash, start_zsclip
 
 from zsclip import ImageError
-from zsclip.images import decoding
+from zsclip.images.files import read_file
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX names, links and signals")
 pytestmark = posix
@@ -155,7 +155,7 @@ def test_a_socket_is_not_opened(tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(f"{place}/s.png")
             with pytest.raises(ImageError, match="not a regular file"):
-                decoding.read(f"{place}/s.png")
+                read_file(f"{place}/s.png")
     finally:
         shutil.rmtree(place)
 
@@ -167,7 +167,7 @@ def test_a_file_that_becomes_a_pipe_does_not_make_it_wait(tmp_path: Path, monkey
     real = os.open
     monkeypatch.setattr(os, "open", lambda path, *rest, **options: real(pipe, *rest, **options))
     with pytest.raises(ImageError, match="not a regular file"):
-        decoding.read(str(sound))
+        read_file(str(sound))
 
 
 @pytest.mark.parametrize("change", ["grows", "shrinks", "is rewritten"])
@@ -191,7 +191,7 @@ def test_a_file_that_changes_while_it_is_read_says_so(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "fstat", changing)
     with pytest.raises(ImageError, match="it changed while it was read"):
-        decoding.read(str(path))
+        read_file(str(path))
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def test_a_search_equals_the_cosines_of_all(demo_folder: Path) -> None:
     paths = sorted((demo_folder / "scenes").rglob("*.png"))
     with Classifier.load("demo", use_cache=False) as classifier:
         vectors = np.concatenate([vectors for _, vectors, _ in classifier.embed(paths)])
-        text = classifier.embedder.texts(["a blue ring"])[0]
+        text = classifier.embed_texts(["a blue ring"])[0]
         found = classifier.search(paths, "a blue ring", top_k=None)
     order = np.argsort(-(vectors.astype(float) @ text.astype(float)), kind="stable")
     assert [match.path for match in found.matches] == [str(paths[n]) for n in order]
@@ -138,7 +138,7 @@ def test_embed_writes_what_was_computed(cli: Cli, demo_folder: Path, tmp_path: P
         names, vectors = table["name"].to_pylist(), np.array(table["vector"].to_pylist(), np.float32)
     with Classifier.load("demo") as classifier:
         expected = [(paths, rows) for paths, rows, _ in classifier.embed(names)]
-        assert classifier.embedder.computed == 0
+        assert classifier.counts.computed == 0
     assert len(names) == 64
     assert names == [path for paths, _ in expected for path in paths]
     assert np.array_equal(vectors, np.concatenate([rows for _, rows in expected]))
@@ -151,7 +151,7 @@ def test_embed_texts(cli: Cli, tmp_path: Path) -> None:
     content = np.load(tmp_path / "t.npz")
     assert content["names"].tolist() == ["a red star", "a blue ring"]
     with Classifier.load("demo") as classifier:
-        assert np.array_equal(content["vectors"], classifier.embedder.texts(["a red star", "a blue ring"]))
+        assert np.array_equal(content["vectors"], classifier.embed_texts(["a red star", "a blue ring"]))
 
 
 def test_embed_leaves_out_what_cannot_be_read(cli: Cli, red_star: Path, tmp_path: Path) -> None:

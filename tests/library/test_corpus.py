@@ -91,6 +91,7 @@ def test_bombs_cost_no_memory(awkward: dict[Path, Awkward]) -> None:
 import resource, sys
 from zsclip import ImageError
 from zsclip.images import decoding
+from zsclip.images.files import read_file
 from zsclip.images.preprocessing import Preprocessing
 from PIL import Image
 Image.init()
@@ -98,7 +99,7 @@ peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys
 before = peak()
 for path in sys.argv[1:]:
     try:
-        decoding.pixels(decoding.read(path)[0], Preprocessing())
+        decoding.pixels(read_file(path)[0], Preprocessing())
     except ImageError:
         pass
 print(peak() - before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zsclip import ImageError, InputError
-from zsclip.images import decoding
+from zsclip.images import decoding, folders
 from zsclip.images import preprocessing as images
 from zsclip.images.decoding import decode, upright_rgb
+from zsclip.images.files import read_file
 from zsclip.images.folders import Walk
 from zsclip.images.preprocessing import Preprocessing, fit
+from zsclip.images.sources import Finder, require_paths
 
 if TYPE_CHECKING:
     import torch
@@ -44,12 +47,9 @@ def normalised(pixels: np.ndarray, wanted: Preprocessing) -> torch.Tensor:
     """As the engine does it."""
     import torch
 
-    from zsclip.engines.torch import TorchEngine
+    from zsclip.engines.torch.engine import Normalisation
 
-    engine = TorchEngine.__new__(TorchEngine)
-    engine._mean = torch.tensor(wanted.mean).view(1, 3, 1, 1)
-    engine._std = torch.tensor(wanted.std).view(1, 3, 1, 1)
-    return engine.normalise(torch.from_numpy(np.stack([pixels])))[0]
+    return Normalisation(wanted)(torch.from_numpy(np.stack([pixels])))[0]
 
 
 def open_clips(image: Image.Image, wanted: Preprocessing) -> torch.Tensor:
@@ -235,13 +235,13 @@ def test_what_is_no_image_says_so(data: bytes, message: str) -> None:
 
 def test_what_cannot_be_read_says_so(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="No such file"):
-        decoding.read(str(tmp_path / "missing.png"))
+        read_file(str(tmp_path / "missing.png"))
     with pytest.raises(ImageError, match="a folder, not an image"):
-        decoding.read(str(tmp_path))
+        read_file(str(tmp_path))
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.png")
         with pytest.raises(ImageError, match="not a regular file"):
-            decoding.read(str(tmp_path / "pipe.png"))
+            read_file(str(tmp_path / "pipe.png"))
 
 
 @pytest.fixture
@@ -253,22 +253,22 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_a_walk_takes_images_sorted_and_counts_the_others(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "heif_supported", lambda: False)
-    walk = Walk([str(tree)])
+    monkeypatch.setattr(folders, "heif_supported", lambda: False)
+    walk = Walk(tree)
     found = [os.path.relpath(path, tree).replace(os.sep, "/") for path in walk]
     assert found == ["a.png", "b.JPG", "sub/d.webp", "sub/deep/c.gif"]
     assert dict(walk.passed_over) == {".txt": 1, ".cr2": 1, "": 1, ".heic": 1}
-    assert [os.path.basename(path) for path in Walk([str(tree)], recursive=False)] == ["a.png", "b.JPG"]
+    assert [os.path.basename(path) for path in Walk(tree, recursive=False)] == ["a.png", "b.JPG"]
 
 
 def test_a_named_file_always_counts(tree: Path) -> None:
     paths = [str(tree / "notes.txt"), str(tree / "missing.png")]
-    assert list(Walk(paths)) == paths
+    assert [item.name for item in Finder(paths)] == paths
 
 
 def test_a_path_that_is_not_there_is_refused(tree: Path) -> None:
     with pytest.raises(InputError, match=r"missing: there is no such file or folder"):
-        images.require_paths([str(tree), str(tree / "missing")])
+        require_paths([str(tree), str(tree / "missing")])
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
@@ -276,7 +276,7 @@ def test_links_to_folders_are_not_followed(tree: Path) -> None:
     (tree / "loop").symlink_to(tree)
     (tree / "loop.png").symlink_to(tree / "sub")
     (tree / "link.png").symlink_to(tree / "a.png")
-    names = [os.path.relpath(path, tree) for path in Walk([str(tree)])]
+    names = [os.path.relpath(path, tree) for path in Walk(tree)]
     assert "link.png" in names
     assert not any(name.startswith("loop") for name in names)
 
@@ -309,7 +309,7 @@ def test_a_file_that_is_too_large_is_one_error(tmp_path: Path) -> None:
     with open(tmp_path / "huge.png", "wb") as file:
         file.truncate(1 << 42)
     with pytest.raises(ImageError, match="more than 2 GB are not read"):
-        decoding.read(str(tmp_path / "huge.png"))
+        read_file(str(tmp_path / "huge.png"))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs rm")
@@ -322,12 +322,27 @@ def test_folders_may_be_nested_deeply(tmp_path: Path) -> None:
             os.chdir("d")
         Path("deep.png").touch()
         os.chdir(tmp_path)
-        found = [path for path in Walk(["."]) if path]
+        found = list(Walk("."))
     finally:
         os.chdir(here)
         subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)  # shutil.rmtree is a recursion
     # the whole path is longer than the system allows, which is a row and no crash
     assert len(found) == 1
+
+
+def test_pillows_own_limits_are_left_as_they_were() -> None:
+    """They belong to the process, and to whoever else uses Pillow in it."""
+    code = (
+        "import io, warnings\nfrom PIL import Image, PngImagePlugin\n"
+        "def state(): return Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK, list(warnings.filters)\n"
+        "before = state()\n"
+        "from zsclip.images.decoding import pixels\nfrom zsclip.images.preprocessing import Preprocessing\n"
+        "stream = io.BytesIO(); Image.new('RGB', (50, 50)).save(stream, 'PNG')\n"
+        "pixels(stream.getvalue(), Preprocessing(), max_pixels=5000)\n"
+        "assert state() == before, state()\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 def test_heic_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

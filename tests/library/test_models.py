@@ -52,7 +52,7 @@ def test_every_tag_that_was_trained_with_quickgelu_is_built_with_it(architecture
     """On torch's meta device: shapes without numbers. Where open_clip has an architecture for QuickGELU, it is that one."""
     import torch
 
-    from zsclip.engines.building import module
+    from zsclip.engines.torch.building import module
 
     with torch.device("meta"):
         model = module(resolve(architecture, tag))
@@ -106,6 +106,13 @@ def test_the_same_weights_have_one_identity_under_both_names() -> None:
     assert other.identity(str(other.tag_key)) != plain.identity(str(plain.tag_key))
 
 
+def test_staying_offline_is_no_part_of_a_model() -> None:
+    spec, offline = resolve("ViT-B-32", "openai"), resolve("ViT-B-32", "openai", offline=True)
+    assert (spec.offline, offline.offline) == (False, True)
+    assert spec == offline
+    assert spec.identity("sha256:0") == offline.identity("sha256:0")
+
+
 def test_a_tag_may_be_spelt_with_dashes() -> None:
     assert resolve("ViT-B-32", "laion2b-s34b-b79k").pretrained == "laion2b_s34b_b79k"
 
@@ -123,7 +130,7 @@ def test_a_checkpoint_under_an_ambiguous_name_warns_once(tmp_path: Path, caplog:
     checkpoint.touch()
     resolve("ViT-B-32", str(checkpoint))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "--model ViT-B-32-quickgelu" in caplog.text
+    assert "`model=ViT-B-32-quickgelu`" in caplog.text
     caplog.clear()
     resolve("ViT-B-32-quickgelu", str(checkpoint))
     resolve("ViT-B-32-256", str(checkpoint))  # has no such twin
@@ -136,10 +143,10 @@ def test_a_checkpoint_under_an_ambiguous_name_warns_once(tmp_path: Path, caplog:
         ("ViT-B32", None, r"no architecture 'ViT-B32'. Did you mean ViT-B-32"),
         ("weights.pt", None, r"For a checkpoint file give the architecture too"),
         ("ViT-B-32", "no-such-tag", r"neither a file nor a tag of ViT-B-32. Its tags are: openai"),
-        ("ViT-B-32-plus-256", None, r"needs --pretrained.*no published weights"),
-        ("convnext_base_w", None, r"needs --pretrained.*Its tags are: laion2b_s13b_b82k"),
-        ("coca_ViT-B-32", None, r"needs --pretrained.*Its tags are: laion2b_s13b_b90k"),
-        ("demo", "openai", r"--model demo brings its own weights"),
+        ("ViT-B-32-plus-256", None, r"needs `pretrained` with a tag.*no published weights"),
+        ("convnext_base_w", None, r"needs `pretrained` with a tag.*Its tags are: laion2b_s13b_b82k"),
+        ("coca_ViT-B-32", None, r"needs `pretrained` with a tag.*Its tags are: laion2b_s13b_b90k"),
+        ("demo", "openai", r"`model=demo` brings its own weights. Leave out `pretrained=openai`"),
         ("local-dir:/no/such", None, r"there is no folder"),
     ],
 )

@@ -70,7 +70,7 @@ def with_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
 
 
 def test_a_tokenizers_code_is_not_run(with_code: tuple[Path, Path], caplog: pytest.LogCaptureFixture) -> None:
-    from zsclip.engines.tokenizing import load_tokenizer
+    from zsclip.engines.torch.tokenizers import load_tokenizer
 
     folder, trace = with_code
     with pytest.raises(ModelError, match="is not run"):
@@ -104,9 +104,9 @@ def test_a_text_towers_code_is_not_run(where: str, tmp_path: Path) -> None:
     with Classifier.load(f"local-dir:{folder}", use_cache=False, engine="torch") as classifier:
         if where == "model_type":
             with pytest.raises(ModelError, match="do not fit this architecture"):
-                classifier.embedder.texts(["a cat"])
+                classifier.embed_texts(["a cat"])
         else:
-            assert classifier.embedder.texts(["a cat"]).shape == (1, 512)
+            assert classifier.embed_texts(["a cat"]).shape == (1, 512)
     assert not trace.exists()
 
 
@@ -126,7 +126,7 @@ class Evil:
 def test_a_malicious_pickle_is_not_run(layout: str, folder: Path, tmp_path: Path) -> None:
     import torch
 
-    from zsclip.engines.building import build
+    from zsclip.engines.torch.building import build
 
     trace = tmp_path / "it-ran"
     model: tuple[str, ...] = (f"local-dir:{folder}",)
@@ -196,7 +196,7 @@ def test_arguments_of_a_tokenizer_come_from_a_list_of_harmless_ones(
 def test_weights_that_are_no_numbers_are_found_wherever_they_are(name: str, value: float, folder: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    from zsclip.engines.building import build
+    from zsclip.engines.torch.building import build
 
     state = load_file(folder / WEIGHTS)
     flat = state[name].reshape(-1)
@@ -236,7 +236,7 @@ def test_a_damaged_folder_in_transformers_format_says_what_is_wrong(
         pytest.raises(ModelError, match=message),
         Classifier.load(f"local-dir:{tmp_path}", use_cache=False, engine="torch") as classifier,
     ):
-        classifier.embedder.texts(["a cat"])
+        classifier.embed_texts(["a cat"])
 
 
 def test_a_tokenizer_of_another_model_is_told(folder: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_tokenizer_of_another_model_is_told(folder: Path) -> None:
     save_file({**state, "token_embedding.weight": state["token_embedding.weight"][:400].clone()}, folder / WEIGHTS)
     with Classifier.load(f"local-dir:{folder}", use_cache=False, engine="torch") as classifier:
         with pytest.raises(ModelError, match="they do not belong together"):
-            classifier.embedder.texts(["a photo of a cat"])
+            classifier.embed_texts(["a photo of a cat"])
 
 
 JSON = st.recursive(
@@ -271,7 +271,7 @@ PLACES = [
 def test_whatever_a_configuration_says_the_answer_is_a_model_or_a_message(
     place: tuple[str, ...], value: object, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    from zsclip.engines.building import build
+    from zsclip.engines.torch.building import build
 
     folder = tmp_path_factory.mktemp("any")
     document = deepcopy(DOCUMENT)

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import stat
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,15 @@ from hypothesis import strategies as st
 from support.processes import run_python, start_python
 from support.vectors import some, vector
 
+from zsclip.images.item import Stamp
 from zsclip.models.spec import ModelFacts
 from zsclip.store import maintenance as upkeep
 from zsclip.store.database import FILENAME, Store
-from zsclip.store.records import text_digest
-from zsclip.unit_vectors import Embedding
+from zsclip.store.keeping import Keeping
+from zsclip.store.records import Kind, split_name, text_digest
+from zsclip.unit_vectors import Embedding, Quality
+
+STAMP = ["size", "mtime_ns", "ctime_ns", "inode", "version"]
 
 
 def test_vectors_come_back_as_they_were(tmp_path: Path) -> None:
@@ -26,16 +31,16 @@ def test_vectors_come_back_as_they_were(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         store.put("model", made)
     with Store(tmp_path) as store:
-        found = store.get("model", [*made, text_digest("unknown")], 32, exact=True)
+        found = store.get("model", [*made, text_digest("unknown")], 32, least=Quality.EXACT)
         assert found.keys() == made.keys()
         assert all(np.array_equal(found[key].vector, made[key].vector) for key in made)
-        assert store.get("another model", list(made), 32, exact=False) == {}
+        assert store.get("another model", list(made), 32, least=Quality.HALF) == {}
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000))
 def test_a_fast_vector_is_what_it_will_be_when_read(seed: int) -> None:
-    one = Embedding(vector(seed), exact=False).as_stored()
+    one = Embedding(vector(seed), Quality.HALF).as_stored()
     again = one.as_stored()
     assert np.array_equal(one.vector, again.vector)
     assert one.vector @ vector(seed) > 1 - 1e-6
@@ -43,29 +48,152 @@ def test_a_fast_vector_is_what_it_will_be_when_read(seed: int) -> None:
 
 
 def test_what_is_read_equals_what_was_used_in_the_run_that_made_it(tmp_path: Path) -> None:
-    made = {key: one.as_stored() for key, one in some(50, exact=False).items()}
+    made = {key: one.as_stored() for key, one in some(50, Quality.HALF).items()}
     with Store(tmp_path) as store:
         store.put("model", made)
-        found = store.get("model", list(made), 32, exact=False)
+        found = store.get("model", list(made), 32, least=Quality.HALF)
     assert all(np.array_equal(found[key].vector, made[key].vector) for key in made)
 
 
 def test_exact_runs_take_exact_vectors_only_and_keep_theirs(tmp_path: Path) -> None:
     key = text_digest("cat")
     with Store(tmp_path) as store:
-        store.put("model", {key: Embedding(vector(1), exact=False)})
-        assert store.get("model", [key], 32, exact=True) == {}
-        assert key in store.get("model", [key], 32, exact=False)
-        store.put("model", {key: Embedding(vector(2), exact=True)})
-        store.put("model", {key: Embedding(vector(3), exact=False)})
-        assert np.array_equal(store.get("model", [key], 32, exact=False)[key].vector, vector(2))
+        store.put("model", {key: Embedding(vector(1), Quality.HALF)})
+        assert store.get("model", [key], 32, least=Quality.EXACT) == {}
+        assert key in store.get("model", [key], 32, least=Quality.HALF)
+        store.put("model", {key: Embedding(vector(2), Quality.EXACT)})
+        store.put("model", {key: Embedding(vector(3), Quality.HALF)})
+        assert np.array_equal(store.get("model", [key], 32, least=Quality.HALF)[key].vector, vector(2))
+
+
+@pytest.mark.parametrize("held", Quality)
+@pytest.mark.parametrize("new", Quality)
+def test_a_vector_never_replaces_one_of_higher_quality(tmp_path: Path, held: Quality, new: Quality) -> None:
+    key = text_digest("cat")
+    with Store(tmp_path) as store:
+        store.put("model", {key: Embedding(vector(1), held)})
+        store.put("model", {key: Embedding(vector(2), new)})
+        one = store.get("model", [key], 32, least=Quality.INT8)[key]
+        assert one.quality == max(held, new)
+        assert one.vector @ vector(2 if new >= held else 1) > 0.999
+        for least in Quality:
+            assert (key in store.get("model", [key], 32, least=least)) is (max(held, new) >= least)
+
+
+def test_the_quality_of_a_vector_tells_how_it_was_computed() -> None:
+    assert Quality.INT8 < Quality.of(fp32=False) < Quality.of(fp32=True, reduced=True) < Quality.of(fp32=True)
+    assert Quality.of(fp32=False, reduced=True) is Quality.HALF
+    assert [quality for quality in Quality if Embedding(vector(), quality).exact] == [Quality.EXACT]
+
+
+def test_a_text_is_no_image_though_their_bytes_are_the_same(tmp_path: Path) -> None:
+    key = text_digest("cat")
+    stamp = Stamp(b"/cat.jpg", 8, 0)
+    with Store(tmp_path) as store:
+        store.put("model", {key: Embedding(vector(1))}, kind=Kind.TEXT)
+        store.put("model", {}, [(stamp, key)])
+        assert store.get("model", [key], 32, least=Quality.HALF) == {}
+        assert store.get_files("model", [stamp], 32, least=Quality.HALF) == {}
+        store.put("model", {key: Embedding(vector(2))})
+        for kind, seed in ((Kind.TEXT, 1), (Kind.IMAGE, 2)):
+            assert np.array_equal(
+                store.get("model", [key], 32, least=Quality.HALF, kind=kind)[key].vector, vector(seed)
+            )
+        (content,) = upkeep.info(store).models
+        assert (content.images, content.texts) == (1, 1)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.sets(st.integers(0, 599)), st.sets(st.integers(0, 599)))
+def test_what_prune_leaves_is_as_it_was(gone: set[int], better: set[int]) -> None:
+    with tempfile.TemporaryDirectory() as place, Store(Path(place) / "cache") as store:
+        made = {number.to_bytes(32, "big"): Embedding(vector(number), Quality.HALF) for number in range(600)}
+        files = []
+        for number, digest in enumerate(made):
+            path = Path(place) / f"{number}.jpg"
+            if number not in gone:
+                path.touch()
+            files.append((Stamp(os.fsencode(path), 0, 0), digest))
+        texts = some(10)
+        store.put("model", texts, kind=Kind.TEXT)
+        store.put("model", made, files)
+        again = {digest: Embedding(vector(number)) for number, digest in enumerate(made) if number in better}
+        store.put("model", again)
+        made |= again
+        assert upkeep.prune(store) == len(gone)
+        kept = {digest: one for number, (digest, one) in enumerate(made.items()) if number not in gone}
+        found = store.get("model", list(made), 32, least=Quality.HALF)
+        assert found.keys() == kept.keys()
+        assert all(np.array_equal(found[key].vector, one.as_stored().vector) for key, one in kept.items())
+        assert store.get("model", list(texts), 32, least=Quality.EXACT, kind=Kind.TEXT).keys() == texts.keys()
+
+
+def test_prune_keeps_what_is_at_an_address_or_within_a_file_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "shard.tar").touch()
+    names = {
+        "shard.tar/a/1.jpg": True,
+        "gone.tar/a/1.jpg": False,
+        "shard.tar#17": True,
+        "gone.mp4#t=1.500": False,
+    }
+    stamps = {Stamp(os.fsencode(tmp_path / name), 0, 0): kept for name, kept in names.items()}
+    stamps[Stamp(b"s3://bucket/2024/1.jpg", 0, 0, version="etag")] = True
+    made = {bytes([number]) * 32: Embedding(vector(number)) for number in range(len(stamps))}
+    with Store(tmp_path / "cache") as store:
+        store.put("model", made, list(zip(stamps, made, strict=True)))
+        upkeep.prune(store)
+        known = store.get_files("model", list(stamps), 32, least=Quality.EXACT)
+        assert set(known) == {stamp for stamp, kept in stamps.items() if kept}
+        changed = [stamp._replace(version="another") for stamp in known]
+        assert store.get_files("model", changed, 32, least=Quality.EXACT) == {}
+
+
+def test_prune_keeps_archives_that_were_read_and_drops_those_that_are_gone(tmp_path: Path) -> None:
+    (tmp_path / "shard.tar").touch()
+    made = {bytes([number]) * 32: Embedding(vector(number)) for number in range(4)}
+    with Store(tmp_path / "cache") as store, sqlite3.connect(tmp_path / "cache" / FILENAME) as connection:
+        store.put("model", made)
+        for container, name in enumerate(("shard.tar", "gone.tar")):
+            connection.execute(
+                "INSERT INTO containers (id, name, size, mtime_ns) VALUES (?, ?, 0, 0)",
+                (container, os.fsencode(tmp_path / name)),
+            )
+        connection.execute("INSERT INTO members SELECT (id - 1) / 2, id, 'name', id FROM contents WHERE id < 4")
+        connection.execute("INSERT INTO members VALUES (0, 9, 'not an image', NULL)")
+        connection.execute("INSERT INTO thumbnails SELECT id, 320, x'' FROM contents")
+        connection.commit()
+        assert upkeep.prune(store) == 2
+        assert connection.execute("SELECT position FROM members").fetchall() == [(1,), (2,), (9,)]
+        assert connection.execute("SELECT content FROM thumbnails").fetchall() == [(1,), (2,)]
+        assert upkeep.clear(store) == 2
+        assert not any(connection.execute(f"SELECT * FROM {table}").fetchall() for table in ("containers", "members"))
+
+
+@given(st.binary(max_size=30))
+def test_folder_and_name_are_the_whole_name(name: bytes) -> None:
+    folder, last = split_name(name)
+    assert folder + last == name
+    assert b"/" not in last
+    assert not folder or folder.endswith((b"/", os.sep.encode()))
+
+
+def test_what_is_kept_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(tmp_path / "of the environment"))
+    assert Keeping().folder == tmp_path / "of the environment"
+    keeping = Keeping(tmp_path / "given", use_cache=False)
+    assert keeping.exports == tmp_path / "given" / "exports"
+    with keeping.open() as store:
+        assert not store.usable
+    assert not keeping.folder.exists()
+    with Keeping(tmp_path / "given").open() as store:
+        assert store.path == tmp_path / "given" / FILENAME
 
 
 def test_the_cut_end_of_a_text_is_kept(tmp_path: Path) -> None:
     key = text_digest("long")
     with Store(tmp_path) as store:
         store.put("model", {key: Embedding(vector(), cut="the end")})
-        assert store.get("model", [key], 32, exact=True)[key].cut == "the end"
+        assert store.get("model", [key], 32, least=Quality.EXACT)[key].cut == "the end"
 
 
 def test_facts_of_a_model_are_kept(tmp_path: Path) -> None:
@@ -96,15 +224,22 @@ def test_the_schema_is_the_documented_one(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / FILENAME) as connection:
         tables = {
             name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")]
-            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            for (name,) in connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            )
         }
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert 16384 <= connection.execute("PRAGMA page_size").fetchone()[0] <= 65536
     assert tables == {
-        "files": ["path", "size", "mtime_ns", "content"],
-        "contents": ["id", "digest"],
-        "models": ["id", "identity", "facts"],
-        "vectors": ["model", "content", "how", "vector", "cut"],
+        "folders": ["id", "path"],
+        "items": ["folder", "name", *STAMP, "content"],
+        "containers": ["id", "name", "reading", *STAMP],
+        "members": ["container", "position", "name", "content"],
+        "contents": ["id", "kind", "digest", "phash"],
+        "thumbnails": ["content", "size", "jpeg"],
+        "weights": ["path", *STAMP, "header", "digest"],
+        "models": ["id", "identity", "facts", "weights", "revision"],
+        "vectors": ["id", "model", "content", "quality", "cut", "vector"],
     }
 
 
@@ -133,7 +268,7 @@ def test_a_database_damaged_inside_is_put_aside_when_it_shows(tmp_path: Path, ca
     data[32768 : len(data)] = b"\xa5" * (len(data) - 32768)
     file.write_bytes(data)
     with Store(tmp_path) as store:
-        assert store.get("model", list(made), 32, exact=True) == {}
+        assert store.get("model", list(made), 32, least=Quality.EXACT) == {}
         assert not store.usable
         store.put("model", made)  # goes on without
     assert any(".damaged-" in path.name for path in tmp_path.iterdir())
@@ -148,7 +283,7 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path, caplog: pyt
     with Store(tmp_path) as store:
         assert not store.usable
     assert (tmp_path / FILENAME).read_bytes() == before
-    assert "format 99" in caplog.text
+    assert "format 99, not 2. Use another `cache_dir`, or update zsclip" in caplog.text
 
 
 def test_an_unusable_folder_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -157,7 +292,7 @@ def test_an_unusable_folder_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptu
     with Store(tmp_path / "file" / "cache") as store:
         assert not store.usable
         store.put("model", some(1))
-        assert store.get("model", list(some(1)), 32, exact=False) == {}
+        assert store.get("model", list(some(1)), 32, least=Quality.HALF) == {}
     assert "going on without it" in caplog.text
 
 
@@ -176,12 +311,17 @@ def test_many_processes_share_it(tmp_path: Path) -> None:
     assert errors == [""] * 4
     assert [run.returncode for run in runs] == [0] * 4
     with Store(tmp_path) as store:
-        found = sum(len(store.get(f"model {n}", list(some(200)), 32, exact=True)) for n in range(3))
+        found = sum(len(store.get(f"model {n}", list(some(200)), 32, least=Quality.EXACT)) for n in range(3))
     assert found == 200
 
 
 @pytest.mark.parametrize(
-    "damage", ["UPDATE vectors SET vector = x'001122'", "UPDATE vectors SET vector = zeroblob(128)"]
+    "damage",
+    [
+        "UPDATE vectors SET vector = x'001122'",
+        "UPDATE vectors SET vector = zeroblob(128)",
+        "UPDATE vectors SET vector = zeroblob(64)",
+    ],
 )
 def test_vectors_that_cannot_be_right_are_not_taken(tmp_path: Path, damage: str) -> None:
     made = some(5)
@@ -190,9 +330,9 @@ def test_vectors_that_cannot_be_right_are_not_taken(tmp_path: Path, damage: str)
     with sqlite3.connect(tmp_path / FILENAME) as connection:
         connection.execute(damage)
     with Store(tmp_path) as store:
-        assert store.get("model", list(made), 32, exact=False) == {}
+        assert store.get("model", list(made), 32, least=Quality.HALF) == {}
         store.put("model", made)
-        assert store.get("model", list(made), 32, exact=False).keys() == made.keys()
+        assert store.get("model", list(made), 32, least=Quality.HALF).keys() == made.keys()
 
 
 def test_facts_that_cannot_be_read_are_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -236,7 +376,7 @@ def test_it_may_be_closed_while_threads_are_asking(tmp_path: Path) -> None:
         "for n in range(40):\n"
         "    store = Store(Path(sys.argv[1])); store.put('model', made)\n"
         "    with ThreadPoolExecutor(4) as pool:\n"
-        "        asked = [pool.submit(store.get, 'model', list(made), 32, exact=True) for _ in range(60)]\n"
+        "        asked = [pool.submit(store.get, 'model', list(made), 32, least=Quality.EXACT) for _ in range(60)]\n"
         "        asked[n % 20].result(); store.close()\n"
         "    assert all(len(one.result()) in (0, 300) for one in asked)\n"
     )

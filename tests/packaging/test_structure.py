@@ -14,7 +14,19 @@ PACKAGE = Path(__file__).parents[2] / "zsclip"
 
 # A room may use those before it and none after it.
 ROOMS = (
-    *("errors", "unit_vectors", "images", "models", "text", "demo", "store", "engines", "scoring", "embedding"),
+    *(
+        "errors",
+        "atomic",
+        "unit_vectors",
+        "images",
+        "models",
+        "text",
+        "demo",
+        "store",
+        "engines",
+        "scoring",
+        "embedding",
+    ),
     *("classifier", "evaluation", "output", "report", "cli", "__main__"),
 )
 ONLY_IN_ENGINES = {"torch", "torchvision", "open_clip", "timm"}

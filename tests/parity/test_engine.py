@@ -13,7 +13,10 @@ from support.cli import Cli, rows_of
 
 from zsclip import Classifier, ModelError
 from zsclip.demo.scenes import PAIRS, draw, random_scene
-from zsclip.engines import Computing
+from zsclip.engines.base import Computing
+from zsclip.engines.torch.building import build
+from zsclip.engines.torch.engine import TorchEngine
+from zsclip.engines.torch.text_tower import TextTower
 from zsclip.models import fetch, resolve
 
 if TYPE_CHECKING:
@@ -95,17 +98,13 @@ def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
     import open_clip
     import torch
 
-    from zsclip.engines.building import padding_is_inert
-    from zsclip.engines.torch import TorchEngine
-
     torch.manual_seed(0)
     model = open_clip.create_model(name, pretrained_text=False).eval()
-    assert padding_is_inert(getattr(model, "text", model))
-    engine = TorchEngine.__new__(TorchEngine)
-    engine.model, engine.text_tower, engine.shortens = model, getattr(model, "text", model), True
+    tower = TextTower(model)
+    assert tower.shortens
     tokens = open_clip.SimpleTokenizer()(["a cat", "a photo of a dog on a mat."])
     with torch.inference_mode():
-        short = engine.encode_tokens(tokens[:, :12])
+        short = tower.encode(tokens[:, :12])
         full = model.encode_text(tokens)
     torch.testing.assert_close(
         torch.nn.functional.normalize(short, dim=-1), torch.nn.functional.normalize(full, dim=-1), atol=1e-6, rtol=0
@@ -116,15 +115,12 @@ def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
 def test_towers_that_see_their_padding_are_told_from_the_others(name: str) -> None:
     import open_clip
 
-    from zsclip.engines.building import padding_is_inert
-
     model = open_clip.create_model(name, pretrained_text=False)
-    assert not padding_is_inert(getattr(model, "text", model))
+    assert not TextTower(model).shortens
 
 
 @pytest.mark.parametrize(("pretrained", "quick"), [("openai", True), ("laion2b_s34b_b79k", False)])
 def test_the_built_model_has_the_activation_of_its_tag(pretrained: str, quick: bool, vit_b32: Path) -> None:
-    from zsclip.engines.building import build
 
     model = build(resolve("ViT-B-32", pretrained), vit_b32)
     for tower in (model.visual.transformer, model.transformer):
@@ -146,7 +142,7 @@ def test_half_precision_is_close_and_marked_as_fast(red_star: Path) -> None:
     results = {}
     for precision in ("fp32", "bf16"):
         with Classifier.load("demo", precision=precision, use_cache=False) as classifier:
-            ((image,),) = classifier.embedder.images([red_star])
+            ((image,),) = classifier.embed_images([red_star])
             assert image.embedding is not None
             assert image.embedding.exact is (precision == "fp32")
             results[precision] = image.embedding.vector
@@ -158,10 +154,13 @@ def test_an_exact_run_does_not_take_fast_text_vectors(
     monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_export: Path
 ) -> None:
     calls: list[int] = []
-    original = default_engine.encode_texts
-    monkeypatch.setattr(
-        default_engine, "encode_texts", lambda self, texts: calls.append(len(texts)) or original(self, texts)
-    )
+    # bf16 runs on PyTorch where the processor has no instructions for it.
+    for engine in {default_engine, TorchEngine}:
+        original = engine.encode_texts
+        monkeypatch.setattr(
+            engine, "encode_texts",
+            lambda self, texts, original=original: calls.append(len(texts)) or original(self, texts),
+        )  # fmt: skip
     for options in ({"precision": "bf16"}, {}, {"exact": True}, {"precision": "bf16"}):
         with Classifier.load("demo", **options) as classifier:
             classifier.class_vectors(["cat", "dog"], "plain")
@@ -169,7 +168,7 @@ def test_an_exact_run_does_not_take_fast_text_vectors(
 
 
 def test_exact_and_half_precision_contradict_each_other() -> None:
-    with pytest.raises(ModelError, match="--exact computes in fp32"):
+    with pytest.raises(ModelError, match=r"`exact` computes in fp32\. Leave out `precision=bf16`"):
         Classifier.load("demo", exact=True, precision="bf16")
 
 
@@ -179,7 +178,18 @@ def test_exact_and_half_precision_contradict_each_other() -> None:
 )
 def test_a_device_that_is_not_there_says_so(device: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        _ = Classifier.load("demo", device=device).embedder.engine
+        _ = Classifier.load("demo", device=device).model.load()
+
+
+def test_it_uses_as_many_threads_as_it_is_given() -> None:
+    spec, before = resolve("demo"), torch.get_num_threads()
+    try:
+        TorchEngine(spec, fetch(spec), Computing("cpu", threads=before + 1))
+        assert torch.get_num_threads() == before + 1
+        TorchEngine(spec, fetch(spec), Computing("cpu"))
+        assert torch.get_num_threads() == before + 1  # left as it is found
+    finally:
+        torch.set_num_threads(before)
 
 
 def bad_weights(kind: str, folder: Path) -> Path:
@@ -213,12 +223,12 @@ def bad_weights(kind: str, folder: Path) -> Path:
 def test_weights_that_cannot_be_used_say_so_and_run_nothing(kind: str, tmp_path: Path) -> None:
     path = bad_weights(kind, tmp_path)
     with pytest.raises(ModelError, match=r"ViT-B-32 .*(can be read safely|do not fit this architecture)"):
-        _ = Classifier.load("ViT-B-32", str(path)).embedder.engine
+        _ = Classifier.load("ViT-B-32", str(path)).model.load()
     assert not (tmp_path / "it-ran").exists()
 
 
 def test_batches_are_bounded_by_tokens_and_keep_the_order() -> None:
-    from zsclip.engines.torch import TorchEngine
+    from zsclip.engines.torch.engine import TorchEngine
 
     texts = [f"{'very ' * (n % 20)}red star {n}" for n in range(1500)]
     spec = resolve("demo")
@@ -231,7 +241,7 @@ def test_batches_are_bounded_by_tokens_and_keep_the_order() -> None:
 @pytest.mark.gpu
 def test_cuda_gives_what_the_cpu_gives(red_star: Path) -> None:
     vectors = [
-        next(iter(Classifier.load("demo", device=device, precision="fp32").embedder.images([red_star])))[0].embedding
+        next(iter(Classifier.load("demo", device=device, precision="fp32").embed_images([red_star])))[0].embedding
         for device in ("cpu", "cuda")
     ]
     np.testing.assert_allclose(vectors[0].vector, vectors[1].vector, atol=1e-4)
@@ -240,7 +250,7 @@ def test_cuda_gives_what_the_cpu_gives(red_star: Path) -> None:
 def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from zsclip.engines.torch import TorchEngine
+    from zsclip.engines.torch.engine import TorchEngine
 
     spec = resolve("demo")
     engine = TorchEngine(spec, fetch(spec), Computing("cpu", batch_size=16))
@@ -267,20 +277,20 @@ def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(monkeypatch: p
 def test_texts_too_many_for_the_memory_are_halved_until_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from zsclip.engines.torch import TorchEngine
+    from zsclip.engines.torch.engine import TorchEngine
 
     spec = resolve("demo")
     engine = TorchEngine(spec, fetch(spec), Computing("cpu"))
     texts = [f"{'very ' * (n % 20)}red star {n}" for n in range(100)]
     expected = np.stack([one.vector for one in engine.encode_texts(texts)])
-    original = engine.encode_tokens
+    original = engine.text_tower.encode
 
     def small_memory(tokens: torch.Tensor) -> torch.Tensor:
         if tokens.numel() > 200:
             raise torch.OutOfMemoryError("none left")
         return original(tokens)
 
-    monkeypatch.setattr(engine, "encode_tokens", small_memory)
+    monkeypatch.setattr(engine.text_tower, "encode", small_memory)
     np.testing.assert_allclose(np.stack([one.vector for one in engine.encode_texts(texts)]), expected, atol=1e-6)
 
 
@@ -288,7 +298,7 @@ def test_texts_too_many_for_the_memory_are_halved_until_they_fit(monkeypatch: py
 def test_two_threads_share_a_gpu() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from zsclip.engines.torch import TorchEngine
+    from zsclip.engines.torch.engine import TorchEngine
 
     spec = resolve("demo")
     engine = TorchEngine(spec, fetch(spec), Computing("cuda", precision="fp32"))
@@ -304,7 +314,7 @@ def test_two_threads_share_a_gpu() -> None:
 def test_the_batch_comes_from_the_free_memory() -> None:
     import torch
 
-    from zsclip.engines.torch import TorchEngine
+    from zsclip.engines.torch.engine import TorchEngine
 
     spec = resolve("demo")
     engine = TorchEngine(spec, fetch(spec), Computing("cuda"))

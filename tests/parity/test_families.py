@@ -15,7 +15,9 @@ from PIL import Image
 from support import small_models as small
 
 from zsclip import Classifier, PromptSet
-from zsclip.engines import Computing
+from zsclip.engines.base import Computing
+from zsclip.engines.torch.engine import TorchEngine
+from zsclip.engines.torch.text_tower import TextTower
 from zsclip.models import resolve
 
 if TYPE_CHECKING:
@@ -167,17 +169,15 @@ def test_vectors_and_probabilities_are_open_clips(made: Made, pictures: list[Pat
         probabilities = (made.model.logit_scale.exp() * pixels @ classes + bias).softmax(-1).numpy()
 
     with Classifier.load(made.name, exact=True, engine=engine, use_cache=False) as classifier:
-        assert np.abs(classifier.embedder.texts(small.TEXTS) - texts.numpy()).max() < 1e-5
-        found = [
-            one.embedding.vector for batch in classifier.embedder.images(pictures) for one in batch if one.embedding
-        ]
+        assert np.abs(classifier.embed_texts(small.TEXTS) - texts.numpy()).max() < 1e-5
+        found = [one.embedding.vector for batch in classifier.embed_images(pictures) for one in batch if one.embedding]
         assert np.abs(np.stack(found) - pixels.numpy()).max() < 1e-5
         for result, expected in zip(
             classifier.classify(pictures, LABELS, PromptSet.of(templates), top_k=None), probabilities, strict=True
         ):
             said = {prediction.label: prediction.probability for prediction in result.predictions}
             np.testing.assert_allclose([said[label] for label in LABELS], expected, atol=1e-4)
-        facts = classifier.embedder.facts
+        facts = classifier.model.facts
         assert facts.logit_scale == pytest.approx(100, rel=1e-6)
         assert facts.logit_bias == pytest.approx(bias)
     assert probabilities.max() > 0.25  # five equal ones would agree with anything
@@ -185,33 +185,27 @@ def test_vectors_and_probabilities_are_open_clips(made: Made, pictures: list[Pat
 
 def test_text_is_shortened_where_it_changes_nothing_and_nowhere_else(made: Made) -> None:
     """The rule, against the numbers: text at its own length gives the full vector, or very much another one."""
-    import torch
-
-    from zsclip.engines.building import padding_is_inert
-    from zsclip.engines.torch import TorchEngine
-
-    engine = TorchEngine.__new__(TorchEngine)
-    tower = getattr(made.model, "text", made.model)
-    assert padding_is_inert(tower) is made.family.shortens
-    if not hasattr(tower, "positional_embedding"):
+    tower = TextTower(made.model)
+    assert tower.shortens is made.family.shortens
+    if not hasattr(tower.module, "positional_embedding"):
         return  # a tower of transformers has an attention mask of its own
     tokens = made.tokenizer(["a cat"])
     with torch.inference_mode():
         full = torch.nn.functional.normalize(made.model.encode_text(tokens), dim=-1)
-        engine.model, engine.text_tower, engine.shortens = made.model, tower, True
         if made.family.shortens:
-            length = int(engine.lengths(tokens)[0])
+            length = int(tower.lengths(tokens)[0])
             assert length < tokens.shape[1] / 2
-            short = torch.nn.functional.normalize(engine.encode_tokens(tokens[:, :length]), dim=-1)
+            short = torch.nn.functional.normalize(tower.encode(tokens[:, :length]), dim=-1)
             torch.testing.assert_close(short, full, atol=1e-5, rtol=0)
             return
         # What shortening would do: the same model with fewer places.
-        short = torch.nn.functional.normalize(_run_short(made.model, tower, tokens[:, : tokens.shape[1] // 2]), dim=-1)
+        short = torch.nn.functional.normalize(
+            _run_short(made.model, tower.module, tokens[:, : tokens.shape[1] // 2]), dim=-1
+        )
         assert float((short @ full.T)[0, 0]) < 0.999
 
 
 def test_half_precision_runs_and_is_close(made: Made) -> None:
-    from zsclip.engines.torch import TorchEngine
 
     spec = resolve(made.name)
     pixels = np.random.default_rng(0).integers(0, 256, (2, *spec.preprocessing.size, 3), dtype=np.uint8)
@@ -263,12 +257,12 @@ def test_transformers_own_format_gives_transformers_vectors(kind: str, tmp_path:
         texts = _features(theirs.get_text_features(input_ids=tokens["input_ids"]))
         pixels = _features(theirs.get_image_features(processor(images, return_tensors="pt")["pixel_values"]))
     with Classifier.load(f"local-dir:{tmp_path}", exact=True, use_cache=False, engine="torch") as classifier:
-        assert np.abs(classifier.embedder.texts(small.TEXTS) - texts).max() < 1e-5
-        found = [one.embedding.vector for batch in classifier.embedder.images(images) for one in batch if one.embedding]
+        assert np.abs(classifier.embed_texts(small.TEXTS) - texts).max() < 1e-5
+        found = [one.embedding.vector for batch in classifier.embed_images(images) for one in batch if one.embedding]
         assert np.abs(np.stack(found) - pixels).max() < 1e-5
-        assert classifier.embedder.facts.logit_scale == pytest.approx(100, rel=1e-6)
+        assert classifier.model.facts.logit_scale == pytest.approx(100, rel=1e-6)
         if kind == "siglip":
-            assert classifier.embedder.facts.logit_bias == pytest.approx(theirs.logit_bias.item())
+            assert classifier.model.facts.logit_bias == pytest.approx(theirs.logit_bias.item())
 
 
 def _features(output: Any) -> Any:
@@ -285,5 +279,5 @@ def test_transformers_own_format_runs_in_half_precision(kind: str, precision: st
     vectors = {}
     for one in ("fp32", precision):
         with Classifier.load(f"local-dir:{tmp_path}", precision=one, use_cache=False, engine="torch") as classifier:
-            vectors[one] = classifier.embedder.texts(small.TEXTS)
+            vectors[one] = classifier.embed_texts(small.TEXTS)
     assert (vectors["fp32"] * vectors[precision]).sum(1).min() > 0.99

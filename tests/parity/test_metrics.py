@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zsclip.evaluation import metrics
+from zsclip.evaluation import comparison, metrics
 from zsclip.evaluation.metrics import Predictions
 
 
@@ -135,7 +135,7 @@ def test_ece_by_hand() -> None:
 def test_mcnemar_is_scipys_exact_binomial(gained: int, lost: int) -> None:
     from scipy import stats
 
-    ours = metrics.mcnemar(gained, lost)
+    ours = comparison.mcnemar(gained, lost)
     if gained + lost == 0:
         assert ours == 1
         return
@@ -150,14 +150,14 @@ def test_holm_is_the_closed_test_of_bonferronis(p_values: list[float]) -> None:
     families = [
         family for size in range(1, len(p_values) + 1) for family in itertools.combinations(range(len(p_values)), size)
     ]
-    for n, ours in enumerate(metrics.holm(p_values)):
+    for n, ours in enumerate(comparison.holm(p_values)):
         theirs = max(min(1.0, len(f) * min(p_values[m] for m in f)) for f in families if n in f)
         assert ours == pytest.approx(theirs)
 
 
 def test_holm_as_published() -> None:
-    assert metrics.holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
-    assert metrics.holm([]) == []
+    assert comparison.holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
+    assert comparison.holm([]) == []
 
 
 @settings(deadline=None, max_examples=60)
@@ -177,15 +177,15 @@ def test_tangos_statistic_maximises_the_likelihood(gained: int, lost: int, same:
     found = optimize.minimize_scalar(unlikelihood, bounds=(low, high), method="bounded", options={"xatol": 1e-12})
     lead, variance = gained - lost - count * delta, count * (2 * found.x + delta - delta * delta)
     theirs = lead / np.sqrt(max(variance, 1e-300))
-    assert metrics._tango(gained, lost, count, delta) == pytest.approx(theirs, rel=1e-3, abs=1e-3)
+    assert comparison._tango(gained, lost, count, delta) == pytest.approx(theirs, rel=1e-3, abs=1e-3)
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(1, 200))
 def test_a_paired_interval_holds_the_difference_and_turns_with_it(gained: int, lost: int, same: int) -> None:
     count = gained + lost + same
-    low, high = metrics.paired_difference(gained, lost, count)
+    low, high = comparison.paired_difference(gained, lost, count)
     assert -1 <= low <= (gained - lost) / count <= high <= 1
-    assert metrics.paired_difference(lost, gained, count) == pytest.approx((-high, -low), abs=1e-9)
+    assert comparison.paired_difference(lost, gained, count) == pytest.approx((-high, -low), abs=1e-9)
     # at 0 the statistic is McNemar's without a correction
     if gained + lost and abs(abs(gained - lost) / np.sqrt(gained + lost) - 1.96) > 0.01:
         assert (low > 0 or high < 0) == (abs(gained - lost) / np.sqrt(gained + lost) > 1.96)
@@ -195,7 +195,7 @@ def test_nothing_gained_and_nothing_lost() -> None:
     from scipy import stats
 
     z = stats.norm.ppf(0.975)
-    assert metrics.paired_difference(0, 0, 44) == pytest.approx((-z * z / (44 + z * z), z * z / (44 + z * z)))
+    assert comparison.paired_difference(0, 0, 44) == pytest.approx((-z * z / (44 + z * z), z * z / (44 + z * z)))
 
 
 # Chance of the interval to hold the truth, computed over all outcomes: no luck in it.
@@ -215,7 +215,7 @@ def test_the_paired_interval_covers_at_its_nominal_rate(gains: float, losses: fl
                 [gained, lost, count - gained - lost], count, [gains, losses, 1 - gains - losses]
             )
             if chance > 1e-9:
-                low, high = metrics.paired_difference(gained, lost, count)
+                low, high = comparison.paired_difference(gained, lost, count)
                 covered += chance * (low <= gains - losses <= high)
     assert 0.93 <= covered <= 0.975
 
@@ -241,7 +241,7 @@ def test_intervals_cover_in_a_simulation_of_two_prompt_sets() -> None:
         kind = rng.choice(4, 250, p=shares)
         old = Predictions(truth, np.isin(kind, (1, 3)) * 1, *(np.ones(250),) * 2, truth, truth > 0)
         new = Predictions(truth, np.isin(kind, (2, 3)) * 1, *(np.ones(250),) * 2, truth, truth > 0)
-        (found,) = metrics.compare(old, [new])
+        (found,) = comparison.compare(old, [new])
         low, high = metrics.wilson(int(new.correct.sum()), 250)
         inside.append((found.interval.low <= -0.06 <= found.interval.high, low <= 0.78 <= high))
     rates = np.mean(inside, axis=0)
@@ -257,7 +257,7 @@ def test_a_comparison_counts_what_is_gained_and_lost() -> None:
         wrong[list(where)] = 0
         return Predictions(truth, wrong, np.ones(10), np.ones(10), truth, truth > 0)
 
-    found = metrics.compare(right(0, 1, 2), [right(1, 2, 3, 4), right(0, 1, 2)])
+    found = comparison.compare(right(0, 1, 2), [right(1, 2, 3, 4), right(0, 1, 2)])
     assert (found[0].gained, found[0].lost, found[0].difference) == (2, 1, 0.1)
     assert (found[1].gained, found[1].lost, found[1].p_value, found[1].verdict) == (0, 0, 1.0, "unclear")
 

@@ -5,49 +5,53 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.processes import run_and_list_modules, run_python, start_zsclip
 
 from zsclip import Classifier
-from zsclip.engines import Computing, probes
-from zsclip.engines import load as load_engine
-from zsclip.engines.tokenizer import Settings, Tokenizer
+from zsclip.engines import choice, probes
+from zsclip.engines.base import Computing
+from zsclip.engines.openvino.export_files import EXPORT_FACTS, export_folder, is_complete
+from zsclip.engines.openvino.tokenizer import CLEAN, Settings, Tokenizer
+from zsclip.engines.torch.engine import Normalisation, TorchEngine
+from zsclip.engines.torch.text_tower import TextTower
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec, fetch, resolve
 from zsclip.store import maintenance as upkeep
+from zsclip.store.database import Store
 
 # Not imported for that: with its own import comes telemetry, which forks this process from a thread.
 if find_spec("openvino") is None:
     pytest.skip("OpenVINO has no wheel for this platform", allow_module_level=True)
 
-from zsclip.engines import openvino as ov_engine
-from zsclip.engines.openvino import BF16_FACTS, EXPORT_FACTS, LEAST_COSINE, OpenVinoEngine, computes_in_bf16
-
-if TYPE_CHECKING:
-    import open_clip
-    import torch
-
-    from zsclip.engines.torch import TorchEngine
+from zsclip.engines.openvino import runtime
+from zsclip.engines.openvino.engine import OpenVinoEngine
+from zsclip.engines.openvino.precision import BF16_FACTS, LEAST_COSINE
+from zsclip.engines.openvino.tower import Tower
 
 pytestmark = pytest.mark.slow
 
-
-needs_bf16 = pytest.mark.skipif(not computes_in_bf16(), reason="this processor does not compute in bf16")
+needs_bf16 = pytest.mark.skipif(not runtime.computes_in_bf16(), reason="this processor does not compute in bf16")
 
 
 def vectors(embeddings: list[Any]) -> np.ndarray:
     return np.stack([one.vector for one in embeddings])
 
 
-def exported(spec: ModelSpec, folder: Path, precision: str = "fp32") -> OpenVinoEngine:
-    engine = load_engine(spec, lambda: fetch(spec), Computing("cpu", "openvino", precision), folder)
+def exported(spec: ModelSpec, exports: Path, **settings: Any) -> OpenVinoEngine:
+    computing = Computing("cpu", "openvino", **{"precision": "fp32", **settings})
+    engine = choice.load(spec, "shared by tests", lambda: fetch(spec), computing, exports / "pairs")
     assert isinstance(engine, OpenVinoEngine)
     return engine
 
@@ -58,7 +62,7 @@ TEXTS = [*probes.TEXTS, *(f"{'very ' * n}blue arrow {n}" for n in range(40))]
 class TestAgainstTorch:
     @pytest.fixture(scope="class", params=["demo", "vit_b32", "rn50"])
     def pair(self, request: pytest.FixtureRequest, exports: Path) -> tuple[TorchEngine, OpenVinoEngine]:
-        from zsclip.engines.torch import TorchEngine
+        from zsclip.engines.torch.engine import TorchEngine
 
         if request.param == "demo":
             spec = resolve("demo")
@@ -66,7 +70,7 @@ class TestAgainstTorch:
             architecture = {"vit_b32": "ViT-B-32", "rn50": "RN50"}[request.param]
             spec = resolve(architecture, str(request.getfixturevalue(request.param)))
         reference = TorchEngine(spec, fetch(spec), Computing("cpu", "torch", "fp32"))
-        return reference, exported(spec, exports / f"pair-{request.param}")
+        return reference, exported(spec, exports)
 
     def test_images_to_1e5_of_an_element(self, pair: tuple[TorchEngine, OpenVinoEngine]) -> None:
         reference, engine = pair
@@ -84,6 +88,15 @@ class TestAgainstTorch:
         assert engine.facts == reference.facts
         assert engine.parameters == reference.parameters
 
+    def test_one_thread_runs_one_batch_at_a_time_and_gives_the_same(
+        self, pair: tuple[TorchEngine, OpenVinoEngine], exports: Path
+    ) -> None:
+        reference, engine = pair
+        single = exported(reference.spec, exports, threads=1)
+        assert single.streams == 1
+        pixels = probes.pixels(reference.spec.preprocessing)
+        np.testing.assert_allclose(single.encode_images(pixels), engine.encode_images(pixels), atol=1e-6)
+
     def test_a_batch_of_one_and_of_many(self, pair: tuple[TorchEngine, OpenVinoEngine]) -> None:
         _, engine = pair
         pixels = probes.pixels(pair[0].spec.preprocessing)
@@ -100,8 +113,8 @@ class TestPrecision:
             (export / BF16_FACTS).unlink()  # the file is shared with other tests
             (export / BF16_FACTS).write_text(json.dumps({**kept, "images": worst}))
             with Classifier.load("demo") as classifier:
-                assert classifier.embedder.engine.exact is (expected == "fp32")
-                assert f"openvino on the CPU, {expected}: bf16 gives" in classifier.embedder.engine.description
+                assert classifier.model.load().exact is (expected == "fp32")
+                assert f"openvino on the CPU, {expected}: bf16 gives" in classifier.model.load().description
 
     @needs_bf16
     def test_the_measurement_is_of_this_model(self, own_exports: Path) -> None:
@@ -119,26 +132,26 @@ class TestPrecision:
         (export / BF16_FACTS).unlink()
         (export / BF16_FACTS).write_text(json.dumps({"images": 0.1, "texts": 0.1, "processor": "another"}))
         with Classifier.load("demo") as classifier:
-            assert classifier.embedder.engine.facts
+            assert classifier.model.load().facts
         assert json.loads((export / BF16_FACTS).read_text()) == pytest.approx(kept)
 
     def test_without_bf16_instructions_it_is_fp32(self, own_exports: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ov_engine, "computes_in_bf16", lambda: False)
+        monkeypatch.setattr(runtime, "computes_in_bf16", lambda: False)
         with Classifier.load("demo") as classifier:
-            assert classifier.embedder.engine.exact
-            assert "does not compute in bf16" in classifier.embedder.engine.description
+            assert classifier.model.load().exact
+            assert "does not compute in bf16" in classifier.model.load().description
         with pytest.raises(ModelError, match="does not compute in bf16"):
-            _ = Classifier.load("demo", engine="openvino", precision="bf16").embedder.engine
+            _ = Classifier.load("demo", engine="openvino", precision="bf16").model.load()
 
     def test_exact_is_fp32(self) -> None:
         with Classifier.load("demo", exact=True) as classifier:
-            assert classifier.embedder.engine.description == "openvino on the CPU, fp32"
+            assert classifier.model.load().description == "openvino on the CPU, fp32"
 
     def test_what_it_cannot_do_is_said(self) -> None:
         with pytest.raises(ModelError, match="fp32 or bf16, not fp16"):
-            _ = Classifier.load("demo", engine="openvino", precision="fp16").embedder.engine
+            _ = Classifier.load("demo", engine="openvino", precision="fp16").model.load()
         with pytest.raises(ModelError, match="runs on the CPU, not on cuda"):
-            _ = Classifier.load("demo", engine="openvino", device="cuda").embedder.engine
+            _ = Classifier.load("demo", engine="openvino", device="cuda").model.load()
 
 
 class TestExport:
@@ -153,38 +166,38 @@ class TestExport:
         self, isolated: Path, vit_b32: Path, exports: Path
     ) -> None:
         spec = resolve("ViT-B-32", str(vit_b32))
-        made = exports / "pair-vit_b32"
-        exported(spec, made)
+        exported(spec, exports)
         with Classifier.load("ViT-B-32", "laion2b_s34b_b79k", precision="fp32") as classifier:
-            folder = classifier.embedder._export
-            assert folder is not None
-            folder.symlink_to(made)
-            assert isinstance(classifier.embedder.engine, OpenVinoEngine)  # the weights cannot be had here
+            folder = export_folder(isolated / "cache" / "exports", classifier.model.spec, classifier.model.identity)
+            folder.symlink_to(export_folder(exports / "pairs", spec, "shared by tests"))
+            assert isinstance(classifier.model.load(), OpenVinoEngine)  # the weights cannot be had here
 
     @pytest.mark.parametrize("damage", ["missing", "short", "no facts", "older version"])
     def test_damage_is_seen(self, own_exports: Path, damage: str) -> None:
         (export,) = own_exports.iterdir()
         facts = json.loads((export / EXPORT_FACTS).read_text())
-        assert ov_engine._is_whole(export)
+        assert is_complete(export)
         # The files are shared with other tests: none is written in place.
         (export / ("image.bin" if damage in ("missing", "short") else EXPORT_FACTS)).unlink()
         if damage == "short":
             (export / "image.bin").write_bytes(b"short")
         if damage == "older version":
             (export / EXPORT_FACTS).write_text(json.dumps({**facts, "version": 0}))
-        assert not ov_engine._is_whole(export)
+        assert not is_complete(export)
 
     def test_what_is_not_whole_is_made_again(self, own_exports: Path) -> None:
         (export,) = own_exports.iterdir()
         (export / "image.bin").unlink()
-        (own_exports / f".{export.name}-interrupted").mkdir()
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        (own_exports / f".zsclip-partial-{ended.pid}-interrupted").mkdir()
         with Classifier.load("demo") as classifier:
-            assert isinstance(classifier.embedder.engine, OpenVinoEngine)
-        assert ov_engine._is_whole(export)
+            assert isinstance(classifier.model.load(), OpenVinoEngine)
+        assert is_complete(export)
         assert [path.name for path in own_exports.iterdir() if path.is_dir()] == [export.name]
 
     def test_nothing_is_told_to_its_makers(self) -> None:
-        code = "import zsclip.engines.export, sys; print(*sys.modules)"
+        code = "import zsclip.engines.openvino.export, sys; print(*sys.modules)"
         run = run_python(code)
         assert "openvino.tools.ovc.convert" in run.stdout
         assert "openvino_telemetry" not in run.stdout
@@ -203,77 +216,71 @@ class TestExport:
     def test_a_model_that_does_not_convert_runs_on_torch_and_is_not_tried_again(
         self, own_exports: Path, red_star: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        from zsclip.engines import export
-        from zsclip.engines.torch import TorchEngine
-
         tried = []
 
-        def refuse(tower: Any, *arguments: Any) -> None:
+        def refuse(tower: Any, *arguments: Any, **options: Any) -> None:
             tried.append(tower)
             raise RuntimeError("no such operation")
 
-        monkeypatch.setattr(export, "_trace", refuse)
+        monkeypatch.setattr(torch.jit, "trace", refuse)
         shutil.rmtree(next(own_exports.iterdir()))
         for _ in range(2):
             caplog.clear()
             with Classifier.load("demo") as classifier:
-                assert isinstance(classifier.embedder.engine, TorchEngine)
+                assert isinstance(classifier.model.load(), TorchEngine)
             (said,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
             assert said.startswith("demo runs on PyTorch, not on OpenVINO")
             assert "no such operation" in said
         assert len(tried) == 1
-        with pytest.raises(ModelError, match=r"cannot run on OpenVINO.*no such operation.*--engine"):
-            _ = Classifier.load("demo", engine="openvino").embedder.engine
+        with pytest.raises(ModelError, match=r"cannot run on OpenVINO.*no such operation.*Leave out `engine=openvino`"):
+            _ = Classifier.load("demo", engine="openvino").model.load()
 
     @pytest.mark.parametrize("trouble", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
     def test_want_of_memory_is_not_held_against_a_model(
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: Exception
     ) -> None:
-        from zsclip.engines import export
-        from zsclip.engines.torch import TorchEngine
-
-        def refuse(tower: Any, *arguments: Any) -> None:
+        def refuse(tower: Any, *arguments: Any, **options: Any) -> None:
             raise trouble
 
-        monkeypatch.setattr(export, "_trace", refuse)
+        monkeypatch.setattr(torch.jit, "trace", refuse)
         shutil.rmtree(next(own_exports.iterdir()))
         with Classifier.load("demo") as classifier:
-            assert isinstance(classifier.embedder.engine, TorchEngine)
+            assert isinstance(classifier.model.load(), TorchEngine)
         assert "for want of memory" in caplog.text
         assert not list(own_exports.glob("*.failed-*"))
 
     def test_a_converted_model_that_does_not_run_falls_back_to_torch(
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        from zsclip.engines.torch import TorchEngine
+        from zsclip.engines.torch.engine import TorchEngine
 
         def refuse(self: Any, batch: Any) -> None:
             raise ModelError("OpenVINO failed: shapes do not match")
 
-        monkeypatch.setattr(ov_engine._Tower, "__call__", refuse)
+        monkeypatch.setattr(Tower, "__call__", refuse)
         shutil.rmtree(next(own_exports.iterdir()))
         with Classifier.load("demo") as classifier:
-            assert isinstance(classifier.embedder.engine, TorchEngine)
+            assert isinstance(classifier.model.load(), TorchEngine)
         assert "it cannot be run after conversion: OpenVINO failed" in caplog.text
         (note,) = own_exports.glob("*.failed-*")
-        with Classifier.load("demo") as classifier:
-            upkeep.prune(classifier._store)
+        with Store(own_exports.parent) as store:
+            upkeep.prune(store)
         assert not note.exists()  # and the next run may try again
 
     def test_an_openvino_that_does_not_work_is_done_without(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        from zsclip.engines.torch import TorchEngine
+        from zsclip.engines.torch.engine import TorchEngine
 
         def broken() -> bool:
             raise RuntimeError("no CPU plugin")
 
-        monkeypatch.setattr(ov_engine, "computes_in_bf16", broken)
+        monkeypatch.setattr(runtime, "computes_in_bf16", broken)
         with Classifier.load("demo") as classifier:
-            assert isinstance(classifier.embedder.engine, TorchEngine)
+            assert isinstance(classifier.model.load(), TorchEngine)
         assert "OpenVINO does not work here (no CPU plugin)" in caplog.text
         with pytest.raises(ModelError, match="cannot run on OpenVINO"):
-            _ = Classifier.load("demo", engine="openvino").embedder.engine
+            _ = Classifier.load("demo", engine="openvino").model.load()
 
     def test_a_token_that_the_tower_does_not_know_is_no_vector_of_nothing(self, own_exports: Path) -> None:
         (export,) = own_exports.iterdir()
@@ -287,55 +294,47 @@ class TestExport:
     def test_one_that_is_being_made_is_no_export_yet(self, own_exports: Path) -> None:
         (own_exports / ".demo-being-made").mkdir()
         (own_exports / ".demo-being-made" / "image.bin").write_bytes(b"half")
-        with Classifier.load("demo") as classifier:
-            assert len(upkeep.exports(classifier._store)) == 1
-            upkeep.prune(classifier._store, max_size=0)
+        with Store(own_exports.parent) as store:
+            assert len(upkeep.exports(store)) == 1
+            upkeep.prune(store, max_size=0)
         assert (own_exports / ".demo-being-made" / "image.bin").exists()
 
     def test_a_conversion_that_gives_other_vectors_is_refused(
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        import torch
-
-        from zsclip.engines.torch import TorchEngine
-
-        original = TorchEngine.normalise
+        original = Normalisation.__call__
         monkeypatch.setattr(
-            TorchEngine, "normalise",
+            Normalisation, "__call__",
             lambda self, pixels: original(self, pixels) * (1.001 if torch.jit.is_tracing() else 1),
         )  # fmt: skip
         shutil.rmtree(next(own_exports.iterdir()))
         with Classifier.load("demo") as classifier:
-            assert isinstance(classifier.embedder.engine, TorchEngine)
+            assert isinstance(classifier.model.load(), TorchEngine)
         assert "vectors of images differ from PyTorch's by" in caplog.text
 
     def test_without_a_place_to_keep_it_torch_runs(
         self, isolated: Path, red_star: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        from zsclip.engines.torch import TorchEngine
+        from zsclip.engines.torch.engine import TorchEngine
 
         (isolated / "file").write_text("no folder")
         with Classifier.load("demo", cache_dir=isolated / "file" / "cache") as classifier:
-            assert isinstance(classifier.embedder.engine, TorchEngine)
+            assert isinstance(classifier.model.load(), TorchEngine)
         assert "cannot be kept" in caplog.text
 
     def test_shortening_that_changes_vectors_is_given_up(
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        import torch
+        original = TextTower.encode
 
-        from zsclip.engines.torch import TorchEngine
-
-        original = TorchEngine.encode_tokens
-
-        def wrong(self: TorchEngine, tokens: torch.Tensor) -> torch.Tensor:
+        def wrong(self: TextTower, tokens: torch.Tensor) -> torch.Tensor:
             features = original(self, tokens)
             return features * torch.linspace(1, 2, features.shape[1]) if tokens.shape[1] < 32 else features
 
-        monkeypatch.setattr(TorchEngine, "encode_tokens", wrong)
+        monkeypatch.setattr(TextTower, "encode", wrong)
         shutil.rmtree(next(own_exports.iterdir()))
         with Classifier.load("demo", exact=True) as classifier:
-            engine = classifier.embedder.engine
+            engine = classifier.model.load()
             assert isinstance(engine, OpenVinoEngine)
             assert json.loads((next(own_exports.glob("demo-*/export.json"))).read_text())["pooled_at"] == "all"
             monkeypatch.undo()
@@ -349,8 +348,6 @@ class TestExport:
 class TestTokenizer:
     @pytest.fixture(scope="class")
     def reference(self) -> open_clip.SimpleTokenizer:
-        import open_clip
-
         return open_clip.SimpleTokenizer()
 
     @pytest.fixture(scope="class")
@@ -408,10 +405,6 @@ class TestTokenizer:
 
     @pytest.mark.parametrize("clean", ["lower", "whitespace", "canonicalize"])
     def test_cleaning_is_open_clips(self, clean: str) -> None:
-        import open_clip
-
-        from zsclip.engines.tokenizer import CLEAN
-
         function = open_clip.tokenizer.get_clean_fn(clean)
         for text in (*probes.TEXTS, " A_b &amp; (C)!  d\n", "ﬁsh_&lt;", "ÀÉ"):
             assert CLEAN[clean](text) == function(text)
@@ -437,7 +430,7 @@ def test_threads_that_use_openvino_for_the_first_time_at_once_do_not_hang() -> N
     code = """
 import sys, threading
 import numpy as np
-from zsclip.engines.openvino import openvino
+from zsclip.engines.openvino.runtime import openvino
 sys.setswitchinterval(1e-6)
 together = threading.Barrier(4)
 def use():

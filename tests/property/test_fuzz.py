@@ -24,13 +24,15 @@ from zsclip.evaluation.dataset import ClassNames, from_manifest
 from zsclip.images.decoding import _without_metadata, pixels
 from zsclip.images.item import Stamp
 from zsclip.images.preprocessing import Preprocessing
-from zsclip.output.rows import MATCH_WRITERS, STREAM_WRITERS, Layout, delimited_rows, json_line, printable
+from zsclip.output.cells import printable
+from zsclip.output.delimited import delimited_rows
+from zsclip.output.rows import MATCH_LAYOUT, json_line, result_layout, row_writer
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.results import ImageResult, Match, Prediction
 from zsclip.scoring.rules import Rules
 from zsclip.store.database import Store
 from zsclip.text.yaml_reader import YamlFile
-from zsclip.unit_vectors import Embedding
+from zsclip.unit_vectors import Embedding, Quality
 
 # Text as it comes out of os.fsdecode: any characters, and bytes that are no UTF-8 as lone surrogates.
 paths = st.binary(max_size=40).map(lambda data: data.replace(b"\0", b"").decode("utf-8", "surrogateescape"))
@@ -73,11 +75,11 @@ def test_results_read_back_equal(
     results = [
         ImageResult(path, error=error or "x")
         if error is not None
-        else ImageResult(path, tuple(Prediction(*one) for one in found), decision=found[0][0])
+        else ImageResult(path, tuple(Prediction(*one) for one in found))
         for path, found, error in rows
     ]
     stream = io.StringIO(newline="")
-    writer = STREAM_WRITERS[format](stream, Layout(2))
+    writer = row_writer(format, stream, result_layout(2))
     for result in results:
         writer.write(result)
     text = stream.getvalue().encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
@@ -100,7 +102,7 @@ def test_results_read_back_equal(
 @given(st.lists(st.tuples(paths, st.floats(-1, 1)), max_size=5), st.sampled_from(["csv", "tsv", "jsonl", "paths"]))
 def test_matches_read_back_equal(rows: list[tuple[str, float]], format: str) -> None:
     stream = io.StringIO(newline="")
-    writer = MATCH_WRITERS[format](stream, True)
+    writer = row_writer(format, stream, MATCH_LAYOUT, null=True)
     for path, similarity in rows:
         writer.write(Match(path, similarity))
     text = stream.getvalue()
@@ -298,9 +300,9 @@ def test_probabilities_are_probabilities(images: int, labels: int, temperature: 
         assert chances == sorted(chances, reverse=True)
         assert math.isclose(sum(chances), 1, abs_tol=1e-9)
         assert sorted(prediction.label for prediction in one.predictions) == sorted(classes.names)
-        assert one.decision == one.predictions[0].label
+        assert (one.labels, one.abstained) == ((one.predictions[0].label,), False)
     alone = [classes.score(embedding[None], labels, Rules(temperature, combine))[0] for embedding in embeddings]
-    assert [one.decision for one in alone] == [one.decision for one in scored]
+    assert [one.labels for one in alone] == [one.labels for one in scored]
     order = rng.permutation(labels)
     other = ClassVectors(tuple(classes.names[n] for n in order), tuple(vectors[n] for n in order), 100.0)
     for one, two in zip(scored, other.score(embeddings, labels, Rules(temperature, combine)), strict=True):
@@ -314,17 +316,17 @@ def test_probabilities_are_probabilities(images: int, labels: int, temperature: 
 
 @given(
     st.lists(st.tuples(paths, st.integers(0, 2**62), st.integers(-(2**63), 2**63 - 1), st.integers(0, 3)), max_size=6),
-    st.booleans(), st.integers(0, 2**32 - 1), names,
+    st.sampled_from(Quality), st.integers(0, 2**32 - 1), names,
 )  # fmt: skip
 def test_the_store_gives_back_what_it_was_given(
-    files: list[tuple[str, int, int, int]], exact: bool, seed: int, identity: str
+    files: list[tuple[str, int, int, int]], quality: Quality, seed: int, identity: str
 ) -> None:
     # Of 128 numbers, as the smallest models have: of 16, rounding twice to float16 shows in one vector of 600.
     rng = np.random.default_rng(seed)
     identity = identity.encode("utf-8", "replace").decode()
     vectors = {
         bytes([n]) * 32: Embedding(
-            scoring.normalise(rng.standard_normal((1, 128)).astype(np.float32))[0], exact
+            scoring.normalise(rng.standard_normal((1, 128)).astype(np.float32))[0], quality
         ).as_stored()
         for n in range(4)
     }
@@ -334,15 +336,15 @@ def test_the_store_gives_back_what_it_was_given(
     last = {stamp.name: (stamp, digest) for stamp, digest in stamps.items()}
     with tempfile.TemporaryDirectory() as place, Store(Path(place)) as store:
         store.put(identity, vectors, list(stamps.items()))
-        found = store.get(identity, list(vectors), 128, exact=exact)
+        found = store.get(identity, list(vectors), 128, least=quality)
         assert {digest: one.vector.tobytes() for digest, one in found.items()} == {
             digest: one.vector.tobytes() for digest, one in vectors.items()
         }
-        known = store.get_files(identity, list(stamps), 128, exact=exact)
+        known = store.get_files(identity, list(stamps), 128, least=quality)
         assert set(known) == {stamp for stamp, _ in last.values()}
         for stamp, digest in last.values():
             assert np.array_equal(known[stamp].vector, vectors[digest].vector)
-        assert store.get(identity + "x", list(vectors), 128, exact=False) == {}
+        assert store.get(identity + "x", list(vectors), 128, least=Quality.INT8) == {}
 
 
 @given(st.floats(-1e20, 1e20))

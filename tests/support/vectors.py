@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zsclip.store.records import text_digest
-from zsclip.unit_vectors import Embedding
+from zsclip.unit_vectors import Embedding, Quality
 
 
 def vector(seed: int = 0) -> np.ndarray:
@@ -13,5 +13,5 @@ def vector(seed: int = 0) -> np.ndarray:
     return values / np.linalg.norm(values)
 
 
-def some(count: int, *, exact: bool = True) -> dict[bytes, Embedding]:
-    return {text_digest(f"text {n}"): Embedding(vector(n), exact) for n in range(count)}
+def some(count: int, quality: Quality = Quality.EXACT) -> dict[bytes, Embedding]:
+    return {text_digest(f"text {n}"): Embedding(vector(n), quality) for n in range(count)}

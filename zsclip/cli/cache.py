@@ -29,12 +29,12 @@ Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 def info(cache_dir: options.CacheDir = None) -> None:
     """Tell where the store is, how large, and what it holds of each model."""
     from zsclip import models
-    from zsclip.output.rows import printable
+    from zsclip.output.cells import printable
     from zsclip.store import maintenance as upkeep
-    from zsclip.store.database import Store, default_folder
+    from zsclip.store.keeping import Keeping
 
     listen(quiet=False, verbose=False)
-    with Store(cache_dir or default_folder()) as store:
+    with Keeping(cache_dir).open() as store:
         content = upkeep.info(store)
     out = console()
     rows = [
@@ -63,14 +63,14 @@ def clear(
 ) -> None:
     """Forget all vectors, or with --model those of one model."""
     from zsclip.store import maintenance as upkeep
-    from zsclip.store.database import Store, default_folder
+    from zsclip.store.keeping import Keeping
 
     listen(quiet=False, verbose=False)
     if pretrained and not model:
         raise typer.BadParameter(
             "name the model too, or its identity as `cache info` shows it.", param_hint="--pretrained"
         )
-    with Store(cache_dir or default_folder()) as store:
+    with Keeping(cache_dir).open() as store:
         identity = _identity(store, model, pretrained) if model else None
         if sys.stdin.isatty() and not yes:
             typer.confirm(f"Forget all vectors of {model}?" if model else "Forget all vectors?", abort=True, err=True)
@@ -80,7 +80,7 @@ def clear(
 def _identity(store: Store, model: str, pretrained: str | None) -> str:
     """The identity of a model that the store holds, by its short identity or its name; downloads nothing."""
     from zsclip import models
-    from zsclip.embedding.embedder import Embedder
+    from zsclip.embedding.model import Model
     from zsclip.errors import ModelError
     from zsclip.store import maintenance as upkeep
 
@@ -91,7 +91,7 @@ def _identity(store: Store, model: str, pretrained: str | None) -> str:
     spec = models.resolve(model, pretrained)
     if not spec.tag_key and models.on_disk(spec) is None:
         raise ModelError(f"{spec.title}: its weights are not here. Give its identity, as `zsclip cache info` shows it.")
-    return Embedder(spec, store).identity
+    return Model(spec, store).identity
 
 
 @app.command()
@@ -104,11 +104,11 @@ def prune(
 ) -> None:
     """Forget the images of files that are gone."""
     from zsclip.store import maintenance as upkeep
-    from zsclip.store.database import Store, default_folder
+    from zsclip.store.keeping import Keeping
 
     listen(quiet=False, verbose=False)
     limit = None if max_size is None else _bytes(max_size)
-    with Store(cache_dir or default_folder()) as store:
+    with Keeping(cache_dir).open() as store:
         say(f"Forgot {upkeep.prune(store, limit):,} vectors; the store takes {upkeep.info(store).size / 1e6:,.1f} MB.")
 
 

@@ -28,7 +28,7 @@ def demo(
     import shlex
 
     from zsclip.demo import draw_folder
-    from zsclip.output.rows import printable
+    from zsclip.output.cells import printable
 
     drawn = draw_folder(folder, images, seed, noise)
     scenes, labels = (shlex.quote(str(path)) for path in (drawn.scenes, drawn.labels))

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from zsclip.cli import options
-from zsclip.cli.messages import listen, report_timings
+from zsclip.cli import groups
+
+if TYPE_CHECKING:
+    from zsclip.classifier import Classifier
+    from zsclip.cli.inputs import FoundImages
+    from zsclip.output.vectors import VectorWriter
 
 logger = logging.getLogger("zsclip")
 
-MaybePaths = Annotated[
-    Optional[list[str]],
-    typer.Argument(metavar="PATHS...", help="As for classify; none with --texts.", show_default=False),
-]
 EmbedOutput = Annotated[
     Path, typer.Option("-o", "--output", metavar="FILE", help="A file ending in .npz, .parquet or .jsonl.")
 ]
@@ -25,30 +26,25 @@ TextsFile = Annotated[
 ]
 
 
+@dataclass(repr=False, eq=False)
+class MaybePathGroup(groups.PathGroup):
+    """Where the pictures are, if it is pictures."""
+
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATHS...", help="As for classify; none with --texts.", show_default=False)
+    ] = field(default_factory=list)
+
+
+@groups.grouped
 def embed(
     output: EmbedOutput,
-    paths: MaybePaths = None,
+    where: MaybePathGroup,
     texts: TextsFile = None,
-    no_recursive: options.NoRecursive = False,
-    null: options.Null = False,
-    model: options.Model = None,
-    pretrained: options.Pretrained = None,
-    offline: options.Offline = False,
-    device: options.Device = "auto",
-    engine: options.Engine = "auto",
-    precision: options.Precision = "auto",
-    exact: options.Exact = False,
-    batch_size: options.BatchSize = None,
-    workers: options.Workers = None,
-    max_pixels: options.MaxPixels = 250_000_000,
-    isolate: options.Isolate = False,
-    decode_timeout: options.DecodeTimeout = 60,
-    cache_dir: options.CacheDir = None,
-    no_cache: options.NoCache = False,
-    rehash: options.Rehash = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    timings: options.ShowTimings = False,
+    *,
+    model: groups.ModelGroup,
+    reading: groups.ReadingGroup,
+    store: groups.StoreGroup,
+    messages: groups.MessageGroup,
 ) -> None:
     """Write unit vectors: names (paths or texts) and float32 rows.
 
@@ -56,56 +52,52 @@ def embed(
 
     zsclip embed --texts captions.txt -o captions.parquet
     """
-    from zsclip.classifier import Classifier
-    from zsclip.cli.inputs import open_images, read_model, refuse_overwriting
-    from zsclip.cli.progress import progress
-    from zsclip.output.rows import open_binary_output
+    from zsclip.cli.inputs import open_images, refuse_overwriting
+    from zsclip.output.targets import target
     from zsclip.output.vectors import vector_writer
 
-    listen(quiet=quiet, verbose=verbose)
-    if bool(paths) == bool(texts):
+    messages.listen()
+    if bool(where.paths) == bool(texts):
         raise typer.BadParameter("give either paths or --texts FILE.", param_hint="PATHS")
     writer_for = vector_writer(output)
-    refuse_overwriting(output, paths, texts)
-    images = open_images(paths, null=null, recursive=not no_recursive) if paths else None
+    refuse_overwriting(output, where.paths, texts)
+    images = open_images(where) if where.paths else None
     lines = _read_lines(texts) if texts else []
-    unreadable = 0
-    with (
-        Classifier.load(
-            *read_model(model, pretrained, offline=offline), device=device,
-            engine=engine, precision=precision, exact=exact, batch_size=batch_size,
-            workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash, max_pixels=max_pixels,
-            isolate=isolate, decode_timeout=decode_timeout,
-        ) as classifier,
-        open_binary_output(output) as stream,
-    ):  # fmt: skip
-        embedder = classifier.embedder
-        embedder.fetch_if_new()
-        writer = writer_for(stream, embedder.spec.embed_dim)
+    with groups.open_classifier(model, reading, store) as classifier, target(output).open() as stream:
+        writer = writer_for(stream, classifier.model.spec.embed_dim)
         if images is None:
-            writer.write(lines, embedder.texts(lines))
+            classifier.model.fetch()
+            writer.write(lines, classifier.embed_texts(lines))
+            unreadable = 0
         else:
-            with progress(None, images.count, hidden=quiet) as advance:
-                for names, vectors, errors in classifier.embed(images.found):
-                    writer.write(names, vectors)
-                    for path, error in errors:
-                        logger.warning("%s could not be read, and is left out: %s.", path, error)
-                    unreadable += len(errors)
-                    for _ in range(len(names) + len(errors)):
-                        advance()
-            images.report(embedder)
+            unreadable = _write_images(classifier, images, writer, quiet=messages.quiet)
+            images.report(classifier.counts)
         writer.close()
-        if timings:
-            report_timings(embedder.timings)
+        messages.report(classifier)
     if unreadable:
         raise typer.Exit(3)
 
 
+def _write_images(classifier: Classifier, images: FoundImages, writer: VectorWriter, *, quiet: bool) -> int:
+    """Write the images' vectors; the number of images that could not be read."""
+    from zsclip.cli.progress import progress
+
+    unreadable = 0
+    with progress(classifier, images.count, hidden=quiet) as advance:
+        for names, vectors, errors in classifier.embed(images.listing):
+            writer.write(names, vectors)
+            for path, error in errors:
+                logger.warning("%s could not be read, and is left out: %s.", path, error)
+            unreadable += len(errors)
+            advance(len(names) + len(errors))
+    return unreadable
+
+
 def _read_lines(file: Path) -> list[str]:
     from zsclip.errors import InputError
-    from zsclip.text.yaml_reader import YamlFile
+    from zsclip.text.text_file import TextFile
 
-    lines = YamlFile(file, "file of texts", InputError).read().splitlines()
+    lines = TextFile(file, "file of texts", InputError).read().splitlines()
     texts = [text for line in lines if (text := line.strip())]
     if not texts:
         raise InputError(f"--texts {file}: no texts in it. Write one a line.")

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
-from zsclip.cli import options
-from zsclip.cli.messages import console, listen, report_timings, say
+from zsclip.cli import groups, options
+from zsclip.cli.messages import console, in_options, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zsclip.evaluation.calibration import Calibration
     from zsclip.evaluation.dataset import LabelledImages
     from zsclip.evaluation.evaluate import Evaluation
+    from zsclip.scoring.calibration import Calibration
     from zsclip.text.prompts import PromptSet
 
 logger = logging.getLogger("zsclip")
@@ -98,53 +100,111 @@ TableFormat = Annotated[
 ]  # fmt: skip
 
 
+@dataclass(repr=False, eq=False)
+class LabelledGroup:
+    """Images whose label is known."""
+
+    folder: Folder = None
+    manifest: Manifest = None
+    class_names: ClassNamesFile = None
+
+    def read(self, labels: groups.LabelGroup, unknown: str) -> LabelledImages:
+        """The images; raises `InputError` and `LabelError`."""
+        from zsclip.evaluation import dataset
+
+        if self.folder is None and self.manifest is None:
+            raise typer.BadParameter(
+                "give a folder with a folder of images for each label, or --manifest FILE.", param_hint="DIR"
+            )
+        names = None if self.class_names is None else dataset.ClassNames.load(self.class_names)
+        label_set = labels.read() if labels.given else None
+        if self.manifest is not None:
+            data = dataset.from_manifest(self.manifest, self.folder, label_set, names, unknown)
+        else:
+            assert self.folder is not None
+            data = dataset.from_folder(self.folder, label_set, names, unknown)
+        for note in data.notes:
+            logger.info("%s", note)
+        return data
+
+
+@dataclass(repr=False, eq=False)
+class ComparedGroup:
+    """Prompt sets and templates, each by itself."""
+
+    prompts: EachPrompts = None
+    template: EachTemplate = None
+    baseline: Baseline = None
+
+    def read(self) -> list[PromptSet]:
+        """The sets, the default one if there are none; raises `PromptSetError`."""
+        from zsclip.text.prompts import DEFAULT, PromptSet
+
+        sets = [PromptSet.load(name) for name in self.prompts or ([] if self.template else [DEFAULT])]
+        return sets + [PromptSet.of([template], name=template.strip()) for template in self.template or ()]
+
+
+@dataclass(repr=False, eq=False)
+class TablesGroup:
+    """Tables beside the comparison."""
+
+    per_class: PerClass = False
+    per_template: PerTemplate = False
+    confusion: Confusion = False
+    errors: Errors = 0
+
+    @property
+    def names(self) -> list[str]:
+        """Those asked for."""
+        return [name for name in ("per_class", "per_template", "confusion", "errors") if getattr(self, name)]
+
+
+@dataclass(repr=False, eq=False)
+class BetterGroup:
+    """Templates weighed or selected, and a temperature fitted, on one half of the images."""
+
+    weight_templates: WeightTemplates = None
+    select_templates: SelectTemplates = False
+    save_prompts: SavePrompts = None
+    calibrate: Calibrate = None
+    seed: Seed = 0
+
+    @property
+    def weigh(self) -> bool:
+        """Whether templates are weighed."""
+        return self.weight_templates is not None
+
+    def require_one_set(self, sets: Sequence[PromptSet]) -> None:
+        """Raise where what is to be written could be of several sets."""
+        if self.save_prompts is not None and (self.weigh + self.select_templates != 1 or len(sets) != 1):
+            raise typer.BadParameter(
+                "give one prompt set, and either --weight-templates zpe or --select-templates: one set can be saved.",
+                param_hint="--save-prompts",
+            )
+        if self.calibrate is not None and (self.weigh or self.select_templates or len(sets) != 1):
+            raise typer.BadParameter(
+                "give one prompt set, as it is to be used. One that is chosen here is saved first (--save-prompts), and "
+                "calibrated then.",
+                param_hint="--calibrate",
+            )
+
+
+@groups.grouped
 def evaluate(
-    folder: Folder = None,
-    manifest: Manifest = None,
-    class_names: ClassNamesFile = None,
-    labels: options.Labels = None,
-    labels_file: options.LabelsFile = None,
-    prompts: EachPrompts = None,
-    template: EachTemplate = None,
-    baseline: Baseline = None,
-    per_class: PerClass = False,
-    per_template: PerTemplate = False,
-    confusion: Confusion = False,
-    errors: Errors = 0,
-    weight_templates: WeightTemplates = None,
-    select_templates: SelectTemplates = False,
-    save_prompts: SavePrompts = None,
-    calibrate: Calibrate = None,
-    seed: Seed = 0,
-    temperature: options.Temperature = 1.0,
-    combine: options.Combine = "mean",
-    background: options.Background = None,
-    min_probability: options.MinProbability = None,
-    min_margin: options.MinMargin = None,
-    min_similarity: options.MinSimilarity = None,
-    unknown_label: options.UnknownLabel = "unknown",
-    model: options.Model = None,
-    pretrained: options.Pretrained = None,
-    offline: options.Offline = False,
-    device: options.Device = "auto",
-    engine: options.Engine = "auto",
-    precision: options.Precision = "auto",
-    exact: options.Exact = False,
-    batch_size: options.BatchSize = None,
-    workers: options.Workers = None,
-    max_pixels: options.MaxPixels = 250_000_000,
-    isolate: options.Isolate = False,
-    decode_timeout: options.DecodeTimeout = 60,
+    images: LabelledGroup,
+    labels: groups.LabelGroup,
+    compared: ComparedGroup,
+    tables: TablesGroup,
+    better: BetterGroup,
+    decision: groups.DecisionGroup,
+    model: groups.ModelGroup,
+    reading: groups.ReadingGroup,
     format: TableFormat = None,
     output: options.Output = None,
-    report: options.Report = None,
-    embed_thumbnails: options.EmbedThumbnails = False,
-    cache_dir: options.CacheDir = None,
-    no_cache: options.NoCache = False,
-    rehash: options.Rehash = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    timings: options.ShowTimings = False,
+    *,
+    page: groups.ReportGroup,
+    store: groups.StoreGroup,
+    messages: groups.MessageGroup,
 ) -> None:
     """Judge prompts on images whose label is known: which set is better, by how much, and is it real?
 
@@ -155,70 +215,77 @@ def evaluate(
     Each prompt set and each template stands alone. The first is the baseline: others are compared with it on the same
     images, with an interval for the difference and an exact test.
     """
-    from zsclip.classifier import Classifier, require_choice
-    from zsclip.cli.inputs import read_background, read_model, refuse_overwriting, require_folder, write_report
+    from zsclip.cli.inputs import report_known
     from zsclip.cli.progress import progress
     from zsclip.evaluation import evaluate as evaluation
-    from zsclip.scoring.rules import Rules
+    from zsclip.scoring.rules import require_choice
 
-    listen(quiet=quiet, verbose=verbose)
-    asked = {"per_class": per_class, "per_template": per_template, "confusion": confusion, "errors": errors > 0}
-    tables = [name for name, is_asked in asked.items() if is_asked]
-    rules = Rules(temperature, combine, False, min_probability, min_margin, min_similarity, unknown_label)
-    sets = evaluation.named_apart(_read_sets(prompts, template))
-    evaluation.require_baseline(sets, baseline, weigh=weight_templates is not None, select=select_templates)
-    _require_one_set(sets, save_prompts, calibrate, weight_templates is not None, select_templates)
-    for option, path, extensions in (
-        ("--output", None if str(output) == "-" else output, (".csv", ".json", ".txt")),
-        ("--save-prompts", save_prompts, (".yaml", ".yml")),
-        ("--calibrate", calibrate, (".yaml", ".yml")),
-        ("--report", report, (".html", ".htm")),
-    ):
-        refuse_overwriting(path, manifest, class_names, labels_file, prompts, option=option, extensions=extensions)
-        require_folder(path, option)
-    if embed_thumbnails and report is None:
-        raise typer.BadParameter("give the report too: --report FILE.html", param_hint="--embed-thumbnails")
-    form = _format(format, output, tables)
-    data = _read_images(folder, manifest, class_names, labels, labels_file, unknown_label)
-    beside = read_background(background)
-    require_choice(data.labels, rules, beside, "--background")
-    for note in data.notes:
-        logger.info("%s", note)
-    with Classifier.load(
-        *read_model(model, pretrained, offline=offline), device=device,
-        engine=engine, precision=precision, exact=exact, batch_size=batch_size,
-        workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash, max_pixels=max_pixels,
-        isolate=isolate, decode_timeout=decode_timeout,
-    ) as classifier:  # fmt: skip
-        classifier.embedder.fetch_if_new()
-        with progress(None, lambda: len(data.paths), hidden=quiet) as advance:
-            images = evaluation.embed(classifier, data, advance)
-        if known := classifier.embedder.found:
-            logger.info("%d of %d images were in the store already.", known, known + classifier.embedder.computed)
+    messages.listen()
+    rules = decision.rules()
+    sets = evaluation.named_apart(compared.read())
+    evaluation.require_baseline(sets, compared.baseline, weigh=better.weigh, select=better.select_templates)
+    better.require_one_set(sets)
+    _check_outputs(output, better, page, images, labels, compared)
+    form = _format(format, output, tables.names)
+    data = images.read(labels, decision.unknown_label)
+    background = decision.read_background()
+    require_choice(data.labels.names, rules, background, unknown=decision.unknown_label, remedy="`background`")
+    with groups.open_classifier(model, reading, store) as classifier:
+        with progress(classifier, lambda: len(data.paths), hidden=messages.quiet) as advance:
+            embedded = evaluation.embed(classifier, data, advance)
+        embedded = replace(embedded, unreadable=tuple((path, in_options(why)) for path, why in embedded.unreadable))
+        report_known(classifier.counts)
         found = evaluation.evaluate(
-            classifier, images, sets, rules=rules, background=beside, baseline=baseline, per_template=per_template,
-            weigh=weight_templates is not None, select=select_templates, seed=seed,
+            classifier, embedded, sets, rules=rules, background=background, baseline=compared.baseline,
+            per_template=tables.per_template, weigh=better.weigh, select=better.select_templates, seed=better.seed,
         )  # fmt: skip
         made = None
-        if calibrate is not None:
-            from zsclip.evaluation.calibration import calibrate as fit
+        if better.calibrate is not None:
+            from zsclip.evaluation.calibration import calibrate
 
-            made = fit(classifier, images, sets[0], rules=rules, background=beside, seed=seed)
-        if timings:
-            report_timings(classifier.embedder.timings)
-    _print(form, output, found, tables, errors, made)
-    if report is not None:
-        from zsclip.report.evaluation import evaluation_html
-
-        title = f"Prompts judged on {folder if manifest is None else manifest}"
-        write_report(report, lambda pictures: evaluation_html(found, title, pictures, made), embed_thumbnails)
-    if save_prompts is not None:
-        _write_prompts(found, save_prompts)
-    if calibrate is not None and made is not None:
-        _write_calibration(made, calibrate)
+            made = calibrate(classifier, embedded, sets[0], rules=rules, background=background, seed=better.seed)
+        messages.report(classifier)
+    _print(form, output, found, tables, made, decision.unknown_label)
+    _write_files(found, made, images, better, page)
     if found.unreadable:
         _tell_unreadable(found)
         raise typer.Exit(3)
+
+
+def _write_files(
+    found: Evaluation, made: Calibration | None, images: LabelledGroup, better: BetterGroup, page: groups.ReportGroup
+) -> None:
+    if page.report is not None:
+        from zsclip.report.evaluation import evaluation_html
+
+        title = f"Prompts judged on {images.folder if images.manifest is None else images.manifest}"
+        page.write(lambda pictures: evaluation_html(found, title, pictures, made))
+    if better.save_prompts is not None:
+        _write_prompts(found, better.save_prompts)
+    if better.calibrate is not None and made is not None:
+        _write_calibration(made, better.calibrate)
+
+
+def _check_outputs(
+    output: Path | None,
+    better: BetterGroup,
+    page: groups.ReportGroup,
+    images: LabelledGroup,
+    labels: groups.LabelGroup,
+    compared: ComparedGroup,
+) -> None:
+    """Raise for an output that cannot be written, or would replace an input, before the work."""
+    from zsclip.cli.inputs import refuse_overwriting, require_folder
+
+    inputs = (images.manifest, images.class_names, labels.labels_file, compared.prompts)
+    for option, path, extensions in (
+        ("--output", None if str(output) == "-" else output, (".csv", ".json", ".txt")),
+        ("--save-prompts", better.save_prompts, (".yaml", ".yml")),
+        ("--calibrate", better.calibrate, (".yaml", ".yml")),
+    ):
+        refuse_overwriting(path, *inputs, option=option, extensions=extensions)
+        require_folder(path, option)
+    page.check(*inputs)
 
 
 def _format(asked: str | None, output: Path | None, tables: Sequence[str]) -> str:
@@ -235,86 +302,44 @@ def _format(asked: str | None, output: Path | None, tables: Sequence[str]) -> st
     return form
 
 
-def _read_sets(prompts: Sequence[str] | None, templates: Sequence[str] | None) -> list[PromptSet]:
-    """Each set and each template by itself, the default set if there are none."""
-    from zsclip.text.prompts import DEFAULT, PromptSet
-
-    sets = [PromptSet.load(name) for name in prompts or ([] if templates else [DEFAULT])]
-    return sets + [PromptSet.of([template], name=template.strip()) for template in templates or ()]
-
-
-def _require_one_set(
-    sets: Sequence[PromptSet], save_prompts: Path | None, calibrate: Path | None, weigh: bool, select: bool
-) -> None:
-    if save_prompts is not None and (weigh + select != 1 or len(sets) != 1):
-        raise typer.BadParameter(
-            "give one prompt set, and either --weight-templates zpe or --select-templates: one set can be saved.",
-            param_hint="--save-prompts",
-        )
-    if calibrate is not None and (weigh or select or len(sets) != 1):
-        raise typer.BadParameter(
-            "give one prompt set, as it is to be used. One that is chosen here is saved first (--save-prompts), and "
-            "calibrated then.",
-            param_hint="--calibrate",
-        )
-
-
-def _read_images(
-    folder: Path | None,
-    manifest: Path | None,
-    class_names: Path | None,
-    labels: str | None,
-    labels_file: str | None,
-    unknown: str,
-) -> LabelledImages:
-    from zsclip.cli.inputs import read_labels
-    from zsclip.evaluation import dataset as labelled
-
-    if folder is None and manifest is None:
-        raise typer.BadParameter(
-            "give a folder with a folder of images for each label, or --manifest FILE.", param_hint="DIR"
-        )
-    names = None if class_names is None else labelled.ClassNames.load(class_names)
-    label_set = None if labels is None and labels_file is None else read_labels(labels, labels_file)
-    if manifest is not None:
-        return labelled.from_manifest(manifest, folder, label_set, names, unknown)
-    assert folder is not None
-    return labelled.from_folder(folder, label_set, names, unknown)
-
-
 def _print(
-    form: str, output: Path | None, found: Evaluation, tables: Sequence[str], errors: int, made: Calibration | None
+    form: str, output: Path | None, found: Evaluation, asked: TablesGroup, made: Calibration | None, unknown: str
 ) -> None:
-    from zsclip.output import tables as scoreboard
-    from zsclip.output.rows import open_output
+    from zsclip.evaluation import tables as rows_of
+    from zsclip.output.delimited import write_csv
+    from zsclip.output.evaluation import print_tables
+    from zsclip.output.targets import open_output
 
+    tables, errors = asked.names, asked.errors
     with open_output(output) as stream:
         if form == "table":
-            scoreboard.print_tables(console(stream if output else None), found, tables, errors, made)
+            print_tables(console(stream if output else None), found, tables, errors, made, in_options)
         elif form == "json":
-            scoreboard.write_json(stream, scoreboard.document(found, tables, errors, made))
+            stream.write(json.dumps(rows_of.document(found, tables, errors, made, unknown), indent=2) + "\n")
         else:
-            rows = scoreboard.DETAILS[tables[0]](found, errors) if tables else scoreboard.comparison_rows(found)
-            scoreboard.write_csv(stream, rows, scoreboard.COLUMNS.get(tables[0], ()) if tables else ())
+            rows = rows_of.DETAILS[tables[0]](found, errors) if tables else rows_of.comparison_rows(found)
+            write_csv(stream, rows, rows_of.COLUMNS.get(tables[0], ()) if tables else ())
     for note in found.notes:
         logger.info("%s", note)
 
 
 def _write_prompts(found: Evaluation, path: Path) -> None:
-    from zsclip.output.rows import open_output
+    from zsclip.output.targets import open_output
     from zsclip.text.prompts import to_yaml
 
     (chosen,) = (one for one in found.sets if one.kind != "given")
-    with open_output(path, "--save-prompts") as stream:
+    with open_output(path, "save_prompts") as stream:
         stream.write(to_yaml(chosen.prompts))
     say(f"Wrote {path}. Use it with: zsclip classify … --prompts {path if path.parent != Path() else f'./{path}'}")
 
 
 def _write_calibration(made: Calibration, path: Path) -> None:
-    from zsclip.evaluation.calibration import to_yaml
-    from zsclip.output.rows import counted, open_output
+    from zsclip.output.targets import open_output
+    from zsclip.scoring.calibration import to_yaml
+    from zsclip.text.wording import counted
 
-    with open_output(path, "--calibrate") as stream:
+    with open_output(path, "calibrate") as stream:
+        stream.write("# Written by zsclip evaluate --calibrate; used with: zsclip classify ... --calibration FILE\n")
         stream.write(to_yaml(made))
     say(
         f"Wrote {path}: temperature {made.temperature:.4g}; on {counted(made.measured_on, 'other image')} ECE "
@@ -323,7 +348,7 @@ def _write_calibration(made: Calibration, path: Path) -> None:
 
 
 def _tell_unreadable(found: Evaluation) -> None:
-    from zsclip.output.rows import counted
+    from zsclip.text.wording import counted
 
     shown = 5
     for path, error in found.unreadable[:shown]:

@@ -1,57 +1,28 @@
-"""What several commands read in the same way: labels, prompts, lists of paths."""
+"""What several commands read in the same way: paths, and outputs that must not be inputs."""
 
 from __future__ import annotations
 
 import logging
 import os
-import select
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from zsclip.errors import InputError, LabelError
-from zsclip.images.folders import EXTENSIONS, HEIF, Walk, require_paths
-from zsclip.text.labels import LabelSet
-from zsclip.text.prompts import DEFAULT, PromptSet, as_prompt_sets
+from zsclip.errors import InputError
+from zsclip.images.folders import EXTENSIONS, HEIF
+from zsclip.images.listing import BackgroundListing, Listing
+from zsclip.images.sources import Finder, require_paths
+from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
-    from zsclip.embedding.embedder import Embedder
-    from zsclip.report.pictures import Pictures
+    from zsclip.cli.groups import PathGroup
+    from zsclip.embedding.records import Counts
 
 logger = logging.getLogger("zsclip")
-
-
-def read_labels(labels: str | None, labels_file: str | None) -> LabelSet:
-    """The labels of both options, joined."""
-    parts = []
-    if labels is not None:
-        parts.append(LabelSet.parse(labels))
-    if labels_file is not None:
-        parts.append(LabelSet.load(labels_file))
-    if not parts:
-        raise LabelError("No labels. Give some with --labels cat,dog or --labels-file FILE.")
-    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
-
-
-def read_prompts(prompts: Sequence[str] | None, templates: Sequence[str] | None) -> tuple[PromptSet, ...]:
-    """The prompt sets of both options, the default one if there are none."""
-    names = list(prompts or []) or ([] if templates else [DEFAULT])
-    inline = (PromptSet.of(templates),) if templates else ()
-    return (*(as_prompt_sets(names) if names else ()), *inline)
-
-
-def read_background(source: str | None) -> tuple[str, ...] | None:
-    """The texts of `--background`: a file's, or the curated ones."""
-    from zsclip.classifier import curated_background
-
-    if source is None:
-        return None
-    return curated_background() if source == "curated" else LabelSet.load(source).names
 
 
 def read_top_k(text: str) -> int | None:
@@ -85,33 +56,26 @@ class PathList:
         """Whether there is one path, and it is no folder."""
         return len(self._arguments) == 1 and not self.from_stdin and not os.path.isdir(self._arguments[0])
 
-    def __iter__(self) -> Iterator[str | None]:
-        """The paths; None where the next is not known yet, so that what is known can be worked on."""
+    def __iter__(self) -> Iterator[str]:
         for argument in self._arguments:
             if argument == "-":
                 yield from self._read_stdin()
             else:
                 yield argument
 
-    def _read_stdin(self) -> Iterator[str | None]:
+    def _read_stdin(self) -> Iterator[str]:
         try:
             descriptor = sys.stdin.fileno()
         except (OSError, ValueError):
             raise InputError("- stands for a list of paths on standard input, which is closed.") from None
-        rest = b""
-        while True:
-            while not _is_ready(descriptor):
-                yield None
+        rest, block = b"", b" "
+        while block:
             try:
                 block = os.read(descriptor, 1 << 16)
             except OSError as error:
                 raise InputError(f"- stands for standard input, which cannot be read: {error.strerror}.") from None
             *whole, rest = (rest + block).split(self._separator)
-            if not block and rest:
-                whole = [rest]
-            yield from (self._decoded(path) for path in whole if path)
-            if not block:
-                return
+            yield from (self._decoded(path) for path in ([*whole, rest] if not block else whole) if path)
 
     def _decoded(self, path: bytes) -> str:
         # A list made on Windows ends its lines in CR LF.
@@ -121,42 +85,46 @@ class PathList:
 
 
 @dataclass
-class Images:
+class FoundImages:
     """The images that the paths lead to, found as they are consumed."""
 
-    walk: Walk
-    found: Iterator[str | None]
+    listing: Listing
     is_one_file: bool
-    _again: Walk | None
+    _finder: Finder
+    _again: Finder | None
 
     def count(self) -> int | None:
         """How many there are, by going through the folders once more; None for a list on standard input."""
         return None if self._again is None else sum(1 for _ in self._again)
 
-    def report(self, embedder: Embedder) -> None:
+    def report(self, counts: Counts) -> None:
         """Say what was passed over and how much was known."""
-        if others := _passed_over(self.walk):
+        if others := _passed_over(self._finder):
             logger.info("%s%s.", others[0].upper(), others[1:])
-        if known := embedder.found:
-            logger.info("%d of %d images were in the store already.", known, known + embedder.computed)
+        report_known(counts)
 
 
-def open_images(
-    paths: Sequence[str], *, null: bool = False, recursive: bool = True, exclude: Path | None = None
-) -> Images:
+def report_known(counts: Counts) -> None:
+    """Say of how many images the store had the vector."""
+    if counts.found:
+        logger.info("%d of %d images were in the store already.", counts.found, counts.found + counts.computed)
+
+
+def open_images(where: PathGroup, *, exclude: Path | None = None) -> FoundImages:
     """Find the images, at least one of them; raises `InputError` for paths that are not there or lead to none."""
-    listed = PathList(paths, null=null)
-    require_paths(listed.named)
-    walk = Walk(listed, recursive=recursive, exclude=exclude)
-    found = iter(walk)
-    first = next((path for path in found if path is not None), None)
-    if first is None:
-        said = "; ".join(["No images found", *filter(None, [_passed_over(walk)])])
+    recursive = not where.no_recursive
+    paths = PathList(where.paths, null=where.null)
+    require_paths(paths.named)
+    finder = Finder(paths, recursive, exclude)
+    # Another program may still be writing its list: what is known of it is worked on meanwhile.
+    listing = BackgroundListing(finder) if paths.from_stdin else Listing(finder)
+    if listing.is_empty():
+        said = "; ".join(["No images found", *filter(None, [_passed_over(finder)])])
         if not recursive:
             said += " (folders inside folders are left out: --no-recursive)"
         raise InputError(f"{said}. Name a folder with images in it, or image files.")
-    again = None if listed.from_stdin else Walk(listed, recursive=recursive, exclude=exclude)
-    return Images(walk, chain([first], found), listed.is_one_file, again)
+    again = None if paths.from_stdin else Finder(paths, recursive, exclude)
+    return FoundImages(listing, paths.is_one_file, finder, again)
 
 
 def refuse_overwriting(
@@ -188,18 +156,6 @@ def require_folder(output: Path | None, option: str) -> None:
         raise InputError(f"{option} {output}: there is no folder {output.resolve().parent}. Make it first.")
 
 
-def write_report(report: Path, html: Callable[[Pictures], str], embed_thumbnails: bool) -> None:
-    """Write a page, whole or not at all, and say where and how large it is."""
-    from zsclip.cli.messages import say
-    from zsclip.output.rows import open_output
-    from zsclip.report.pictures import Pictures
-
-    text = html(Pictures(report.parent, embed_thumbnails))
-    with open_output(report, "--report") as stream:
-        stream.write(text)
-    say(f"Wrote {report} ({report.stat().st_size / 1e6:,.1f} MB).")
-
-
 def _flat(inputs: Iterable[Iterable[str] | str | Path | None]) -> Iterator[str]:
     for one in inputs:
         if isinstance(one, (str, Path)):
@@ -208,31 +164,14 @@ def _flat(inputs: Iterable[Iterable[str] | str | Path | None]) -> Iterator[str]:
             yield from one
 
 
-def _is_ready(descriptor: int) -> bool:
-    """Whether a read would not wait; waits a moment itself."""
-    if sys.platform == "win32":  # select is for sockets there
-        return True
-    return bool(select.select([descriptor], [], [], 0.02)[0])
-
-
-def read_model(model: str | None, pretrained: str | None, *, offline: bool = False) -> tuple[str | None, str | None]:
-    """The model's options. `ZSCLIP_PRETRAINED` is for architectures: a model that brings its weights goes without."""
-    if offline:
-        from zsclip.models import go_offline
-
-        go_offline()
-    brings_its_own = model is not None and (model == "demo" or model.startswith(("local-dir:", "hf-hub:")))
-    return model, None if brings_its_own and pretrained == os.environ.get("ZSCLIP_PRETRAINED") else pretrained
-
-
-def _passed_over(walk: Walk) -> str:
+def _passed_over(finder: Finder) -> str:
     """How many files of the folders were not taken for images: "passed over 3 other files (2 .txt, 1 .pdf)"."""
-    total = sum(walk.passed_over.values())
+    total = sum(finder.passed_over.values())
     if not total:
         return ""
-    kinds = [f"{count} {extension or 'without extension'}" for extension, count in walk.passed_over.most_common(4)]
-    more = ", …" if len(walk.passed_over) > 4 else ""
-    text = f"passed over {total} other file{'s' if total > 1 else ''} ({', '.join(kinds)}{more})"
-    if any(extension in HEIF for extension in walk.passed_over):
+    kinds = [f"{count} {extension or 'without extension'}" for extension, count in finder.passed_over.most_common(4)]
+    more = ", …" if len(finder.passed_over) > 4 else ""
+    text = f"passed over {counted(total, 'other file')} ({', '.join(kinds)}{more})"
+    if any(extension in HEIF for extension in finder.passed_over):
         text += "; HEIC is read with: pip install pillow-heif"
     return text

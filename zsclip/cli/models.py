@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import sys
 from collections.abc import Iterable
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
-from zsclip.cli import options
+from zsclip.cli import groups, options
 from zsclip.cli.messages import console, listen
 
 if TYPE_CHECKING:
-    from zsclip.embedding.embedder import Embedder
+    from zsclip.embedding.model import Model
     from zsclip.models import Entry, ModelSpec
 
 logger = logging.getLogger("zsclip")
@@ -65,7 +64,9 @@ def list_(filter: Filter = "", format: ListFormat = None) -> None:
 
 
 def _write_csv(entries: Iterable[Entry]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    from zsclip.output.delimited import delimited_rows
+
+    writer = delimited_rows(sys.stdout)
     writer.writerow(("model", "pretrained", "default", "on_disk", "width", "height", "parameters"))
     for one in entries:
         height, width = one.size
@@ -109,27 +110,24 @@ def show(
 
     zsclip models show ViT-B-32 openai
     """
-    from zsclip.classifier import Classifier
-    from zsclip.cli.inputs import read_model
     from zsclip.models import without_weights
 
     listen(quiet=quiet, verbose=verbose)
-    which, weights = read_model(*((name, tag) if name else (model, tag or pretrained)), offline=offline)
+    which, weights = (name, tag) if name else (model, tag or pretrained)
     if which and not weights and (spec := without_weights(which)):
         rows = _describe(spec, None)
     else:
-        with Classifier.load(
-            which, weights, device=device, engine=engine, precision=precision, cache_dir=cache_dir
-        ) as classifier:
-            rows = _describe(classifier.embedder.spec, classifier.embedder)
+        group = groups.ModelGroup(which, weights, offline, device, engine, precision)
+        with groups.open_classifier(group, groups.ReadingGroup(), groups.StoreGroup(cache_dir)) as classifier:
+            rows = _describe(classifier.model.spec, classifier.model)
     out = console()
     for key, value in rows.items():
         out.print(f"{key:<15}{value}", soft_wrap=True)
 
 
-def _describe(spec: ModelSpec, embedder: Embedder | None) -> dict[str, str]:
+def _describe(spec: ModelSpec, model: Model | None) -> dict[str, str]:
     from zsclip import models
-    from zsclip.output.rows import printable
+    from zsclip.output.cells import printable
 
     wanted = spec.preprocessing
     height, width = wanted.size
@@ -137,7 +135,7 @@ def _describe(spec: ModelSpec, embedder: Embedder | None) -> dict[str, str]:
         "model": spec.name,
         "pretrained": spec.pretrained or "",
         "weights": _weights(spec),
-        "identity": _identity(embedder) if embedder else "",
+        "identity": _identity(model) if model else "",
         "embedding": f"{spec.embed_dim} dimensions",
         "activation": "QuickGELU" if spec.quick_gelu else "GELU",
         "context length": f"{spec.context_length} tokens",
@@ -147,8 +145,8 @@ def _describe(spec: ModelSpec, embedder: Embedder | None) -> dict[str, str]:
         "mean": ", ".join(f"{value:g}" for value in wanted.mean),
         "std": ", ".join(f"{value:g}" for value in wanted.std),
     }
-    if embedder and models.is_complete(spec):
-        engine = embedder.engine
+    if model and models.is_complete(spec):
+        engine = model.load()
         rows["logit scale"] = f"{engine.facts.logit_scale:.4f}"
         rows["logit bias"] = f"{engine.facts.logit_bias:.4f}"
         rows["parameters"] = f"{engine.parameters:,}"
@@ -172,11 +170,11 @@ def _weights(spec: ModelSpec) -> str:
     return f"to be chosen; its tags are: {tags}" if tags else "none published; it needs a checkpoint file"
 
 
-def _identity(embedder: Embedder) -> str:
+def _identity(model: Model) -> str:
     from zsclip import models
 
-    known = embedder.spec.tag_key or models.on_disk(embedder.spec)
-    return models.short_identity(embedder.identity) if known else ""
+    known = model.spec.tag_key or models.on_disk(model.spec)
+    return models.short_identity(model.identity) if known else ""
 
 
 def _tokenizer(spec: ModelSpec) -> str:
@@ -204,11 +202,10 @@ def pull(
     The folder works on a machine that has never seen a network: --model local-dir:siglip2
     """
     from zsclip import models
-    from zsclip.cli.inputs import read_model
     from zsclip.cli.messages import say
 
     listen(quiet=quiet, verbose=verbose)
-    spec = models.resolve(*read_model(model, tag, offline=offline))
+    spec = groups.resolve_model(model, tag, offline=offline)
     if to is None:
         say(f"{spec.title} is on this machine: {models.fetch(spec)}")
     else:

@@ -15,29 +15,36 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from zsclip.classifier import Classifier
+
 
 class Advance(Protocol):
-    """Called once per image that is done."""
+    """Called when images are done."""
 
-    def __call__(self) -> None:
-        """Advance by one."""
+    def __call__(self, images: int = 1) -> None:
+        """Advance by so many."""
 
 
 @contextmanager
-def progress(rows: Console | None, count: Callable[[], int | None], *, hidden: bool) -> Iterator[Advance]:
+def progress(
+    classifier: Classifier, count: Callable[[], int | None], *, hidden: bool, rows: Console | None = None
+) -> Iterator[Advance]:
     """Show progress while the block runs, unless `hidden` or stderr is no terminal. `count` gives the total, if known.
+
+    A model that is not on this machine is downloaded first, which shows a progress of its own.
 
     `rows` is the console that prints rows on the same terminal, if one does: the bar must live there then, so that the two
     do not garble each other. Else it is on stderr.
     """
+    classifier.model.fetch()
     # Not a console's `is_terminal`, which FORCE_COLOR makes true.
     if hidden or not sys.stderr.isatty():
-        yield lambda: None
+        yield lambda images=1: None
         return
     bar = _bar(rows or console(stderr=True))
     task = bar.add_task("", total=count())
     with bar:
-        yield lambda: bar.advance(task)
+        yield lambda images=1: bar.advance(task, images)
 
 
 def _bar(console: Console) -> Progress:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zsclip.cli import options
+from zsclip.cli import groups
 from zsclip.cli.messages import console
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def list_() -> None:
     from rich.table import Table
 
     from zsclip.errors import PromptSetError
-    from zsclip.output.rows import printable
+    from zsclip.output.cells import printable
     from zsclip.text import prompts
 
     out = console()
@@ -47,25 +47,26 @@ def list_() -> None:
 
 
 def _size(one: PromptSet) -> str:
-    count = f"{len(one.templates)} template{'' if len(one.templates) == 1 else 's'}"
+    from zsclip.text.wording import counted
+
+    count = counted(len(one.templates), "template")
     return f"{count}, prompts for {len(one.label_prompts)} labels" if one.label_prompts else count
 
 
 @app.command()
+@groups.grouped
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A prompt set.", show_default=False)],
-    labels: options.Labels = None,
-    labels_file: options.LabelsFile = None,
+    labels: groups.LabelGroup,
 ) -> None:
     """Show a prompt set; with labels, the texts it makes of them."""
-    from zsclip.cli.inputs import read_labels
-    from zsclip.output.rows import printable
+    from zsclip.output.cells import printable
     from zsclip.text import prompts
 
     one = prompts.PromptSet.load(name)
     out = console()
-    if labels is not None or labels_file is not None:
-        for label in read_labels(labels, labels_file).labels:
+    if labels.given:
+        for label in labels.read().labels:
             out.print(printable(label.name), style="bold", soft_wrap=True)
             texts = dict.fromkeys(text for member in label.members for text in one.expand(member))
             for text in texts:
@@ -93,7 +94,7 @@ def check(
     """Check prompt set files; exit code 1 if one has a fault."""
     from zsclip.cli.messages import fail
     from zsclip.errors import PromptSetError
-    from zsclip.output.rows import printable
+    from zsclip.output.cells import printable
     from zsclip.text import prompts
 
     faults = 0

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
-from zsclip.cli import options
-from zsclip.cli.messages import console, listen, report_timings
+from zsclip.cli import groups, options
+from zsclip.cli.messages import console, in_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from zsclip.output.rows import MatchWriter
+    from zsclip.output.rows import Writer
+    from zsclip.scoring.results import Match
 
 logger = logging.getLogger("zsclip")
 
@@ -40,37 +40,22 @@ SearchFormat = Annotated[
 ]
 
 
+@groups.grouped
 def search(
-    paths: options.Paths,
+    where: groups.PathGroup,
     text: Texts = None,
     image: Pictures = None,
     minus: Minus = None,
-    prompts: options.Prompts = None,
-    template: options.Template = None,
-    no_recursive: options.NoRecursive = False,
-    null: options.Null = False,
-    model: options.Model = None,
-    pretrained: options.Pretrained = None,
-    offline: options.Offline = False,
-    device: options.Device = "auto",
-    engine: options.Engine = "auto",
-    precision: options.Precision = "auto",
-    exact: options.Exact = False,
-    batch_size: options.BatchSize = None,
-    workers: options.Workers = None,
-    max_pixels: options.MaxPixels = 250_000_000,
-    isolate: options.Isolate = False,
-    decode_timeout: options.DecodeTimeout = 60,
+    *,
+    prompts: groups.PromptGroup,
+    model: groups.ModelGroup,
+    reading: groups.ReadingGroup,
     top_k: SearchTopK = "10",
     min_similarity: SearchMinimum = -1.0,
     format: SearchFormat = None,
     output: options.Output = None,
-    cache_dir: options.CacheDir = None,
-    no_cache: options.NoCache = False,
-    rehash: options.Rehash = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    timings: options.ShowTimings = False,
+    store: groups.StoreGroup,
+    messages: groups.MessageGroup,
 ) -> None:
     """Rank images by their similarity to texts, pictures, or several of both.
 
@@ -80,47 +65,37 @@ def search(
 
     Texts are taken as they are; with --prompts or --template they are put into templates.
     """
-    from zsclip.classifier import Classifier, Query
-    from zsclip.cli.inputs import open_images, read_model, read_prompts, read_top_k, refuse_overwriting
+    from zsclip.cli.inputs import open_images, read_top_k, refuse_overwriting
     from zsclip.cli.progress import progress
-    from zsclip.output.rows import MATCH_WRITERS, MatchTableWriter, choose_format, open_output
+    from zsclip.output.rows import MATCH_LAYOUT, choose_format, row_writer
+    from zsclip.output.targets import open_output
+    from zsclip.output.terminal import MatchTableWriter
+    from zsclip.text.query import Query
 
-    listen(quiet=quiet, verbose=verbose)
+    messages.listen()
     query = Query.parse(text or (), image or (), minus or ())
-    sets = read_prompts(prompts, template) if prompts or template else ()
+    sets = prompts.read() if prompts.given else ()
     kept = read_top_k(top_k)
-    refuse_overwriting(output, paths, (str(source) for source, _ in query.images), prompts)
-    images = open_images(paths, null=null, recursive=not no_recursive)
-    with Classifier.load(
-        *read_model(model, pretrained, offline=offline), device=device,
-        engine=engine, precision=precision, exact=exact, batch_size=batch_size,
-        workers=workers, cache_dir=cache_dir, use_cache=not no_cache, rehash=rehash, max_pixels=max_pixels,
-        isolate=isolate, decode_timeout=decode_timeout,
-    ) as classifier:  # fmt: skip
-        classifier.embedder.fetch_if_new()
-        with progress(None, images.count, hidden=quiet) as advance:
-
-            def counted() -> Iterator[str | None]:
-                for path in images.found:
-                    yield path
-                    if path is not None:
-                        advance()
-
-            found = classifier.search(counted(), query, sets, top_k=kept, min_similarity=min_similarity)
-        images.report(classifier.embedder)
-        if timings:
-            report_timings(classifier.embedder.timings)
+    refuse_overwriting(output, where.paths, (str(source) for source, _ in query.images), prompts.prompts)
+    images = open_images(where)
+    with groups.open_classifier(model, reading, store) as classifier:
+        with progress(classifier, images.count, hidden=messages.quiet) as advance:
+            found = classifier.search(
+                images.listing, query, sets, top_k=kept, min_similarity=min_similarity, advance=advance
+            )
+        images.report(classifier.counts)
+        messages.report(classifier)
     with open_output(output) as stream:
         name = choose_format(format, output, sys.stdout.isatty())
-        writer: MatchWriter
+        writer: Writer[Match]
         if name == "table":
             writer = MatchTableWriter(console() if output is None else console(stream))
         else:
-            writer = MATCH_WRITERS[name](stream, null)
+            writer = row_writer(name, stream, MATCH_LAYOUT, null=where.null)
         for match in found.matches:
             writer.write(match)
         for unread in found.unreadable:
-            writer.write(unread)
+            writer.write(replace(unread, error=in_options(unread.error or "")))
     if found.unreadable:
         logger.warning("%d images could not be read; their rows say why.", len(found.unreadable))
     if found.unreadable:

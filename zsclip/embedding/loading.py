@@ -1,114 +1,111 @@
-"""One image on its way to the model, on a thread: read, looked up by its bytes, decoded and resized."""
+"""Read and decode: pictures that the store does not know by their stamp, on threads, ahead of the model."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zsclip.embedding.model import Model
+from zsclip.embedding.records import Entry, Loaded
 from zsclip.embedding.timings import Timings
 from zsclip.errors import ImageError
-from zsclip.images import decoding
-from zsclip.images import preprocessing as images
-from zsclip.images.item import Stamp
-from zsclip.images.preprocessing import Preprocessing
+from zsclip.images import decoding, preprocessing
+from zsclip.images.item import Item
+from zsclip.images.reading import Reading
 from zsclip.images.worker_pool import IsolatedDecoder
 from zsclip.store.database import Store
-from zsclip.unit_vectors import Embedding
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-ImageSource: TypeAlias = "str | os.PathLike[str] | Image"
+# As many are begun at once; how many are held in all is the batching's affair.
+_CHUNK = 32
 
 
-@dataclass
-class Prepared:
-    """What came of a source: uint8 pixels (height, width, 3), or the embedding the store had for its bytes, or an error.
+def load(windows: Iterable[list[Entry]], loader: Loader, threads: Executor) -> Iterator[list[Entry]]:
+    """The same entries in smaller pieces; those that the store did not know are being loaded."""
+    for window in windows:
+        piece: list[Entry] = []
+        begun = 0
+        for entry in window:
+            piece.append(entry)
+            if entry.embedding is None:
+                entry.loading = threads.submit(loader, entry.item)
+                begun += 1
+            if begun == _CHUNK:
+                yield piece
+                piece, begun = [], 0
+        if piece or not window:
+            yield piece
 
-    `reduced` says that the pixels were decoded at a reduced scale. `digest` and `stamp` are a file's, where there is a store.
+
+class Loader:
+    """Called with an item, reads it, looks it up by its bytes, decodes and resizes it. Threads may share it.
+
+    For an exact model pictures are decoded in full and only exact vectors are taken from the store.
     """
 
-    pixels: NDArray[np.uint8] | None = None
-    reduced: bool = False
-    digest: bytes | None = None
-    stamp: Stamp | None = None
-    embedding: Embedding | None = None
-    error: str | None = None
-
-
-class Preparation:
-    """Called with an image, reads it, looks it up by its bytes, decodes and resizes it. Threads may share it.
-
-    With `exact`, images are decoded in full and only exact vectors are taken from the store. `isolate` decodes in worker
-    processes, each image within `decode_timeout` seconds.
-    """
-
-    def __init__(
-        self,
-        preprocessing: Preprocessing,
-        dimension: int,
-        store: Store,
-        timings: Timings,
-        *,
-        exact: bool,
-        max_pixels: int,
-        isolate: bool,
-        decode_timeout: float,
-    ) -> None:
-        self._preprocessing = preprocessing
-        self._dimension = dimension
+    def __init__(self, model: Model, store: Store, reading: Reading, timings: Timings) -> None:
+        self._model = model
         self._store = store
+        self._reading = reading
         self._timings = timings
-        self._exact = exact
-        self._max_pixels = max_pixels
         self._isolated = (
-            IsolatedDecoder(preprocessing, full=exact, max_pixels=max_pixels, seconds=decode_timeout)
-            if isolate
+            IsolatedDecoder(
+                model.spec.preprocessing,
+                full=model.exact,
+                max_pixels=reading.max_pixels,
+                seconds=reading.decode_timeout,
+            )
+            if reading.isolate
             else None
         )
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the worker processes, if there are any."""
         if self._isolated:
             self._isolated.close()
 
-    def __call__(self, source: ImageSource, identity: str) -> Prepared:
-        """Whatever is wrong with an image comes out as its `error`; `identity` is the model's key in the store."""
+    def __call__(self, item: Item) -> Loaded:
+        """Whatever is wrong with a picture comes out as its `error`."""
         try:
-            if isinstance(source, (str, os.PathLike)):
-                return self._file(os.fspath(source), identity)
-            return self._image(source)
+            return self._load(item)
         except ImageError as error:
-            return Prepared(error=str(error))
+            return Loaded(error=str(error), error_kind=error.kind)
         except MemoryError:
-            return Prepared(error="too large for the memory there is")
+            return Loaded(error="too large for the memory there is", error_kind="too_large")
 
-    def _image(self, source: Image) -> Prepared:
-        with self._timings.measure("decode"):
-            upright = decoding.upright_rgb(source.copy())
-        with self._timings.measure("resize"):
-            return Prepared(images.fit(upright, self._preprocessing))
-
-    def _file(self, path: str, identity: str) -> Prepared:
-        measure = self._timings.measure
+    def _load(self, item: Item) -> Loaded:
+        measure, wanted = self._timings.measure, self._model.spec.preprocessing
         with measure("read"):
-            data, status = decoding.read(path, max_pixels=self._max_pixels)
-        prepared = Prepared()
+            contents = item.read(self._reading.max_pixels)
+        if contents.image is not None:
+            with measure("decode"):
+                upright = decoding.upright_rgb(contents.image.copy())
+            with measure("resize"):
+                return Loaded(preprocessing.fit(upright, wanted))
+        loaded = Loaded()
         if self._store.usable:
             with measure("digest"):
-                prepared.digest = digest = hashlib.sha256(data).digest()
+                loaded.digest = digest = hashlib.sha256(contents.data).digest()
             with measure("store"):
-                known = self._store.get(identity, [digest], self._dimension, exact=self._exact)
-            prepared.embedding = known.get(digest)
-            prepared.stamp = Stamp.of_file(path, status)
-        if prepared.embedding is None:
-            prepared.pixels, prepared.reduced = self._decode(data)
-        return prepared
+                model = self._model
+                known = self._store.get(model.identity, [digest], model.spec.embed_dim, least=model.least)
+            loaded.embedding = known.get(digest)
+            loaded.stamp = contents.stamp
+        if loaded.embedding is None:
+            loaded.pixels, loaded.reduced = self._decode(contents.data)
+        return loaded
 
     def _decode(self, data: bytes) -> tuple[NDArray[np.uint8], bool]:
         if self._isolated:
@@ -116,8 +113,8 @@ class Preparation:
                 return self._isolated(data)
         return decoding.pixels(
             data,
-            self._preprocessing,
-            full=self._exact,
-            max_pixels=self._max_pixels,
+            self._model.spec.preprocessing,
+            full=self._model.exact,
+            max_pixels=self._reading.max_pixels,
             measure=self._timings.measure,
         )

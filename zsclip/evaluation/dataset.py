@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from zsclip.errors import InputError, LabelError
+from zsclip.evaluation.manifest import Manifest, csv_rows, read_text
 from zsclip.images.folders import Walk
-from zsclip.scoring.rules import UNKNOWN
 from zsclip.text.labels import Label, LabelSet
+from zsclip.text.wording import counted, listed
 from zsclip.text.yaml_reader import YamlFile
-
-logger = logging.getLogger("zsclip")
-
-_SHOWN = 5
-_MOST_BYTES = 500_000_000  # some millions of rows
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Paths with the name of their label, and the labels they are to be told apart by.
+    """Paths with the names of their labels, and the labels to choose from.
 
     `notes` say what was read in another way than one might think.
     """
@@ -60,11 +51,11 @@ class ClassNames:
 
 
 def from_folder(
-    folder: Path, labels: LabelSet | None = None, names: ClassNames | None = None, unknown: str = UNKNOWN
+    folder: Path, labels: LabelSet | None = None, names: ClassNames | None = None, unknown: str = "unknown"
 ) -> LabelledImages:
-    """The images of a folder with a folder for each label; in those's names `_` is a space.
+    """The images of a folder with a folder for each label; `_` in the name of such a folder is a space.
 
-    `labels` are all labels to tell apart (default: the folders'). A folder called `unknown`, as `sort` makes it, is left
+    `labels` are all labels to choose from (default: the folders'). A folder called `unknown`, as `sort` makes it, is left
     out unless that is a label. Raises `InputError` and `LabelError`.
     """
     if not folder.is_dir():
@@ -72,8 +63,8 @@ def from_folder(
     folders, loose = _folders(folder)
     found, passed_over = {}, 0
     for one in folders:
-        walk = Walk([os.path.join(folder, one)])
-        found[one] = [path for path in walk if path is not None]
+        walk = Walk(os.path.join(folder, one))
+        found[one] = list(walk)
         passed_over += sum(walk.passed_over.values())
     if not any(found.values()):
         raise InputError(
@@ -84,11 +75,11 @@ def from_folder(
     notes = _unused_names(names, folders, "folder")
     called = {one: names.names.get(one) or Label.of(_label_of_folder(one, folder)) for one in folders}
     if changed := [f"{one} → {called[one].name}" for one in folders if called[one].name != one]:
-        notes.append(f"Folders and their labels: {_listed(changed)}.")
+        notes.append(f"Folders and their labels: {listed(changed)}.")
     if loose:
-        notes.append(f"Left out, for want of a label: {_numbered(loose, 'image')} directly in {folder}.")
+        notes.append(f"Left out, for want of a label: {counted(loose, 'image')} directly in {folder}.")
     if passed_over:
-        notes.append(f"Passed over {_numbered(passed_over, 'other file')}.")
+        notes.append(f"Passed over {counted(passed_over, 'other file')}.")
     rows = [(path, called[one]) for one in folders for path in found[one]]
     return _assembled(rows, list(called.values()), labels, names, unknown, notes)
 
@@ -98,7 +89,7 @@ def from_manifest(
     root: Path | None = None,
     labels: LabelSet | None = None,
     names: ClassNames | None = None,
-    unknown: str = UNKNOWN,
+    unknown: str = "unknown",
 ) -> LabelledImages:
     """The images of a manifest: CSV, TSV or JSON Lines with `path` and `label`, such as zsclip's own output.
 
@@ -107,7 +98,7 @@ def from_manifest(
     and `LabelError`.
     """
     names = names or ClassNames()
-    read = _Manifest(manifest, unknown if labels is None or unknown not in labels.names else None)
+    read = Manifest(manifest, unknown if labels is None or unknown not in labels.names else None)
     pairs = read.pairs()
     given = list(dict.fromkeys(label for _, label in pairs))
     notes = [*read.notes(), *_unused_names(names, given, "label in the manifest")]
@@ -135,21 +126,21 @@ def _assembled(
         rows = [(path, label) for path, label in rows if label.name != unknown]
         called = [label for label in called if label.name != unknown]
         if count:
-            notes.append(f"Left out: {_numbered(count, 'image')} labelled {unknown!r}, which is no label.")
+            notes.append(f"Left out: {counted(count, 'image')} labelled {unknown!r}, which is no label.")
     if labels is None:
         labels = _joined(called)
     else:
         _require_known(rows, labels)
         if several := next((label for label in names.names.values() if len(label.members) > 1), None):
             raise LabelError(
-                f"{names.source}: {several.name!r} has synonyms there, and --labels or --labels-file say what the labels "
+                f"{names.source}: {several.name!r} has synonyms there, and `labels` or `labels_file` say what the labels "
                 f"are. Give the synonyms in a label file, or leave the labels out."
             )
     if not rows:
         raise InputError("No labelled images are left.")
     counts = Counter(label.name for _, label in rows)
     if without := [name for name in labels.names if not counts[name]]:
-        notes.append(f"{_numbered(len(without), 'label')} without images: {_listed(without)}.")
+        notes.append(f"{counted(len(without), 'label')} without images: {listed(without)}.")
     return LabelledImages(tuple(path for path, _ in rows), tuple(label.name for _, label in rows), labels, tuple(notes))
 
 
@@ -165,12 +156,12 @@ def _require_known(rows: list[tuple[str, Label]], labels: LabelSet) -> None:
     strange = Counter(label.name for _, label in rows if label.name not in labels.names)
     if not strange:
         return
-    shown = [f"{name!r} ({_numbered(count, 'image')})" for name, count in strange.most_common()]
+    shown = [f"{name!r} ({counted(count, 'image')})" for name, count in strange.most_common()]
     close = get_close_matches(next(iter(strange)), labels.names, 1, 0.7)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise LabelError(
-        f"Images are labelled with what is not among the labels: {_listed(shown)}.{hint} Add it to --labels or "
-        f"--labels-file, leave those out to take the labels from the images, or rename it with --class-names."
+        f"Images are labelled with what is not among the labels: {listed(shown)}.{hint} Add it to `labels` or "
+        f"`labels_file`, leave those out to take the labels from the images, or rename it with `class_names`."
     )
 
 
@@ -181,7 +172,7 @@ def _folders(folder: Path) -> tuple[list[str], int]:
     except OSError as error:
         raise InputError(f"{folder}: cannot be looked into: {error.strerror}.") from None
     folders = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-    return folders, sum(1 for path in Walk([str(folder)], recursive=False) if path is not None)
+    return folders, sum(1 for _ in Walk(folder, recursive=False))
 
 
 def _require_level(folder: Path, found: Mapping[str, list[str]], labels: LabelSet | None, names: ClassNames) -> None:
@@ -201,10 +192,10 @@ def _require_level(folder: Path, found: Mapping[str, list[str]], labels: LabelSe
 def _label_of_folder(name: str, folder: Path) -> str:
     label = " ".join(name.replace("_", " ").split())
     if not label:
-        raise LabelError(f"{folder / name}: this folder's name is no label. Rename it, or name it with --class-names.")
+        raise LabelError(f"{folder / name}: this folder's name is no label. Rename it, or name it with `class_names`.")
     if not label.isprintable() or any("\ud800" <= character <= "\udfff" for character in label):
         raise LabelError(
-            f"{os.path.join(folder, name)}: this folder's name is no readable text. Give it a label with --class-names."
+            f"{os.path.join(folder, name)}: this folder's name is no readable text. Give it a label with `class_names`."
         )
     return label
 
@@ -213,7 +204,7 @@ def _unused_names(names: ClassNames, used: list[str], what: str) -> list[str]:
     unused = [name for name in names.names if name not in used]
     if not unused:
         return []
-    return [f"{names.source}: {_numbered(len(unused), 'name')} without a {what}: {_listed(unused)}."]
+    return [f"{names.source}: {counted(len(unused), 'name')} without a {what}: {listed(unused)}."]
 
 
 def _read_yaml_names(path: Path) -> dict[str, Label]:
@@ -231,7 +222,7 @@ def _read_yaml_names(path: Path) -> dict[str, Label]:
 
 def _read_csv_names(path: Path) -> dict[str, Label]:
     names: dict[str, Label] = {}
-    for line, row in _csv_rows(path, _text(path, "class names"), ","):
+    for line, row in csv_rows(path, read_text(path, "class names"), ","):
         folder, *members = (cell.strip() for cell in row)
         members = [member for member in members if member]
         if line == 1 and [cell.lower() for cell in (folder, *members)][:2] == ["folder", "label"]:
@@ -244,126 +235,9 @@ def _read_csv_names(path: Path) -> dict[str, Label]:
     return names
 
 
-class _Manifest:
-    """A manifest as it is read, counting what it leaves out."""
-
-    def __init__(self, path: Path, unknown: str | None) -> None:
-        self.path = path
-        self._unknown = unknown
-        self._keys: set[str] = set()  # what its rows tell
-        self._errors = self._unlabelled = self._undecided = self._repeated = 0
-
-    def pairs(self) -> list[tuple[str, str]]:
-        """Paths and labels, without those left out; raises `InputError`."""
-        text = _text(self.path, "manifest")
-        rows = self._json_rows(text) if text.lstrip()[:1] == "{" else self._table_rows(text)
-        seen: dict[str, tuple[str, str, int]] = {}
-        for line, path, label, error in rows:
-            if error:
-                self._errors += 1
-            elif not path:
-                raise InputError(f"{self.path}:{line}: manifest: no path in this row.")
-            elif not label:
-                self._unlabelled += 1
-            elif label == self._unknown:
-                self._undecided += 1
-            elif (key := os.path.normpath(path)) not in seen:
-                seen[key] = (path, label, line)
-            elif seen[key][1] == label:
-                self._repeated += 1
-            else:
-                _, other, where = seen[key]
-                raise InputError(
-                    f"{self.path}:{line}: manifest: {path} is {label!r} here and {other!r} on line {where}. "
-                    f"Leave one of them."
-                )
-        if self._keys & {"probability", "predictions"} and "checked" not in self._keys:
-            logger.warning("%s: its labels are predictions: sets that agree with them look right.", self.path)
-        return [(path, label) for path, label, _ in seen.values()]
-
-    def notes(self) -> list[str]:
-        """What was left out."""
-        counts = (
-            (self._errors, "with an error"),
-            (self._unlabelled, "without a label"),
-            (self._undecided, f"labelled {self._unknown!r}"),
-            (self._repeated, "repeated"),
-        )
-        left_out = [f"{_numbered(count, 'row')} {what}" for count, what in counts if count]
-        return [f"Left out of {self.path.name}: {', '.join(left_out)}."] if left_out else []
-
-    def _json_rows(self, text: str) -> Iterator[tuple[int, str, str, str]]:
-        for number, line in enumerate(text.split("\n"), 1):
-            if not line.strip():
-                continue
-            try:
-                document: Any = json.loads(line)
-            except (ValueError, RecursionError) as fault:
-                raise InputError(f"{self.path}:{number}: manifest: not JSON: {fault}.") from None
-            if not isinstance(document, dict) or "path" not in document or "label" not in document:
-                raise InputError(f'{self.path}:{number}: manifest: expected {{"path": …, "label": …}} on each line.')
-            self._keys |= document.keys()
-            path, label, error = (document.get(name) for name in ("path", "label", "error"))
-            if not isinstance(path, str) or not isinstance(label, (str, type(None))):
-                raise InputError(f"{self.path}:{number}: manifest: path and label must be texts.")
-            yield number, path, (label or "").strip(), str(error or "")
-
-    def _table_rows(self, text: str) -> Iterator[tuple[int, str, str, str]]:
-        head = text.split("\n", 1)[0]
-        rows = _csv_rows(self.path, text, "\t" if "\t" in head else ",")
-        _, header = next(rows, (1, []))
-        columns = [cell.strip().lower() for cell in header]
-        self._keys |= set(columns)
-        if "path" not in columns or "label" not in columns:
-            for delimiter in (";", "|"):
-                if {"path", "label"} <= {cell.strip().strip('"').lower() for cell in head.split(delimiter)}:
-                    raise InputError(
-                        f"{self.path}: manifest: its columns are separated by {delimiter!r}. Write it with commas or tabs."
-                    )
-            raise InputError(
-                f"{self.path}: manifest: the first line must name the columns, with path and label among them, "
-                f"not: {head.strip()[:80]}"
-            )
-        place = {name: columns.index(name) for name in ("path", "label", "error") if name in columns}
-        for line, row in rows:
-            cells = {name: row[at] if at < len(row) else "" for name, at in place.items()}
-            yield line, cells["path"], cells["label"].strip(), cells.get("error", "").strip()
-
-
-def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        for row in rows:
-            if any(cell.strip() for cell in row):
-                yield rows.line_num, row
-    except csv.Error as error:
-        raise InputError(f"{path}:{rows.line_num}: not CSV: {error}.") from None
-
-
-def _text(path: Path, what: str) -> str:
-    """A file's text; bytes that are not UTF-8 stay what they are, for they occur in paths."""
-    try:
-        with open(path, "rb") as file:  # a pipe has no size to ask for
-            is_larger = os.fstat(file.fileno()).st_size > _MOST_BYTES
-            data = b"" if is_larger else file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: {what}: {error.strerror}.") from None
-    if is_larger or len(data) > _MOST_BYTES:
-        raise InputError(f"{path}: {what}: larger than {_MOST_BYTES // 10**6} MB. Split it.")
-    return data.decode("utf-8-sig", "surrogateescape")
-
-
 def _start(pairs: list[tuple[str, str]], manifest: Path) -> Path:
     relative = next((path for path, _ in pairs if not os.path.isabs(path)), None)
     beside = manifest.parent
     if relative is None or os.path.lexists(relative) or not os.path.lexists(beside / relative):
         return Path()
     return beside
-
-
-def _numbered(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _listed(items: list[str]) -> str:
-    return ", ".join(items[:_SHOWN]) + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")

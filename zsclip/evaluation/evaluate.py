@@ -9,21 +9,23 @@ from functools import cached_property
 
 import numpy as np
 
-from zsclip.classifier import Classifier, PromptVectors, require_choice
+from zsclip.classifier import Classifier
 from zsclip.errors import InputError, PromptSetError
-from zsclip.evaluation import metrics
+from zsclip.evaluation import comparison, metrics
 from zsclip.evaluation import template_weights as ensembling
+from zsclip.evaluation.comparison import Comparison
 from zsclip.evaluation.dataset import LabelledImages
-from zsclip.evaluation.metrics import Booleans, Comparison, Integers, Interval, Predictions, Summary
+from zsclip.evaluation.metrics import Booleans, Integers, Interval, Predictions, Summary
 from zsclip.scoring.classes import ClassVectors
-from zsclip.scoring.rules import Rules
+from zsclip.scoring.prompt_vectors import PromptVectors
+from zsclip.scoring.rules import Rules, require_choice
 from zsclip.text.labels import LabelSet
 from zsclip.text.prompts import PromptSet
+from zsclip.text.wording import counted
 from zsclip.unit_vectors import Floats
 
 logger = logging.getLogger("zsclip")
 
-_SCORES_AT_ONCE = 1 << 20
 _FEW = 30
 
 
@@ -57,7 +59,7 @@ class TemplateScore:
 
 @dataclass(frozen=True)
 class SetResult:
-    """One prompt set: what it said, and what it is worth. `kind` is how it came about: `given`, `zpe` or `selected`."""
+    """One prompt set: its predictions and their metrics. `kind` is where it comes from: `given`, `zpe` or `selected`."""
 
     prompts: PromptSet
     kind: str
@@ -100,8 +102,9 @@ class Evaluation:
         notes = []
         images = self.baseline.summary.images
         if self.chosen_on:
-            chose = "1 image" if self.chosen_on == 1 else f"{self.chosen_on} images"
-            notes.append(f"{chose} chose templates and weights; all figures are of the other {images}.")
+            notes.append(
+                f"{counted(self.chosen_on, 'image')} chose templates and weights; all figures are of the other {images}."
+            )
         notes += [
             f"{one.prompts.origin}: if they are among these, its figures are too good."
             for one in self.sets
@@ -114,8 +117,7 @@ class Evaluation:
                 "not only from how they are worded."
             )
         if images < _FEW:
-            few = "1 image is" if images == 1 else f"{images} images are"
-            notes.append(f"{few} few: look at the intervals.")
+            notes.append(f"{counted(images, 'image')} {'is' if images == 1 else 'are'} few: look at the intervals.")
         return tuple(notes)
 
 
@@ -125,8 +127,8 @@ def embed(classifier: Classifier, data: LabelledImages, advance: Callable[[], No
     paths: list[str] = []
     truth: list[int] = []
     unreadable: list[tuple[str, str]] = []
-    vectors = np.empty((len(data.paths), classifier.embedder.spec.embed_dim), np.float32)
-    every = (image for batch in classifier.embedder.images(data.paths) for image in batch)
+    vectors = np.empty((len(data.paths), classifier.model.spec.embed_dim), np.float32)
+    every = (image for batch in classifier.embed_images(data.paths) for image in batch)
     for image, label in zip(every, data.truth, strict=True):
         if image.embedding is None:
             unreadable.append((image.path, image.error or ""))
@@ -163,7 +165,7 @@ def evaluate(
     Raises `InputError`, `LabelError`, `PromptSetError` and `ModelError`.
     """
     rules = rules or Rules()
-    require_choice(images.labels, rules, background, "--background")
+    require_choice(images.labels.names, rules, background, remedy="`background`")
     sets = named_apart(sets)
     require_baseline(sets, baseline, weigh=weigh, select=select)
     first = metrics.halves(images.truth, seed) if weigh or select else np.zeros(len(images), bool)
@@ -195,8 +197,8 @@ def evaluate(
     start = results[0] if baseline is None else next(one for one in results if one.name == baseline)
     others = [one.predictions for one in results if one is not start]
     return Evaluation(
-        reported.paths, images.labels, tuple(results), start, tuple(metrics.compare(start.predictions, others)),
-        images.unreadable, rules, rules.abstains or background is not None, len(choosing), classifier.embedder.spec.title,
+        reported.paths, images.labels, tuple(results), start, tuple(comparison.compare(start.predictions, others)),
+        images.unreadable, rules, rules.abstains or background is not None, len(choosing), classifier.model.spec.title,
     )  # fmt: skip
 
 
@@ -207,18 +209,19 @@ def require_baseline(
     kinds = ["", *([ensembling.WEIGHED] if weigh else []), *([ensembling.SELECTED] if select else [])]
     names = [one.name + kind for one in sets for kind in kinds]
     if baseline is not None and baseline not in names:
-        raise PromptSetError(f"--baseline {baseline}: there is no such set among those compared: {', '.join(names)}.")
+        raise PromptSetError(
+            f"there is no such set among those compared: {', '.join(names)}.", where=f"`baseline={baseline}`"
+        )
 
 
 def predict(classes: ClassVectors, images: EmbeddedImages, rules: Rules) -> Predictions:
-    """What the classes say of the images, some at a time: n times labels numbers are never held at once."""
-    step = max(1, _SCORES_AT_ONCE // len(images.labels))
-    parts = []
-    for start in range(0, len(images), step):
-        scores = classes.arrays(images.vectors[start : start + step], rules)
-        truth = images.truth[start : start + step]
-        parts.append(Predictions.of(scores.probability, truth, scores.withheld, scores.similarity))
-    return Predictions.joined(parts)
+    """What the classes say of the images."""
+    return Predictions.joined(
+        [
+            Predictions.of(scores.probability, images.truth[part], scores.withheld, scores.similarity)
+            for part, scores in classes.parts(images.vectors, rules)
+        ]
+    )
 
 
 def _alone(texts: PromptVectors, one: PromptSet, images: EmbeddedImages, rules: Rules) -> tuple[TemplateScore, ...]:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from zsclip.classifier import PromptVectors
 from zsclip.errors import PromptSetError
 from zsclip.evaluation import metrics
 from zsclip.evaluation.metrics import Predictions
 from zsclip.scoring.classes import ClassVectors
+from zsclip.scoring.prompt_vectors import PromptVectors
 from zsclip.scoring.rules import Rules
 from zsclip.text.labels import LabelSet
 from zsclip.text.prompts import PromptSet
-from zsclip.unit_vectors import Doubles, Floats
+from zsclip.unit_vectors import Floats
 
 logger = logging.getLogger("zsclip")
 
 WEIGHED, SELECTED = " + zpe", " + selected"  # behind the name of a set
-_SCORES_AT_ONCE = 1 << 20
 _LEAST_WEIGHT = 1e-9  # a weight must not be 0
 
 
@@ -46,8 +45,8 @@ def weigh_by_zpe(texts: PromptVectors, one: PromptSet, labels: LabelSet, vectors
     scores = []
     for single in singles(one):
         classes = texts.class_vectors(labels, [single], rules.combine)
-        mean = sum(part.sum(axis=0) for part in _similarities(classes, vectors, rules)) / len(vectors)
-        best = sum(float((part - mean).max(axis=1).sum()) for part in _similarities(classes, vectors, rules))
+        mean = sum(found.similarity.sum(axis=0) for _, found in classes.parts(vectors, rules)) / len(vectors)
+        best = sum(float((found.similarity - mean).max(axis=1).sum()) for _, found in classes.parts(vectors, rules))
         scores.append(texts.logit_scale * best / len(vectors))
     weights = np.exp(np.array(scores) - max(scores))
     weights = weights / weights.sum() * len(weights)  # 1 on average, as templates without a weight have
@@ -64,12 +63,6 @@ def weigh_by_zpe(texts: PromptVectors, one: PromptSet, labels: LabelSet, vectors
         weights=tuple(np.maximum(weights, _LEAST_WEIGHT).tolist()),
         chosen=chosen,
     )
-
-
-def _similarities(classes: ClassVectors, vectors: Floats, rules: Rules) -> Iterator[Doubles]:
-    step = max(1, _SCORES_AT_ONCE // len(classes.names))
-    for start in range(0, len(vectors), step):
-        yield classes.arrays(vectors[start : start + step], rules).similarity
 
 
 def select(

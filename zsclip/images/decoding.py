@@ -1,4 +1,4 @@
-"""Files of strangers read, and made into upright RGB or grey pictures. Pillow and NumPy only.
+"""Untrusted bytes made into upright RGB or grey pictures. Pillow and NumPy only.
 
 Whatever a file holds, what comes out is an image or an `ImageError` that says what is wrong with the file; what it costs is
 bounded before it is decoded.
@@ -6,8 +6,6 @@ bounded before it is decoded.
 
 from __future__ import annotations
 
-import os
-import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,19 +23,12 @@ from zsclip.images.preprocessing import Preprocessing, fit
 
 # Phones make 200 megapixels.
 DEFAULT_MAX_PIXELS = 250_000_000
-# 250 megapixels of 16-bit RGBA, stored without compression
-MAX_FILE_BYTES = 2_000_000_000
-# Of a larger file the head is looked at first.
-_LARGE_FILE_BYTES = 64_000_000
 # Pillow holds four bytes a pixel, and conversions as much again: larger images take turns.
 _BIG_PIXELS = 40_000_000
 _STRIP_PIXELS = 4_000_000
 _MOST_JPEG_SEGMENTS = 10_000
-
 # A PNG may hold long texts, such as the workflow that made it (Pillow: 1 MiB).
-PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
-# Whether there are too many pixels is asked and told here.
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+_TEXT_BYTES = 16 << 20
 
 _COMMON = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # known to Pillow without loading all of its plugins
 # Not EPS and WMF, which run programs, nor what needs handlers that are not there (GRIB, HDF5, BUFR, MPEG) or nests (IPTC).
@@ -59,50 +50,10 @@ _TURNS = {
 _turn_of_big_ones = threading.Lock()
 
 
-def read(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[bytes, os.stat_result]:
-    """The bytes of a regular file, and its status before they were read; raises `ImageError` otherwise.
-
-    Pipes and devices are never opened. A large file is read only if its head is that of an image that may be decoded.
-    """
-    try:
-        _require_regular(os.stat(path).st_mode, path)  # before it is opened: that alone can wait, or rewind a tape
-        # In between it may have become a pipe, whose other end is not to be waited for.
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-        with open(os.open(path, flags), "rb") as file:
-            before = os.fstat(file.fileno())
-            _require_regular(before.st_mode, path)
-            _require_fit_size(file, before.st_size, max_pixels)
-            data = file.read(before.st_size)
-            after = os.fstat(file.fileno())
-    except OSError as error:
-        raise ImageError(error.strerror or str(error)) from None
-    except ValueError:
-        raise ImageError("not a path (it holds a NUL byte)") from None
-    except MemoryError:
-        raise ImageError("too large to read") from None
-    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns) or len(data) != before.st_size:
-        raise ImageError("it changed while it was read")
-    return data, before
-
-
-def _require_regular(mode: int, path: str) -> None:
-    if stat.S_ISDIR(mode):
-        raise ImageError(
-            "a folder, not an image" if os.access(path, os.R_OK | os.X_OK) else "a folder that cannot be read"
-        )
-    if not stat.S_ISREG(mode):
-        raise ImageError("not a regular file")
-
-
-def _require_fit_size(file: BinaryIO, size: int, max_pixels: int) -> None:
-    if not size:
-        raise ImageError("the file is empty")
-    if size > MAX_FILE_BYTES:
-        raise ImageError(f"a file of {size / 1e9:,.1f} GB; more than {MAX_FILE_BYTES // 10**9} GB are not read")
-    if size > _LARGE_FILE_BYTES:
-        with _told_as_image_errors():
-            _open(file, max_pixels)
-        file.seek(0)
+def require_decodable(file: BinaryIO, max_pixels: int) -> None:
+    """Raise `ImageError` unless the head of a file is that of an image that may be decoded."""
+    with _pillow_limits(max_pixels), _told_as_image_errors():
+        _open(file, max_pixels)
 
 
 def pixels(
@@ -118,7 +69,7 @@ def pixels(
     As `decode` and `fit`, but big images take turns among threads, so that memory holds one of them. `measure` is told
     which of the two, "decode" or "resize", is being done. Raises `ImageError`.
     """
-    with _told_as_image_errors():
+    with _pillow_limits(max_pixels), _told_as_image_errors():
         with measure("decode"):
             image, reduced = _opened(data, wanted, full, max_pixels)
         with _turn(image):
@@ -136,7 +87,7 @@ def decode(
     Unless `full`, a JPEG is decoded at 1/2, 1/4 or 1/8 as long as both sides stay at least twice the wanted size
     (libjpeg does that in the DCT). Raises `ImageError` for whatever is no image, is damaged or has more than `max_pixels`.
     """
-    with _told_as_image_errors():
+    with _pillow_limits(max_pixels), _told_as_image_errors():
         image, reduced = _opened(data, wanted, full, max_pixels)
         return _upright_rgb(image), reduced
 
@@ -151,6 +102,46 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         return _upright_rgb(image)
 
 
+class _PillowLimits:
+    """Pillow's limits, which belong to the process: ours while anything is being decoded here, then what they were."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._in_use: list[int] = []
+        self._before: tuple[int | None, int] = (0, 0)
+
+    @contextmanager
+    def __call__(self, max_pixels: int) -> Iterator[None]:
+        with self._lock:
+            if not self._in_use:
+                self._before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+                PngImagePlugin.MAX_TEXT_CHUNK = _TEXT_BYTES
+                # Whether there are too many pixels is asked and told here.
+                if _NO_BOMB_WARNING not in warnings.filters:
+                    warnings.filters.insert(0, _NO_BOMB_WARNING)  # type: ignore[attr-defined]
+            self._in_use.append(max_pixels)
+            self._limit()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_use.remove(max_pixels)
+                if self._in_use:
+                    self._limit()
+                else:
+                    Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = self._before
+                    if _NO_BOMB_WARNING in warnings.filters:
+                        warnings.filters.remove(_NO_BOMB_WARNING)  # type: ignore[attr-defined]
+
+    def _limit(self) -> None:
+        # For frames and for images inside of images, which only Pillow sees; it raises above twice this, also where `fit` crops.
+        Image.MAX_IMAGE_PIXELS = (max(*self._in_use, _BIG_PIXELS) + 1) // 2
+
+
+_NO_BOMB_WARNING = ("ignore", None, Image.DecompressionBombWarning, None, 0)
+_pillow_limits = _PillowLimits()
+
+
 @contextmanager
 def _told_as_image_errors() -> Iterator[None]:
     try:
@@ -158,11 +149,11 @@ def _told_as_image_errors() -> Iterator[None]:
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError("not an image in a format that is known here") from None
+        raise ImageError("not an image in a format that is known here", kind="other") from None
     except Image.DecompressionBombError:
-        raise ImageError("it holds an image of more pixels than --max-pixels allows") from None
+        raise ImageError("it holds an image of more pixels than `max_pixels` allows", kind="too_large") from None
     except MemoryError:
-        raise ImageError("too large to decode in the memory there is") from None
+        raise ImageError("too large to decode in the memory there is", kind="too_large") from None
     except Exception as error:
         # Fed with the bytes of strangers, Pillow's decoders have been seen to raise nearly everything there is.
         raise ImageError(f"damaged or unsupported image: {str(error) or type(error).__name__}") from None
@@ -180,8 +171,6 @@ def _opened(data: bytes, wanted: Preprocessing, full: bool, max_pixels: int) -> 
 
 
 def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
-    # For frames and for images inside of images, which only Pillow sees; it raises above twice this, also where `fit` crops.
-    Image.MAX_IMAGE_PIXELS = (max(max_pixels, _BIG_PIXELS) + 1) // 2
     formats: tuple[str, ...] = _FORMATS
     if heif_supported():
         from pillow_heif import register_heif_opener
@@ -193,15 +182,17 @@ def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
         image = _first_of(file, formats)
     except UnidentifiedImageError:
         if head[4:12] in _HEIF_BRANDS and "HEIF" not in formats:
-            raise ImageError("HEIC, which is read with: pip install pillow-heif") from None
+            raise ImageError("HEIC, which is read with: pip install pillow-heif", kind="other") from None
         raise
     except Image.DecompressionBombError:
-        raise ImageError(f"more than {max_pixels:,} pixels; --max-pixels allows more") from None
+        raise ImageError(f"more than {max_pixels:,} pixels; `max_pixels` allows more", kind="too_large") from None
     width, height = image.size
     if not width or not height:
         raise ImageError("an image without pixels")
     if width * height > max_pixels:
-        raise ImageError(f"{width:,} x {height:,} pixels, more than {max_pixels:,}; --max-pixels allows more")
+        raise ImageError(
+            f"{width:,} x {height:,} pixels, more than {max_pixels:,}; `max_pixels` allows more", kind="too_large"
+        )
     return image
 
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 
-from zsclip.errors import InputError
-
 HEIF = frozenset({".heic", ".heif", ".hif"})
-
-
 EXTENSIONS = frozenset({
     ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".icns", ".ico", ".j2c", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg",
     ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".sgi", ".tga", ".tif",
@@ -23,31 +18,23 @@ EXTENSIONS = frozenset({
 
 @dataclass
 class Walk:
-    """Paths of images, found lazily: folders (recursive, sorted) and files as given.
+    """Paths of the images in a folder, sorted, found lazily; in folders inside it too if `recursive`, but not in `exclude`.
 
-    A file inside a folder counts if its extension is an image's; a file that was named always counts, even if it is not
-    there (its row will say so), and so does a folder that cannot be looked into. None among the paths stands for one that is
-    not known yet, and is handed on. Iterating again walks again. `passed_over` counts the other files by extension, but
-    for those in the folder `exclude`.
+    A file counts if its extension is an image's, and so does a folder that cannot be looked into: its row will say so.
+    `passed_over` counts the other files by extension.
     """
 
-    paths: Iterable[str | None]
+    folder: str | os.PathLike[str]
     recursive: bool = True
     exclude: str | os.PathLike[str] | None = None
     passed_over: Counter[str] = field(default_factory=Counter)
 
-    def __iter__(self) -> Iterator[str | None]:
-        self.passed_over.clear()
+    def __iter__(self) -> Iterator[str]:
         extensions = EXTENSIONS | HEIF if heif_supported() else EXTENSIONS
         excluded = os.path.realpath(self.exclude) if self.exclude is not None else None
-        for path in self.paths:
-            if path is not None and _is_folder(path):
-                yield from self._folder(path, extensions, excluded)
-            else:
-                yield path
-
-    def _folder(self, top: str, extensions: frozenset[str], excluded: str | None) -> Iterator[str]:
-        waiting = [(top, True)]  # the next is last; not a recursion, for folders may be nested a thousand deep
+        waiting = [
+            (os.fspath(self.folder), True)
+        ]  # the next is last; not a recursion, for folders may be nested a thousand deep
         while waiting:
             path, is_folder = waiting.pop()
             if not is_folder:
@@ -60,7 +47,7 @@ class Walk:
                 try:
                     waiting += reversed(_entries(path, self.recursive))
                 except OSError:
-                    yield path  # a folder that cannot be looked into gets a row that says so
+                    yield path
 
 
 def _entries(folder: str, recursive: bool) -> list[tuple[str, bool]]:
@@ -86,20 +73,6 @@ def _is(asked: Callable[..., bool], **options: bool) -> bool:
     try:
         return asked(**options)
     except OSError:
-        return False
-
-
-def require_paths(paths: Iterable[str]) -> None:
-    """Raise `InputError` for the first path that is not there."""
-    for path in paths:
-        if "\0" in path or not os.path.lexists(path):
-            raise InputError(f"{path or repr(path)}: there is no such file or folder.")
-
-
-def _is_folder(path: str) -> bool:
-    try:
-        return stat.S_ISDIR(os.stat(path).st_mode)
-    except (OSError, ValueError):
         return False
 
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class Stamp(NamedTuple):
@@ -32,3 +37,33 @@ class Stamp(NamedTuple):
 def _wrapped(number: int) -> int:
     """SQLite's integers end in the year 2262; what is beyond goes round to a time of its own."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What was read of a picture: a file's bytes with the stamp they had, or an image that is decoded already."""
+
+    data: bytes = b""
+    stamp: Stamp | None = None
+    image: Image | None = None
+
+
+class Item(ABC):
+    """A picture before it is read. `name` is what its row says, and what can be given back as an input.
+
+    One that is a part of something (an archive, a table, a video) has that as its `parent`, and a `position` in it.
+    """
+
+    parent: str | None = None
+    position: float | None = None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def stamp(self) -> Stamp | None:
+        """The stamp as it is now, without reading the picture; None where nothing can tell."""
+        return None
+
+    @abstractmethod
+    def read(self, max_pixels: int) -> Contents:
+        """Read the picture, unless it is larger than may be decoded; raises `ImageError`. Called on a thread."""

@@ -4,7 +4,8 @@ A worker is this module, run by the same Python with the same `sys.path`. It is 
 standard output, one image at a time:
 
     question: length (8 bytes), the file's bytes
-    answer:   kind (1 byte), length (8 bytes), payload: b"p" whether reduced (1 byte) and pixels, or b"e" the error's text
+    answer:   kind (1 byte), length (8 bytes), payload: b"p" whether reduced (1 byte) and pixels, or b"e" the error's
+              kind, a NUL and its text
 
 However the parent ends, kill -9 included, its workers end: an idle one reads the end of its standard input; a busy one is
 killed by the kernel when the other end of its lifeline closes (Linux), or when it wakes up, or by its alarm.
@@ -22,7 +23,7 @@ import sys
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ from numpy.typing import NDArray
 from zsclip.errors import ImageError, InputError
 from zsclip.images.decoding import DEFAULT_MAX_PIXELS, pixels
 from zsclip.images.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from zsclip.errors import ErrorKind
 
 T = TypeVar("T")
 
@@ -89,7 +93,7 @@ class IsolatedDecoder:
             except _EndedError as end:
                 worker.kill()
                 if end.timed_out:
-                    raise ImageError(f"decoding took longer than {self._seconds:g} s") from None
+                    raise ImageError(f"decoding took longer than {self._seconds:g} s", kind="timeout") from None
                 if is_last:
                     raise ImageError(f"its decoder crashed ({_cause(end.code)})") from None
                 continue
@@ -98,7 +102,8 @@ class IsolatedDecoder:
                 raise
             self._give_back(worker)
             if kind == b"e":
-                raise ImageError(payload.decode())
+                error_kind, _, text = payload.decode().partition("\0")
+                raise ImageError(text, kind=cast("ErrorKind", error_kind))
             return np.frombuffer(payload, np.uint8, offset=1).reshape(*self._wanted.size, 3), payload[0] == 1
         raise AssertionError
 
@@ -147,7 +152,7 @@ class _Worker:
             )  # fmt: skip
         except OSError as error:
             self._close_lifeline()
-            raise InputError(f"--isolate: no worker process can be started: {error.strerror}.") from None
+            raise InputError(f"no worker process can be started: {error.strerror}.", where="`isolate`") from None
         finally:
             if lifeline >= 0:
                 os.close(lifeline)
@@ -161,7 +166,7 @@ class _Worker:
             self.kill()
             if isinstance(error, _EndedError):
                 code = self._process.returncode
-                raise InputError(f"--isolate: a worker process ended at its start ({_cause(code)}).") from None
+                raise InputError(f"a worker process ended at its start ({_cause(code)}).", where="`isolate`") from None
             raise
 
     def ask(self, data: bytes, seconds: float) -> tuple[bytes, bytes]:
@@ -253,7 +258,7 @@ def serve(wanted: dict[str, Any], full: bool, max_pixels: int, seconds: float, l
                 image, reduced = pixels(data, preprocessing, full=full, max_pixels=max_pixels)
                 kind, payload = b"p", bytes([reduced]) + image.tobytes()
             except ImageError as error:
-                kind, payload = b"e", str(error).encode("utf-8", "backslashreplace")
+                kind, payload = b"e", f"{error.kind}\0{error}".encode("utf-8", "backslashreplace")
             _alarm(0)
             answers.write(struct.pack("<cQ", kind, len(payload)) + payload)
             answers.flush()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from zsclip.models.catalogue import Entry, catalogue, parameter_counts
 from zsclip.models.files import fetch, fetch_text_tower, fetch_tokenizer, is_complete, on_disk, tokenizer_folder
-from zsclip.models.hub import go_offline
 from zsclip.models.packing import pack
 from zsclip.models.resolution import DEFAULT_MODEL, DEFAULT_TAGS, DEMO, default_tag, resolve, without_weights
 from zsclip.models.spec import ModelSpec, TokenizerSpec, short_identity
@@ -21,7 +20,6 @@ __all__ = [
     "fetch",
     "fetch_text_tower",
     "fetch_tokenizer",
-    "go_offline",
     "is_complete",
     "on_disk",
     "pack",

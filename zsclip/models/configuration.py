@@ -33,11 +33,11 @@ def read_json(name: str, path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"{name}: there is no {path}.") from None
+        raise ModelError(f"there is no {path}.", where=name) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: cannot be read as JSON ({error}).") from None
+        raise ModelError(f"cannot be read as JSON ({error}).", where=str(path)) from None
     if not isinstance(document, dict):
-        raise ModelError(f"{path}: must hold a mapping, not {type(document).__name__}.")
+        raise ModelError(f"must hold a mapping, not {type(document).__name__}.", where=str(path))
     return document
 
 
@@ -46,12 +46,12 @@ def read_configuration(name: str, path: Path) -> tuple[dict[str, Any], dict[str,
     document = read_json(name, path)
     config, details = document.get("model_cfg"), document.get("preprocess_cfg") or {}
     if not isinstance(config, dict):
-        raise ModelError(f"{path}: has no mapping `model_cfg`, so this is no configuration of open_clip.")
+        raise ModelError("has no mapping `model_cfg`, so this is no configuration of open_clip.", where=str(path))
     if not isinstance(details, dict):
-        raise ModelError(f"{path}: `preprocess_cfg` must be a mapping, not {details!r:.80}.")
+        raise ModelError(f"`preprocess_cfg` must be a mapping, not {details!r:.80}.", where=str(path))
     for key in ("vision_cfg", "text_cfg", "embed_dim"):
         if key not in config:
-            raise ModelError(f"{path}: `model_cfg` has no `{key}`, so this is no open_clip model.")
+            raise ModelError(f"`model_cfg` has no `{key}`, so this is no open_clip model.", where=str(path))
     _check_types(path, config, details)
     return config, details
 
@@ -89,14 +89,16 @@ def tokenizer(name: str, config: Mapping[str, Any], folder: Path | None = None) 
     source = text.get("hf_tokenizer_name")
     if not source:
         if "siglip" in name.lower() and not name.startswith(("local-dir:", "hf-hub:")):
-            raise ModelError(f"{name}: its configuration names no tokenizer, and the CLIP tokenizer is not SigLIP's.")
+            raise ModelError(
+                "its configuration names no tokenizer, and the CLIP tokenizer is not SigLIP's.", where=name
+            )
         clean = _clean(name, given.pop("clean", "lower"))
         special = tuple(map(str, given.pop("additional_special_tokens", ()) or ()))
         _warn_of_left_out(name, given)
         return TokenizerSpec("clip", length, clean=clean, special_tokens=special)
     mode = text.get("tokenizer_mode") or ""
     if mode not in ("", "clips"):
-        raise ModelError(f"{name}: there is no `tokenizer_mode` {mode!r:.80}; open_clip has clips.")
+        raise ModelError(f"there is no `tokenizer_mode` {mode!r:.80}; open_clip has clips.", where=name)
     clean = _clean(name, given.pop("clean", "whitespace"))
     strip, language = bool(given.pop("strip_sep_token", False)), given.pop("language", None)
     options = {key: value for key, value in given.items() if key in _HARMLESS and _is_plain(value)}
@@ -110,16 +112,18 @@ def require_harmless(name: str, config: Mapping[str, Any]) -> None:
     """Raise `ModelError` for towers that would be fetched from an address or a file of the configuration's choice."""
     timm = config["vision_cfg"].get("timm_model_name")
     if timm and not re.fullmatch(r"[\w.]+", str(timm)):
-        raise ModelError(f"{name}: `timm_model_name` must be one of timm's own names, not {timm!r:.80}.")
+        raise ModelError(f"`timm_model_name` must be one of timm's own names, not {timm!r:.80}.", where=name)
     for key in ("hf_model_name", "hf_tokenizer_name"):
         value = config["text_cfg"].get(key)
         if value and not hub.is_repository(value):
-            raise ModelError(f"{name}: `{key}` must be a repository of the hub, not {value!r:.80}.")
+            raise ModelError(f"`{key}` must be a repository of the hub, not {value!r:.80}.", where=name)
 
 
 def _clean(name: str, value: Any) -> Clean:
     if value not in _CLEANS:
-        raise ModelError(f"{name}: `clean` of the tokenizer must be one of {', '.join(_CLEANS)}, not {value!r:.80}.")
+        raise ModelError(
+            f"`clean` of the tokenizer must be one of {', '.join(_CLEANS)}, not {value!r:.80}.", where=name
+        )
     return cast("Clean", value)
 
 
@@ -180,4 +184,4 @@ def _check_types(path: Path, config: Mapping[str, Any], details: Mapping[str, An
     ]
     for key, value, sound, should in checks:
         if not sound:
-            raise ModelError(f"{path}: `{key}` must be {should}, not {value!r:.80}.")
+            raise ModelError(f"`{key}` must be {should}, not {value!r:.80}.", where=str(path))

@@ -22,7 +22,8 @@ def fetch(spec: ModelSpec) -> Path:
         return found
     repository, filenames = _weights_on_hub(spec)
     if not repository:
-        raise ModelError(f"{spec.title}: its weights are not on the Hugging Face hub. {hub.remedy(_arguments(spec))}")
+        remedy = hub.remedy(_arguments(spec))
+        raise ModelError("its weights are not on the Hugging Face hub.", where=spec.title, remedy=remedy)
     return hub.fetch_first(_wanted(spec, "weights", repository), filenames)
 
 
@@ -62,9 +63,8 @@ def fetch_tokenizer(spec: ModelSpec) -> Path | None:
     """`tokenizer_folder`, downloaded if need be; raises `ModelError`."""
     source = spec.tokenizer.source
     if isinstance(source, Path) and not any((source / name).is_file() for name in VOCABULARY_FILES):
-        raise ModelError(
-            f"{spec.title}: there is no tokenizer in {source}; it belongs beside the weights (tokenizer.json)."
-        )
+        what = f"there is no tokenizer in {source}; it belongs beside the weights (tokenizer.json)."
+        raise ModelError(what, where=spec.title)
     if (found := tokenizer_folder(spec)) or spec.tokenizer.kind == "clip" or isinstance(source, Path):
         return found
     what = "tokenizer's files" if on_disk(spec) else "weights and its tokenizer's files"
@@ -73,7 +73,7 @@ def fetch_tokenizer(spec: ModelSpec) -> Path | None:
         hub.fetch(wanted, name)
     found = tokenizer_folder(spec)
     if found is None:
-        raise ModelError(f"{spec.title}: the repository {source}, named for its tokenizer, has none.")
+        raise ModelError(f"the repository {source}, named for its tokenizer, has none.", where=spec.title)
     return found
 
 
@@ -86,7 +86,7 @@ def fetch_text_tower(spec: ModelSpec) -> Path | None:
 
 
 def _wanted(spec: ModelSpec, what: str, repository: str) -> hub.Wanted:
-    return hub.Wanted(spec.title, _arguments(spec), what, repository)
+    return hub.Wanted(spec.title, _arguments(spec), what, repository, spec.offline)
 
 
 def _arguments(spec: ModelSpec) -> str:

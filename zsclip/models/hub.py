@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 import threading
@@ -29,21 +28,14 @@ class Wanted:
     arguments: str
     what: str
     repository: str
+    offline: bool = False
 
+    @property
+    def stays_offline(self) -> bool:
+        """Whether the network must not be used, because it was said here or by `HF_HUB_OFFLINE`."""
+        from huggingface_hub import constants
 
-def go_offline() -> None:
-    """Touch no network from now on in this process, as with `HF_HUB_OFFLINE=1`."""
-    # Read once by both libraries, when they are imported.
-    os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
-    if constants := sys.modules.get("huggingface_hub.constants"):
-        constants.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
-
-
-def is_offline() -> bool:
-    """Whether the network must not be touched."""
-    from huggingface_hub import constants
-
-    return bool(constants.HF_HUB_OFFLINE)
+        return self.offline or bool(constants.HF_HUB_OFFLINE)
 
 
 def cached(repository: str, filename: str) -> Path | None:
@@ -71,9 +63,8 @@ def fetch_first(wanted: Wanted, filenames: Sequence[str]) -> Path:
     for filename in filenames:
         if found := fetch(wanted, filename, alone=len(filenames) == 1):
             return found
-    raise ModelError(
-        f"{wanted.model}: the repository {wanted.repository} has none of {', '.join(filenames)}. {remedy(wanted.arguments)}"
-    )
+    what = f"the repository {wanted.repository} has none of {', '.join(filenames)}."
+    raise ModelError(what, where=wanted.model, remedy=remedy(wanted.arguments))
 
 
 def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
@@ -90,8 +81,8 @@ def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
         return found
     if is_known_missing(repository, filename):
         return None
-    if is_offline():
-        raise _not_here(wanted, filename, "the network is not to be used (--offline or HF_HUB_OFFLINE)")
+    if wanted.stays_offline:
+        raise _not_here(wanted, filename, "the network is not to be used (`offline` or HF_HUB_OFFLINE)")
     _require_network(wanted, filename)
     try:
         logger.info("Fetching %s of %s from the hub, once.", filename, repository)
@@ -108,17 +99,19 @@ def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
         raise _not_here(wanted, filename, _first_line(error)) from None
     except RepositoryNotFoundError:
         raise ModelError(
-            f"{wanted.model}: there is no repository {repository!r} on the hub that is open to you. Check its name; for one that "
-            f"asks for an account, log in with: hf auth login."
+            f"there is no repository {repository!r} on the hub that is open to you.",
+            where=wanted.model,
+            remedy="Check its name; for one that asks for an account, log in with: hf auth login.",
         ) from None
     except EntryNotFoundError:
         if alone:
-            raise ModelError(f"{wanted.model}: the repository {repository} has no {filename}.") from None
+            raise ModelError(f"the repository {repository} has no {filename}.", where=wanted.model) from None
         return None
     except _download_errors() as error:
         raise ModelError(
-            f"{wanted.model}: the download of {filename} from {repository} failed: {_first_line(error)}. Nothing of it is used; "
-            f"run it again. {remedy(wanted.arguments)}"
+            f"the download of {filename} from {repository} failed: {_first_line(error)}. Nothing of it is used; run it again.",
+            where=wanted.model,
+            remedy=remedy(wanted.arguments),
         ) from None
 
 
@@ -130,22 +123,21 @@ def is_repository(name: object) -> bool:
 def require_repository(model: str, repository: str) -> None:
     """Raise `ModelError` for what cannot be a repository's name."""
     if not is_repository(repository):
-        raise ModelError(f"{model}: {repository!r} is no repository of the hub, which is written ORG/REPO.")
+        raise ModelError(f"{repository!r} is no repository of the hub, which is written ORG/REPO.", where=model)
 
 
 def remedy(arguments: str) -> str:
     """What to do without the hub."""
+    pull = "zsclip models pull {} --to DIR".format(arguments)  # noqa: UP032  (a command in one piece)
     return (
-        f"On a machine with a network, zsclip models pull {arguments} --to DIR makes a folder for --model local-dir:DIR. Or give "
-        f"a checkpoint file (--pretrained FILE), or try zsclip without any download: --model demo."
+        f"On a machine with a network, {pull} makes a folder for `model=local-dir:DIR`. Or "
+        f"give a checkpoint file (`pretrained=FILE`), or try zsclip without any download: `model=demo`."
     )
 
 
 def _not_here(wanted: Wanted, filename: str, reason: str) -> ModelError:
-    return ModelError(
-        f"{wanted.model}: its {wanted.what} ({filename} of {wanted.repository}) are not on this machine, and {reason}. "
-        f"{remedy(wanted.arguments)}"
-    )
+    what = f"its {wanted.what} ({filename} of {wanted.repository}) are not on this machine, and {reason}."
+    return ModelError(what, where=wanted.model, remedy=remedy(wanted.arguments))
 
 
 def _require_network(wanted: Wanted, filename: str) -> None:

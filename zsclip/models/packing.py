@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from zsclip import atomic
 from zsclip.errors import ModelError
 from zsclip.models import configuration, hub, transformers_format
 from zsclip.models.files import fetch, fetch_text_tower, fetch_tokenizer
@@ -16,28 +16,22 @@ from zsclip.models.spec import TOKENIZER_FILES, ModelSpec
 
 
 def pack(spec: ModelSpec, folder: Path) -> None:
-    """Write a model into a new or empty folder, for `--model local-dir:FOLDER`; what is not here of it is fetched.
+    """Write a model into a new or empty folder, for `model=local-dir:FOLDER`; what is not here of it is fetched.
 
     The folder appears whole or not at all. open_clip reads it too. Raises `ModelError`.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ModelError(f"{folder} is there already. Name a new folder.")
     checkpoint = fetch(spec)
-    part = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}.part")
     try:
-        part.mkdir(parents=True)
-        for source, name in _files(spec, checkpoint):
-            shutil.copyfile(source, part / name)
-        if spec.layout == "open_clip":
-            text = json.dumps(_document(spec), indent=2) + "\n"
-            (part / configuration.CONFIG_NAME).write_text(text, encoding="utf-8")
-        if folder.is_dir():
-            folder.rmdir()
-        part.rename(folder)
+        with atomic.new_folder(folder) as part:
+            for source, name in _files(spec, checkpoint):
+                shutil.copyfile(source, part / name)
+            if spec.layout == "open_clip":
+                text = json.dumps(_document(spec), indent=2) + "\n"
+                (part / configuration.CONFIG_NAME).write_text(text, encoding="utf-8")
     except OSError as error:
         raise ModelError(f"{folder} cannot be written: {error.strerror or error}.") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _files(spec: ModelSpec, checkpoint: Path) -> Iterator[tuple[Path, str]]:
@@ -52,7 +46,8 @@ def _files(spec: ModelSpec, checkpoint: Path) -> Iterator[tuple[Path, str]]:
     if spec.layout == "open_clip":
         if checkpoint.suffix in (".npz", ".npy"):
             raise ModelError(
-                f"{checkpoint}: weights of big_vision cannot be packed. Save the model's state dict instead."
+                "weights of big_vision cannot be packed. Save the model's state dict instead.",
+                where=str(checkpoint),
             )
         yield (
             checkpoint,

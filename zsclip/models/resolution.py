@@ -1,9 +1,10 @@
-"""What `--model` and `--pretrained` mean."""
+"""What `model` and `pretrained` mean."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -36,23 +37,31 @@ WEIGHT_NAMES = (
 )  # fmt: skip
 
 
-def resolve(model: str | None = None, pretrained: str | None = None) -> ModelSpec:
-    """Find out what `--model` and `--pretrained` mean.
+def resolve(model: str | None = None, pretrained: str | None = None, *, offline: bool = False) -> ModelSpec:
+    """Find out what `model` and `pretrained` mean.
 
     `model` is `demo`, `local-dir:PATH`, `hf-hub:ORG/REPO` or an architecture of open_clip; `pretrained` one of the
-    architecture's tags or a checkpoint file. Only `hf-hub:` may ask the network, for the configuration.
-    Raises `ModelError`.
+    architecture's tags or a checkpoint file. Only `hf-hub:` may ask the network, for the configuration. With `offline`
+    nothing does, neither here nor when the model's files are fetched. Raises `ModelError`.
     """
     if model is None:
         model = DEFAULT_MODEL
     if model == DEMO or model.startswith(("local-dir:", "hf-hub:")):
         if pretrained:
-            raise ModelError(f"--model {model} brings its own weights. Leave out --pretrained {pretrained}.")
+            remedy = f"Leave out `pretrained={pretrained}`."
+            raise ModelError(f"`model={model}` brings its own weights.", remedy=remedy)
         if model == DEMO:
-            return _from_folder(DEMO, _DEMO_FOLDER)
-        if model.startswith("local-dir:"):
-            return _from_folder(model, Path(model.removeprefix("local-dir:")).expanduser())
-        return _from_hub(model, model.removeprefix("hf-hub:"))
+            spec = _from_folder(DEMO, _DEMO_FOLDER)
+        elif model.startswith("local-dir:"):
+            spec = _from_folder(model, Path(model.removeprefix("local-dir:")).expanduser())
+        else:
+            spec = _from_hub(model, model.removeprefix("hf-hub:"), offline)
+    else:
+        spec = _from_open_clip(model, pretrained)
+    return replace(spec, offline=offline)
+
+
+def _from_open_clip(model: str, pretrained: str | None) -> ModelSpec:
     architecture = model.replace("/", "-")
     config = open_clip_data.model_config(architecture)
     if config is None:
@@ -60,8 +69,8 @@ def resolve(model: str | None = None, pretrained: str | None = None) -> ModelSpe
         hint = f"Did you mean {' or '.join(close)}? " if close else ""
         raise ModelError(
             f"There is no architecture {model!r}. {hint}It must be one of open_clip's (zsclip models list shows them), "
-            f"local-dir:PATH, hf-hub:ORG/REPO or demo. For a checkpoint file give the architecture too: "
-            f"--model ViT-B-32 --pretrained FILE."
+            f"local-dir:PATH, hf-hub:ORG/REPO or demo.",
+            remedy="For a checkpoint file give the architecture too: `model=ViT-B-32` `pretrained=FILE`.",
         )
     return _from_architecture(architecture, config, pretrained)
 
@@ -73,8 +82,7 @@ def without_weights(model: str) -> ModelSpec | None:
     if config is None or default_tag(architecture):
         return None
     tags = open_clip_data.pretrained_tags(architecture)
-    pixels = configuration.preprocessing(config, next(iter(tags.values()), {}))
-    return ModelSpec(architecture, None, config, pixels, tokenizer=configuration.tokenizer(architecture, config))
+    return _spec(architecture, None, config, next(iter(tags.values()), {}))
 
 
 def default_tag(architecture: str) -> str | None:
@@ -88,16 +96,23 @@ def from_tag(architecture: str, tag: str) -> ModelSpec:
     config = open_clip_data.model_config(architecture) or {}
     details = open_clip_data.pretrained_tags(architecture)[tag]
     config = {**config, "quick_gelu": bool(config.get("quick_gelu")) or bool(details.get("quick_gelu"))}
-    return ModelSpec(
-        architecture,
-        tag,
-        config,
-        configuration.preprocessing(config, details),
-        None,
-        details,
-        configuration.tokenizer(architecture, config),
-        text_tower=config["text_cfg"].get("hf_model_name"),
-    )
+    return _spec(architecture, tag, config, details, remote=details)
+
+
+def _spec(
+    name: str,
+    pretrained: str | None,
+    config: Mapping[str, Any],
+    details: Mapping[str, Any],
+    checkpoint: Path | None = None,
+    remote: Mapping[str, Any] | None = None,
+    tokenizer_folder: Path | None = None,
+) -> ModelSpec:
+    """A model of open_clip's configuration, with `details` of its preprocessing; `tokenizer_folder` has its own tokenizer."""
+    pixels = configuration.preprocessing(config, details)
+    tokenizer = configuration.tokenizer(name, config, tokenizer_folder)
+    tower = config["text_cfg"].get("hf_model_name")
+    return ModelSpec(name, pretrained, config, pixels, checkpoint, remote or {}, tokenizer, text_tower=tower)
 
 
 def _from_architecture(architecture: str, config: Mapping[str, Any], pretrained: str | None) -> ModelSpec:
@@ -106,7 +121,7 @@ def _from_architecture(architecture: str, config: Mapping[str, Any], pretrained:
         pretrained = default_tag(architecture)
         if pretrained is None:
             known = f"Its tags are: {', '.join(tags)}." if tags else "It has no published weights."
-            raise ModelError(f"{architecture} needs --pretrained with a tag or a checkpoint file. {known}")
+            raise ModelError(f"{architecture} needs `pretrained` with a tag or a checkpoint file.", remedy=known)
     tag = open_clip_data.clean_tag(pretrained)
     if tag in tags:
         spec = from_tag(architecture, tag)
@@ -118,17 +133,15 @@ def _from_architecture(architecture: str, config: Mapping[str, Any], pretrained:
     checkpoint = Path(pretrained).expanduser()
     if not _is_file(checkpoint):
         known = f"Its tags are: {', '.join(tags)}." if tags else "It has no tags."
-        raise ModelError(f"{pretrained!r} is neither a file nor a tag of {architecture}. {known}")
+        raise ModelError(f"{pretrained!r} is neither a file nor a tag of {architecture}.", remedy=known)
     if not config.get("quick_gelu") and f"{architecture}-quickgelu" in open_clip_data.architectures():
         logger.warning(
             "A checkpoint file does not tell its activation; %s runs with GELU. If these weights were trained with "
-            "QuickGELU (OpenAI's, MetaCLIP's and DFN's were), use --model %s-quickgelu.",
+            "QuickGELU (OpenAI's, MetaCLIP's and DFN's were), use `model=%s-quickgelu`.",
             architecture,
             architecture,
         )
-    tokenizer, tower = configuration.tokenizer(architecture, config), config["text_cfg"].get("hf_model_name")
-    pixels = configuration.preprocessing(config, _common(architecture, tags))
-    return ModelSpec(architecture, str(checkpoint), config, pixels, checkpoint, tokenizer=tokenizer, text_tower=tower)
+    return _spec(architecture, str(checkpoint), config, _common(architecture, tags), checkpoint)
 
 
 def _common(architecture: str, tags: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -143,7 +156,7 @@ def _common(architecture: str, tags: Mapping[str, Mapping[str, Any]]) -> Mapping
         logger.warning(
             "A checkpoint file does not tell how its images are prepared, and the tags of %s differ: these weights get what "
             "most have. If they come from %s, put them into a folder with an open_clip_config.json (zsclip models pull "
-            "makes one) and use --model local-dir:FOLDER.",
+            "makes one) and use `model=local-dir:FOLDER`.",
             architecture,
             " or ".join(others),
         )
@@ -152,14 +165,15 @@ def _common(architecture: str, tags: Mapping[str, Mapping[str, Any]]) -> Mapping
 
 def _from_folder(name: str, folder: Path) -> ModelSpec:
     if not folder.is_dir():
-        raise ModelError(f"{name}: there is no folder {folder}.")
+        raise ModelError(f"there is no folder {folder}.", where=name)
     folder = folder.absolute()
     if not _is_file(folder / configuration.CONFIG_NAME) and _is_file(folder / transformers_format.CONFIG_NAME):
         image_config = _first_file(folder, transformers_format.IMAGE_CONFIG_NAMES)
         if image_config is None:
             raise ModelError(
-                f"{name}: there is no {folder / transformers_format.IMAGE_CONFIG_NAMES[0]}, so how the model wants its "
-                f"images is not known. It belongs to transformers' format."
+                f"there is no {folder / transformers_format.IMAGE_CONFIG_NAMES[0]}, so how the model wants its "
+                f"images is not known. It belongs to transformers' format.",
+                where=name,
             )
         checkpoint = _first_file(folder, transformers_format.WEIGHT_NAMES)
         if checkpoint is None:
@@ -174,52 +188,37 @@ def _from_folder(name: str, folder: Path) -> ModelSpec:
     path = folder / configuration.CONFIG_NAME
     if not _is_file(path):
         raise ModelError(
-            f"{name}: there is no {path}, nor a config.json. open_clip's or transformers' configuration is needed beside "
-            f"the weights; for weights alone give --model ARCHITECTURE --pretrained {checkpoint}."
+            f"there is no {path}, nor a config.json. open_clip's or transformers' configuration is needed beside the weights.",
+            where=name,
+            remedy=f"For weights alone give `model=ARCHITECTURE` `pretrained={checkpoint}`.",
         )
     config, details = configuration.read_configuration(name, path)
     configuration.require_harmless(name, config)
-    has_tokenizer = _first_file(folder, VOCABULARY_FILES) is not None
-    tower = config["text_cfg"].get("hf_model_name")
-    return ModelSpec(
-        name,
-        None,
-        config,
-        configuration.preprocessing(config, details),
-        checkpoint,
-        tokenizer=configuration.tokenizer(name, config, folder if has_tokenizer else None),
-        text_tower=folder if tower and _is_file(folder / "config.json") else tower,
-    )
+    tokenizer_folder = folder if _first_file(folder, VOCABULARY_FILES) else None
+    spec = _spec(name, None, config, details, checkpoint, tokenizer_folder=tokenizer_folder)
+    has_tower = spec.text_tower and _is_file(folder / "config.json")
+    return replace(spec, text_tower=folder) if has_tower else spec
 
 
-def _from_hub(name: str, repository: str) -> ModelSpec:
+def _from_hub(name: str, repository: str, offline: bool) -> ModelSpec:
     if repository.count("/") != 1:
-        raise ModelError(f"{name}: {repository!r} is no repository of the hub, which is written ORG/REPO.")
-    wanted = hub.Wanted(name, name, "configuration files", repository)
+        raise ModelError(f"{repository!r} is no repository of the hub, which is written ORG/REPO.", where=name)
+    wanted = hub.Wanted(name, name, "configuration files", repository, offline)
     remote = {"hf_hub": f"{repository}/"}
     path = hub.fetch(wanted, configuration.CONFIG_NAME) if _may_have_own(wanted) else None
     if path is None:
         path = hub.fetch_first(wanted, (transformers_format.CONFIG_NAME,))
         image_config = hub.fetch_first(wanted, transformers_format.IMAGE_CONFIG_NAMES)
-        return _from_transformers(name, path, image_config, None, repository, remote)
+        return _from_transformers(name, path, image_config, None, wanted, remote)
     config, details = configuration.read_configuration(name, path)
     configuration.require_harmless(name, config)
-    return ModelSpec(
-        name,
-        None,
-        config,
-        configuration.preprocessing(config, details),
-        None,
-        remote,
-        configuration.tokenizer(name, config),
-        text_tower=config["text_cfg"].get("hf_model_name"),
-    )
+    return _spec(name, None, config, details, remote=remote)
 
 
 def _may_have_own(wanted: hub.Wanted) -> bool:
     """Whether a repository may have open_clip's configuration. Without a network, one whose other format is in the cache and
     whose own was never asked for is taken for transformers'."""
-    if not hub.is_offline() or hub.cached(wanted.repository, configuration.CONFIG_NAME):
+    if not wanted.stays_offline or hub.cached(wanted.repository, configuration.CONFIG_NAME):
         return True
     return hub.cached(wanted.repository, transformers_format.CONFIG_NAME) is None
 
@@ -229,31 +228,26 @@ def _from_transformers(
     path: Path,
     image_config: Path,
     checkpoint: Path | None,
-    source: str | Path,
+    home: hub.Wanted | Path,
     remote: Mapping[str, Any] | None = None,
 ) -> ModelSpec:
+    """A model whose other files are at `home`, in the repository or the folder."""
     layout, config = transformers_format.read_model(name, path)
-    return ModelSpec(
-        name,
-        None,
-        config,
-        transformers_format.read_preprocessing(name, image_config, config),
-        checkpoint,
-        remote or {},
-        TokenizerSpec("hf", config["text_cfg"]["context_length"], source, _cleaning(name, layout, source)),
-        layout,
-    )
+    pixels = transformers_format.read_preprocessing(name, image_config, config)
+    source = home if isinstance(home, Path) else home.repository
+    tokenizer = TokenizerSpec("hf", config["text_cfg"]["context_length"], source, _cleaning(name, layout, home))
+    return ModelSpec(name, None, config, pixels, checkpoint, remote or {}, tokenizer, layout)
 
 
-def _cleaning(name: str, layout: str, source: str | Path) -> Clean:
+def _cleaning(name: str, layout: str, home: hub.Wanted | Path) -> Clean:
     """transformers' tokenizers clean texts themselves, except one: SigLIP 2 was trained on lower case, which Gemma's
     tokenizer, under which it is published, leaves as it is."""
     if layout != "siglip":
         return "none"
-    if isinstance(source, Path):
-        path: Path | None = source / "tokenizer_config.json"
+    if isinstance(home, Path):
+        path: Path | None = home / "tokenizer_config.json"
     else:
-        path = hub.fetch(hub.Wanted(name, name, "tokenizer's files", source), "tokenizer_config.json")
+        path = hub.fetch(replace(home, what="tokenizer's files"), "tokenizer_config.json")
     if path is None or not _is_file(path):
         return "none"
     kind = configuration.read_json(name, path).get("tokenizer_class")
@@ -263,9 +257,10 @@ def _cleaning(name: str, layout: str, source: str | Path) -> Clean:
 def _no_weights(name: str, folder: Path, names: tuple[str, ...]) -> ModelError:
     if any(folder.glob("*.index.json")):
         return ModelError(
-            f"{name}: the weights in {folder} are split into several files; save them as one ({names[0]})."
+            f"the weights in {folder} are split into several files; save them as one ({names[0]}).",
+            where=name,
         )
-    return ModelError(f"{name}: no weights in {folder}. There should be one of: {', '.join(names)}.")
+    return ModelError(f"no weights in {folder}. There should be one of: {', '.join(names)}.", where=name)
 
 
 def _first_file(folder: Path, names: tuple[str, ...]) -> Path | None:

@@ -66,7 +66,8 @@ class ModelSpec:
     `config` is open_clip's model configuration (with the activation in it that the weights want), `checkpoint` the
     file of the weights (None: they must be fetched as `remote` says). `layout` says whose names the weights have:
     open_clip's, or those of transformers' `CLIPModel` or `SiglipModel`. `text_tower` is where the configuration of a text
-    tower of transformers is (open_clip's `hf_model_name`): a hub's repository, or a folder with a `config.json`.
+    tower of transformers is (open_clip's `hf_model_name`): a hub's repository, or a folder with a `config.json`. `offline`
+    is no part of the model: it says that fetching its files must not use the network.
     """
 
     name: str
@@ -78,6 +79,7 @@ class ModelSpec:
     tokenizer: TokenizerSpec = field(default_factory=TokenizerSpec)
     layout: Layout = "open_clip"
     text_tower: str | Path | None = None
+    offline: bool = field(default=False, compare=False)
 
     @property
     def title(self) -> str:

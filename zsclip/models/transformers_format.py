@@ -54,8 +54,9 @@ def read_model(name: str, path: Path) -> tuple[Literal["clip", "siglip"], dict[s
     kind = document.get("model_type")
     if kind not in _DEFAULTS:
         raise ModelError(
-            f"{path}: describes a model of the type {kind!r:.40}. Of transformers' own format zsclip reads clip (CLIPModel) and "
-            f"siglip (SiglipModel); else a folder needs open_clip's open_clip_config.json."
+            f"describes a model of the type {kind!r:.40}. Of transformers' own format zsclip reads clip (CLIPModel) and "
+            f"siglip (SiglipModel); else a folder needs open_clip's open_clip_config.json.",
+            where=str(path),
         )
     towers = {}
     for key, defaults in _DEFAULTS[kind].items():
@@ -66,21 +67,26 @@ def read_model(name: str, path: Path) -> tuple[Literal["clip", "siglip"], dict[s
             if isinstance(value, bool) or not isinstance(
                 value, (int, float) if isinstance(default, float) else type(default)
             ):
-                raise ModelError(f"{path}: `{one}` of `{key}` must be a {type(default).__name__}, not {value!r:.80}.")
+                raise ModelError(
+                    f"`{one}` of `{key}` must be a {type(default).__name__}, not {value!r:.80}.", where=str(path)
+                )
             if not isinstance(value, str) and value <= 0:
-                raise ModelError(f"{path}: `{one}` of `{key}` must be above 0, not {value!r:.80}.")
+                raise ModelError(f"`{one}` of `{key}` must be above 0, not {value!r:.80}.", where=str(path))
         if towers[key]["hidden_size"] % towers[key]["num_attention_heads"]:
-            raise ModelError(f"{path}: `hidden_size` of `{key}` is no multiple of `num_attention_heads`.")
+            raise ModelError(f"`hidden_size` of `{key}` is no multiple of `num_attention_heads`.", where=str(path))
     text, vision = towers["text_config"], towers["vision_config"]
     for activation in (text["hidden_act"], vision["hidden_act"]):
         if activation not in _ACTIVATIONS:
-            raise ModelError(f"{path}: the activation {activation!r:.40} is none of {', '.join(_ACTIVATIONS)}.")
+            raise ModelError(
+                f"the activation {activation!r:.40} is none of {', '.join(_ACTIVATIONS)}.", where=str(path)
+            )
     if vision["num_channels"] != 3:
-        raise ModelError(f"{path}: the model wants images of {vision['num_channels']} channels, not 3.")
+        raise ModelError(f"the model wants images of {vision['num_channels']} channels, not 3.", where=str(path))
     quick = {tower["hidden_act"] == "quick_gelu" for tower in (text, vision)}
     if len(quick) == 2:
         raise ModelError(
-            f"{path}: one tower has QuickGELU and the other has not, which open_clip's architectures cannot."
+            "one tower has QuickGELU and the other has not, which open_clip's architectures cannot.",
+            where=str(path),
         )
     if kind == "clip":
         config = _clip(path, document.get("projection_dim") or 512, text, vision)
@@ -91,7 +97,7 @@ def read_model(name: str, path: Path) -> tuple[Literal["clip", "siglip"], dict[s
 
 def _clip(path: Path, dimension: Any, text: dict[str, Any], vision: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(dimension, int):
-        raise ModelError(f"{path}: `projection_dim` must be a number, not {dimension!r:.80}.")
+        raise ModelError(f"`projection_dim` must be a number, not {dimension!r:.80}.", where=str(path))
     # transformers takes an end token of 2, which older configurations have, for "the highest token there is".
     end = text["eos_token_id"]
     pool = {"pool_type": "argmax"} if end == 2 else {"pool_type": "eos", "eos_id": end}
@@ -111,7 +117,8 @@ def _siglip(path: Path, text: dict[str, Any], vision: dict[str, Any]) -> dict[st
     dimension = text.get("projection_size") or text["hidden_size"]
     if vision.get("vision_use_head") is False or dimension != vision["hidden_size"]:
         raise ModelError(
-            f"{path}: its images and texts have no vectors of the same size; this is no model for comparing them."
+            "its images and texts have no vectors of the same size; this is no model for comparing them.",
+            where=str(path),
         )
     return {
         "embed_dim": dimension,
@@ -152,7 +159,7 @@ def _tower(tower: dict[str, Any]) -> dict[str, Any]:
 def _mapping(path: Path, document: dict[str, Any], key: str) -> dict[str, Any]:
     value = document.get(key)
     if value is not None and not isinstance(value, dict):
-        raise ModelError(f"{path}: `{key}` must be a mapping, not {value!r:.80}.")
+        raise ModelError(f"`{key}` must be a mapping, not {value!r:.80}.", where=str(path))
     return value or {}
 
 
@@ -161,17 +168,19 @@ def read_preprocessing(name: str, path: Path, config: Mapping[str, Any]) -> Prep
     document = read_json(name, path)
     details = document.get("image_processor") if path.name == "processor_config.json" else document
     if not isinstance(details, dict):
-        raise ModelError(f"{path}: says nothing of images.")
+        raise ModelError("says nothing of images.", where=str(path))
     size = (config["vision_cfg"]["image_size"],) * 2
     for key in ("do_resize", "do_rescale", "do_normalize"):
         if details.get(key) is False:
-            raise ModelError(f"{path}: `{key}` is false, but zsclip's images are resized, in 0 to 1 and normalised.")
+            raise ModelError(
+                f"`{key}` is false, but zsclip's images are resized, in 0 to 1 and normalised.", where=str(path)
+            )
     if abs(float(details.get("rescale_factor", 1 / 255)) - 1 / 255) > 1e-6:
-        raise ModelError(f"{path}: `rescale_factor` must be 1/255, not {details['rescale_factor']!r:.40}.")
+        raise ModelError(f"`rescale_factor` must be 1/255, not {details['rescale_factor']!r:.40}.", where=str(path))
     mode = _resize_mode(path, details, size)
     resample = details.get("resample", 3)
     if resample not in (2, 3):
-        raise ModelError(f"{path}: `resample` must be 2 (bilinear) or 3 (bicubic), not {resample!r:.40}.")
+        raise ModelError(f"`resample` must be 2 (bilinear) or 3 (bicubic), not {resample!r:.40}.", where=str(path))
     return Preprocessing(
         size=size,
         mean=_colour(path, details, "image_mean"),
@@ -197,14 +206,15 @@ def _resize_mode(path: Path, details: dict[str, Any], size: tuple[int, int]) -> 
     if crops and resize == size[0] and crop in (size, size[0]):
         return "shortest"
     raise ModelError(
-        f"{path}: images of {size[1]} x {size[0]} pixels are wanted, but `size` {details.get('size')!r:.60}, `crop_size` "
+        f"images of {size[1]} x {size[0]} pixels are wanted, but `size` {details.get('size')!r:.60}, `crop_size` "
         f"{details.get('crop_size')!r:.60} and `do_center_crop` {details.get('do_center_crop')!r:.20} do not lead there in a "
-        f"way that zsclip knows (the shortest side and a crop, or both sides at once)."
+        f"way that zsclip knows (the shortest side and a crop, or both sides at once).",
+        where=str(path),
     )
 
 
 def _colour(path: Path, details: dict[str, Any], key: str) -> tuple[float, float, float]:
     value = details.get(key)
     if not (isinstance(value, list) and len(value) == 3 and all(isinstance(one, (int, float)) for one in value)):
-        raise ModelError(f"{path}: `{key}` must be three numbers, not {value!r:.80}.")
+        raise ModelError(f"`{key}` must be three numbers, not {value!r:.80}.", where=str(path))
     return float(value[0]), float(value[1]), float(value[2])

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import csv
-import ctypes
 import errno
 import logging
 import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
+from zsclip import atomic
 from zsclip.errors import InputError
-from zsclip.output.rows import delimited_rows
+from zsclip.output.delimited import delimited_rows
+from zsclip.output.targets import text_stream
 from zsclip.scoring.results import ImageResult
 
 logger = logging.getLogger("zsclip")
 
-ABSTAINED = "\0"  # what no label can be called
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))}
-_PARTIAL = ".zsclip-partial-"
 _BLOCK = 1 << 20
+_COLUMNS = ["from", "to", "label"]
 
 
 @dataclass(frozen=True)
@@ -74,9 +73,9 @@ def plan(
 ) -> Iterator[Filing]:
     """Where each image goes, in order: `into`/label/name. Names that clash are kept apart: `a.jpg`, `a (2).jpg`.
 
-    Results that are decided for `ABSTAINED` go to the folder of `unknown_label`, which is no label's, not even of one of
-    that name. A file that lies in its place already, from an earlier run, is planned for it again. A file that is
-    reached by two ways is planned once, and one that could not be read stays where it is.
+    Images without a label go to the folder of `unknown_label`, which is no label's, not even of one of that name. A file
+    that is in its place already, from an earlier run, is planned for it again. A file that is reached by two ways is
+    planned once, and one that could not be read stays where it is.
     """
     unknown_folder, *folders = folder_names([unknown_label, *labels])
     homes = dict(zip(labels, folders, strict=True))
@@ -85,11 +84,11 @@ def plan(
     targets: set[str] = set()
     for result in results:
         entry = _entry(result.path)
-        if result.error is not None or result.label is None or entry in sources:
+        if result.error is not None or entry in sources:
             continue
         sources.add(entry)
-        abstained = result.label == ABSTAINED
-        folder = into / (unknown_folder if abstained else homes[result.label])
+        label = result.label
+        folder = into / (unknown_folder if label is None else homes[label])
         source = result.path
 
         def is_taken(name: str, folder: Path = folder, source: str = source) -> bool:
@@ -104,7 +103,7 @@ def plan(
 
         target = os.path.join(folder, _apart(os.path.basename(source), is_taken))
         targets.add(_entry(target).casefold())
-        yield Filing(source, target, unknown_label if abstained else result.label)
+        yield Filing(source, target, unknown_label if label is None else label)
 
 
 def _earlier_plans(into: Path) -> set[tuple[str, str]]:
@@ -116,7 +115,7 @@ def _earlier_plans(into: Path) -> set[tuple[str, str]]:
         try:
             with open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream:
                 rows = csv.DictReader(stream)
-                if rows.fieldnames == ["from", "to", "label"]:  # else it is some other file of this name
+                if rows.fieldnames == _COLUMNS:  # else it is some other file of this name
                     pairs |= {(_entry(row["from"]), _entry(row["to"])) for row in rows if row["to"]}
         except (OSError, ValueError, csv.Error) as error:
             logger.warning("%s cannot be read as the plan of an earlier run: %s.", path, error)
@@ -128,17 +127,19 @@ def write_plan(filings: Iterable[Filing], into: Path) -> Path:
     try:
         into.mkdir(parents=True, exist_ok=True)
         stem = f"plan-{time.strftime('%Y%m%d-%H%M%S')}"
-        name = _apart(f"{stem}.csv", lambda name: os.path.lexists(into / name))
-        with open(into / name, "x", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            rows = delimited_rows(stream)
-            rows.writerow(["from", "to", "label"])
-            rows.writerows([filing.source, filing.target, filing.label] for filing in filings)
-            stream.flush()
-            os.fsync(stream.fileno())
-        _sync_folder(str(into))
+        path = into / _apart(f"{stem}.csv", lambda name: os.path.lexists(into / name))
+        with atomic.new_file(path, replace=False) as binary, text_stream(binary) as stream:
+            write_rows(filings, stream)
     except OSError as error:
-        raise InputError(f"--into {into}: cannot be written: {error.strerror}.") from None
-    return into / name
+        raise InputError(f"cannot be written: {error.strerror}.", where=f"`into={into}`") from None
+    return path
+
+
+def write_rows(filings: Iterable[Filing], stream: TextIO) -> None:
+    """A plan as CSV."""
+    rows = delimited_rows(stream)
+    rows.writerow(_COLUMNS)
+    rows.writerows((filing.source, filing.target, filing.label) for filing in filings)
 
 
 def carry_out(filings: Iterable[Filing], how: str) -> Iterator[Filed]:
@@ -157,7 +158,7 @@ def carry_out(filings: Iterable[Filing], how: str) -> Iterator[Filed]:
             os.makedirs(folder, exist_ok=True)
             if folder not in cleaned:
                 cleaned.add(folder)
-                _remove_dead_partials(folder)
+                atomic.remove_dead(folder)
             if os.path.lexists(filing.target):
                 if not _same_content(filing.source, filing.target):
                     raise FileExistsError(errno.EEXIST, "another file has come to lie there", filing.target)
@@ -168,7 +169,7 @@ def carry_out(filings: Iterable[Filing], how: str) -> Iterator[Filed]:
                 continue
             if how == "move":
                 _move(filing.source, filing.target)
-            elif how == "copy" or not _linked(os.path.realpath(filing.source), filing.target):
+            elif how == "copy" or not atomic.linked(os.path.realpath(filing.source), filing.target):
                 if how == "link" and not said_copy:
                     logger.warning("Links do not work between these folders; files are copied instead.")
                     said_copy = True
@@ -178,71 +179,10 @@ def carry_out(filings: Iterable[Filing], how: str) -> Iterator[Filed]:
             yield Filed(filing, "failed", error.strerror or str(error))
 
 
-# What a file system says that cannot link, or not to there.
-_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-
-
-def _linked(source: str, target: str) -> bool:
-    """Whether a hard link could be made, which replaces nothing."""
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        return False
-    return True
-
-
-def _put_into_place(source: str, target: str) -> None:
-    """Give a file another name on its file system, replacing nothing; raises `FileExistsError`."""
-    if os.name == "nt":
-        os.rename(source, target)  # replaces nothing there
-        return
-    if _rename_without_replacing(source, target):
-        return
-    if _linked(source, target):
-        os.unlink(source)
-        return
-    # No links on this file system: an empty file holds the name, and only that is replaced.
-    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    try:
-        os.rename(source, target)
-    except BaseException:
-        os.unlink(target)
-        raise
-
-
-def _rename_without_replacing(source: str, target: str) -> bool:
-    """Linux's renameat2 with RENAME_NOREPLACE; False where there is none."""
-    if sys.platform != "linux":
-        return False
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if renameat2 is None:
-        return False
-    at_cwd, no_replace = -100, 1
-    if renameat2(at_cwd, os.fsencode(source), at_cwd, os.fsencode(target), no_replace) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in (errno.ENOSYS, errno.EINVAL):
-        return False
-    raise OSError(number, os.strerror(number), target)
-
-
 def _copy(source: str, target: str) -> None:
     """Copy content, times and permissions; the target appears whole, synced, and replaces nothing."""
-    partial = os.path.join(os.path.dirname(target), f"{_PARTIAL}{os.getpid()}")
-    try:
-        with open(source, "rb") as original, open(partial, "wb") as copy:
-            shutil.copyfileobj(original, copy, _BLOCK)
-            copy.flush()
-            os.fsync(copy.fileno())
-        shutil.copystat(source, partial)
-        _put_into_place(partial, target)
-        _sync_folder(os.path.dirname(target))
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(partial)
-        raise
+    with open(source, "rb") as original, atomic.new_file(Path(target), replace=False, like=source) as copy:
+        shutil.copyfileobj(original, copy, _BLOCK)
 
 
 def _move(source: str, target: str) -> None:
@@ -251,37 +191,12 @@ def _move(source: str, target: str) -> None:
         os.unlink(source)
         return
     try:
-        _put_into_place(source, target)
+        atomic.rename_without_replacing(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
         _copy(source, target)
         os.unlink(source)
-
-
-def _sync_folder(folder: str) -> None:
-    """See that a new name is on the disk before an old one goes."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _remove_dead_partials(folder: str) -> None:
-    """Remove what a killed run left half copied; the originals of these are where they were."""
-    if os.name != "posix":
-        return
-    for name in os.listdir(folder):
-        number = name.removeprefix(_PARTIAL)
-        if name.startswith(_PARTIAL) and number.isdecimal():
-            try:
-                os.kill(int(number), 0)
-            except ProcessLookupError:
-                os.unlink(os.path.join(folder, name))
-            except PermissionError:
-                pass  # somebody else's, and alive
 
 
 def _may_be_removed(source: str, target: str) -> bool:

@@ -35,7 +35,7 @@ class NpzWriter:
     def __init__(self, stream: BinaryIO, dimension: int) -> None:
         self._stream, self._dimension = stream, dimension
         self._names: list[str] = []
-        # The number of rows stands before the rows, and is known last.
+        # The number of rows comes before the rows, and is known last.
         self._rows = tempfile.TemporaryFile()  # noqa: SIM115
 
     def write(self, names: list[str], vectors: Floats) -> None:
@@ -114,5 +114,5 @@ def vector_writer(output: Path) -> Callable[[BinaryIO, int], VectorWriter]:
     """The writer for a file's extension; raises `InputError` for others."""
     writer = VECTOR_WRITERS.get(output.suffix.lower())
     if writer is None:
-        raise InputError(f"--output {output}: the name must end in one of {', '.join(VECTOR_WRITERS)}.")
+        raise InputError(f"the name must end in one of {', '.join(VECTOR_WRITERS)}.", where=f"`output={output}`")
     return writer

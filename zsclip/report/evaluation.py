@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from zsclip.evaluation import metrics
-from zsclip.evaluation.calibration import Calibration
+from zsclip.evaluation import metrics, tables
 from zsclip.evaluation.evaluate import Evaluation, SetResult
-from zsclip.output import tables as scoreboard
 from zsclip.report import render
 from zsclip.report.pictures import Pictures
+from zsclip.scoring.calibration import Calibration
 
 _MISTAKES = 60
 _POINTS = 400  # of a curve, more than pixels
@@ -18,7 +17,7 @@ _POINTS = 400  # of a curve, more than pixels
 
 def evaluation_html(found: Evaluation, title: str, pictures: Pictures, calibration: Calibration | None = None) -> str:
     """The page."""
-    rows = scoreboard.comparison_rows(found)
+    rows = tables.comparison_rows(found)
     data = {
         "title": title,
         "model": found.model,
@@ -28,7 +27,7 @@ def evaluation_html(found: Evaluation, title: str, pictures: Pictures, calibrati
         "abstains": found.abstains,
         "unreadable": found.unreadable,
         "notes": [*found.notes],
-        "methods": scoreboard.METHODS,
+        "methods": tables.METHODS,
         "calibration": asdict(calibration) if calibration else None,
         "sets": [{**row, **_details(found, one, pictures)} for row, one in zip(rows, found.sets, strict=True)],
     }
@@ -37,7 +36,7 @@ def evaluation_html(found: Evaluation, title: str, pictures: Pictures, calibrati
 
 def _details(found: Evaluation, one: SetResult, pictures: Pictures) -> dict[str, Any]:
     said = one.predictions
-    worst = scoreboard.mistakes(one, _MISTAKES)
+    worst = tables.mistakes(one, _MISTAKES)
     sources = pictures.sources([found.paths[n] for n in worst])
     return {
         "list": [

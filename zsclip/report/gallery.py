@@ -14,7 +14,7 @@ class Gallery:
     """Takes results as they come, and is a page in the end."""
 
     def __init__(self, labels: Sequence[str], unknown: str | None, model: str) -> None:
-        """`unknown` is what images without a decision are called, if a decision may be withheld."""
+        """`unknown` is what images without a label are called, if there may be any."""
         self._labels = [*labels, *([unknown] if unknown is not None else [])]
         self._numbers = {name: number for number, name in enumerate(self._labels)}
         self._unknown, self._model = unknown, model
@@ -32,7 +32,8 @@ class Gallery:
             [self._numbers[one.label], round(one.probability, 6), round(one.similarity, 6)]
             for one in result.predictions
         ]
-        self._images.append([self._numbers[result.label or ""], said])
+        label = self._unknown if result.abstained else result.label
+        self._images.append([self._numbers[label or result.predictions[0].label], said])
 
     def html(self, title: str, pictures: Pictures) -> str:
         """The page."""

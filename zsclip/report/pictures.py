@@ -13,9 +13,10 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from zsclip.engines import available_cores
+from zsclip.engines.hardware import available_cores
 from zsclip.errors import ImageError
 from zsclip.images import decoding
+from zsclip.images.files import read_file
 from zsclip.images.preprocessing import Preprocessing
 
 _SIDE = 240
@@ -28,7 +29,7 @@ SHOWN_BY_BROWSERS = frozenset({
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of a report that lies in `folder`; with `embed` they are in the report itself."""
+    """The pictures of a report in `folder`; with `embed` they are in the report itself."""
 
     folder: Path
     embed: bool = False
@@ -56,7 +57,7 @@ def relative_url(path: str, folder: Path) -> str:
 def thumbnail(path: str) -> str:
     """A small JPEG as a `data:` URL; empty for what cannot be read."""
     try:
-        data, _ = decoding.read(path)
+        data, _ = read_file(path)
         image, _ = decoding.decode(data, Preprocessing(size=(_SIDE, _SIDE)))
     except ImageError:
         return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsclip.errors import LabelError
-from zsclip.scoring.probability import independent_probabilities, probabilities, ranking, similarities
-from zsclip.scoring.results import Prediction
+from zsclip.scoring.decisions import Decision, Scores, decide, withhold
+from zsclip.scoring.probability import independent_probabilities, probabilities, similarities
 from zsclip.scoring.rules import Rules
 from zsclip.unit_vectors import Doubles, Floats, unit_mean
+
+_SCORES_AT_ONCE = 1 << 20
 
 
 def class_vectors(
@@ -41,24 +43,6 @@ def class_vectors(
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Scores of n images as arrays: probability and similarity float64 (n, labels); `withheld` (n,): no decision."""
-
-    probability: Doubles
-    similarity: Doubles
-    withheld: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One image: the best labels, the decision, and all labels that hold (several only with `multi_label`)."""
-
-    predictions: tuple[Prediction, ...]
-    decision: str
-    accepted: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class ClassVectors:
     """Labels made ready for scoring: per label the unit vectors float32 (1 or names, d), and the background's (texts, d)."""
 
@@ -76,27 +60,13 @@ class ClassVectors:
     def _starts(self) -> NDArray[np.intp]:
         return np.cumsum([0, *(len(vectors) for vectors in self.vectors[:-1])])
 
-    def score(self, embeddings: Floats, top_k: int, rules: Rules | None = None) -> list[Scored]:
-        """Score unit vectors (n, d): the best `top_k` labels of each, best first, and the decision."""
+    def score(self, embeddings: Floats, top_k: int, rules: Rules | None = None) -> list[Decision]:
+        """Decide for each of the unit vectors (n, d), with its best `top_k` labels, best first."""
         rules = rules or Rules()
-        scores = self.arrays(embeddings, rules)
-        best = ranking(scores.probability, top_k)
-        p = np.take_along_axis(scores.probability, best, -1)
-        s = np.take_along_axis(scores.similarity, best, -1)
-        accepted = self._accepted(scores.probability, scores.similarity, rules) if rules.multi_label else None
-        names, scored = self.names, []
-        for row, (order, chances, cosines, no) in enumerate(
-            zip(best.tolist(), p.tolist(), s.tolist(), scores.withheld.tolist(), strict=True)
-        ):
-            predictions = tuple(
-                Prediction(names[n], chance, cosine) for n, chance, cosine in zip(order, chances, cosines, strict=True)
-            )
-            decision = rules.unknown_label if no else predictions[0].label
-            scored.append(Scored(predictions, decision, accepted[row] if accepted else (decision,)))
-        return scored
+        return decide(self.names, self.arrays(embeddings, rules), top_k, rules)
 
     def arrays(self, embeddings: Floats, rules: Rules | None = None) -> Scores:
-        """Score unit vectors (n, d) against all labels, and tell for which images the decision is withheld."""
+        """Score unit vectors (n, d) against all labels, and say for which images no label is decided on."""
         rules = rules or Rules()
         of_names = similarities(embeddings, self._all)
         of_labels = np.maximum.reduceat(of_names, self._starts, axis=1)
@@ -104,15 +74,14 @@ class ClassVectors:
             probability, withheld = self._independent(embeddings, of_labels, rules), np.zeros(len(embeddings), bool)
         else:
             probability, withheld = self._softmax(embeddings, of_names, of_labels, rules)
-        best = probability.argmax(axis=1)  # the first of equals, as in a ranking
-        leading = np.take_along_axis(probability, best[:, None], -1)[:, 0]
-        withheld = withheld | (leading < rules.least_probability)
-        if rules.min_margin is not None:
-            second = np.partition(probability, -2, axis=1)[:, -2] if probability.shape[1] > 1 else 0.0
-            withheld |= leading - second < rules.min_margin
-        if rules.min_similarity is not None:
-            withheld |= np.take_along_axis(of_labels, best[:, None], -1)[:, 0] < rules.min_similarity
-        return Scores(probability, of_labels, withheld)
+        return Scores(probability, of_labels, withheld | withhold(probability, of_labels, rules))
+
+    def parts(self, embeddings: Floats, rules: Rules | None = None) -> Iterator[tuple[slice, Scores]]:
+        """The scores of some vectors at a time, with their place: n times labels numbers are never held at once."""
+        step = max(1, _SCORES_AT_ONCE // len(self.names))
+        for start in range(0, len(embeddings), step):
+            part = slice(start, start + step)
+            yield part, self.arrays(embeddings[part], rules)
 
     def _softmax(
         self, embeddings: Floats, of_names: Doubles, of_labels: Doubles, rules: Rules
@@ -130,15 +99,9 @@ class ClassVectors:
         return labels, all_of_them[:, count:].max(axis=1) > labels.max(axis=1)
 
     def _independent(self, embeddings: Floats, of_labels: Doubles, rules: Rules) -> Doubles:
-        if self.logit_bias:  # SigLIP: trained to tell each pair by itself
+        if self.logit_bias:  # SigLIP: trained to judge each pair by itself
             return independent_probabilities(self.logit_scale * of_labels + self.logit_bias, rules.temperature)
         if self.background is None:
             raise LabelError("Labels on their own need background texts to be compared with.")
         reference = similarities(embeddings, unit_mean(self.background)[None])
         return independent_probabilities(self.logit_scale * (of_labels - reference), rules.temperature)
-
-    def _accepted(self, probability: Doubles, similarity: Doubles, rules: Rules) -> list[tuple[str, ...]]:
-        holds = probability >= rules.least_probability
-        if rules.min_similarity is not None:
-            holds &= similarity >= rules.min_similarity
-        return [tuple(self.names[n] for n in np.flatnonzero(row)) for row in holds]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from zsclip.errors import ErrorKind
 
 
 class Prediction(NamedTuple):
@@ -37,23 +40,27 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
-    """All that is said about one image: its best predictions, best first, or the error that kept it from being read.
+    """Everything known about one image: its best predictions, best first, or the error that kept it from being read.
 
-    `accepted` are the labels that hold: the decision, or with independent labels all that are likely enough.
+    `labels` are all labels that hold: the best one, or with independent labels every one that is likely enough.
+    `abstained` says that the image got no label; what to call that is up to whoever writes the result. `error_kind`
+    is the kind of the error where it is known, `level` the level of a hierarchy of labels.
     """
 
     path: str
     predictions: tuple[Prediction, ...] = ()
     error: str | None = None
-    decision: str | None = None
-    accepted: tuple[str, ...] = ()
+    error_kind: ErrorKind | None = None
+    labels: tuple[str, ...] = ()
+    abstained: bool = False
+    level: str | None = None
 
     @property
     def label(self) -> str | None:
-        """The decision: the best label, or the unknown label; None where the image could not be read."""
-        return self.decision or self.best_label
+        """The best label; None for an abstention and for an image that could not be read."""
+        return None if self.abstained else self.best_label
 
     @property
     def best_label(self) -> str | None:
-        """The best label, whether it was decided for or not; None where the image could not be read."""
+        """The best label, abstention or not; None for an image that could not be read."""
         return self.predictions[0].label if self.predictions else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,18 +12,15 @@ from zsclip.errors import LabelError
 COMBINE = ("mean", "max", "sum")
 
 
-UNKNOWN = "unknown"
-
-
 @dataclass(frozen=True)
 class Rules:
-    """How similarities become probabilities, and when there is no decision for a label.
+    """How similarities become probabilities, and when to abstain.
 
     Probabilities are a softmax over the labels (and the background, if there is one), or with `multi_label` one by one.
     `combine` says what a label of several names is: the unit `mean` of their vectors; its best name (`max`); or the `sum`
-    of its names' probabilities. An image is decided for `unknown_label` if its best label has a probability under
-    `min_probability`, leads by less than `min_margin`, has a similarity under `min_similarity`, or loses to the
-    background. Raises `LabelError` for values that make no sense.
+    of its names' probabilities. An image gets no label if its best one has a probability under `min_probability`, leads
+    by less than `min_margin`, has a similarity under `min_similarity`, or loses to the background. Raises `LabelError`
+    for values that make no sense.
     """
 
     temperature: float = 1.0
@@ -31,7 +29,6 @@ class Rules:
     min_probability: float | None = None
     min_margin: float | None = None
     min_similarity: float | None = None
-    unknown_label: str = UNKNOWN
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < np.inf:
@@ -48,7 +45,7 @@ class Rules:
 
     @property
     def abstains(self) -> bool:
-        """Whether a decision may be withheld without a background."""
+        """Whether an image may get no label even without a background."""
         thresholds = (self.min_probability, self.min_margin, self.min_similarity)
         return self.multi_label or any(value is not None for value in thresholds)
 
@@ -56,3 +53,30 @@ class Rules:
     def least_probability(self) -> float:
         """The probability a label must have: with `multi_label`, where "yes" begins at one half, 0.5 by default."""
         return self.min_probability if self.min_probability is not None else 0.5 if self.multi_label else 0.0
+
+
+def require_choice(
+    names: Sequence[str],
+    rules: Rules,
+    background: Sequence[str] | None,
+    *,
+    unknown: str | None = None,
+    remedy: str = "`multi_label` or `background`",
+) -> None:
+    """Raise `LabelError` for labels that leave nothing to decide; `remedy` asks whether a single one is there.
+
+    A single label has nothing to be told apart from, unless it stands on its own, against a background or a least
+    similarity. No label may be called `unknown`, if that is what images without a label will be called.
+    """
+    if unknown in names and (rules.abstains or background):
+        raise LabelError(
+            f"{unknown!r} is a label and also what images without a decision are called.",
+            remedy="Call those something else: `unknown_label='no decision'`.",
+        )
+    if len(names) == 1 and not (rules.multi_label or background or rules.min_similarity is not None):
+        raise LabelError(
+            f"Only one label is given ({names[0]!r}), and the softmax over one label is always 1, whatever the picture "
+            f"shows.",
+            remedy=f"Give what it is to be told apart from as well, such as `labels='{names[0]},something else'`, or ask "
+            f"whether it is there at all with {remedy}.",
+        )

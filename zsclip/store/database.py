@@ -1,11 +1,7 @@
 """The store: unit vectors kept in one SQLite database, so that nothing is computed twice.
 
-    files(path, size, mtime_ns -> content)     what a path held when it was last read
-    contents(id, digest)                       bytes of a file or of a text, by SHA-256
-    models(id, identity, facts)                what a model is, and its scale, bias and dimension
-    vectors(model, content -> vector, how)     float32 where exact, float16 where fast
-
 Many processes may share it (WAL). It is a cache: whatever goes wrong with it is a warning, and the work goes on without.
+`zsclip.store.schema` has its tables.
 """
 
 from __future__ import annotations
@@ -13,53 +9,31 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from filelock import FileLock, Timeout
 
 from zsclip.images.item import Stamp
 from zsclip.models.spec import ModelFacts
-from zsclip.store.records import EXACT, FAST, decode, encode, file_digest
-from zsclip.unit_vectors import Embedding
+from zsclip.store.records import Kind, chunks, decode, encode, file_digest, marks, split_name, weights_digest
+from zsclip.store.schema import BUSY_SECONDS, connect, is_damage, transaction
+from zsclip.unit_vectors import Embedding, Quality
 
 logger = logging.getLogger("zsclip")
 
 T = TypeVar("T")
+# What was asked for, the quality of its vector, what is cut off of its text, and the vector as it is kept.
+_Found: TypeAlias = "tuple[T, int, str, bytes]"
 
 FILENAME = "vectors.sqlite3"
-EXPORTS = "exports"  # a folder beside the database, for what engines make of a model once
-SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, content INTEGER NOT NULL);
-CREATE TABLE contents (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);
-CREATE TABLE models (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, facts TEXT);
-CREATE TABLE vectors (
-    model INTEGER NOT NULL, content INTEGER NOT NULL, how INTEGER NOT NULL, vector BLOB NOT NULL, cut TEXT,
-    PRIMARY KEY (model, content)
-);
-CREATE INDEX files_by_content ON files (content);
-"""
-# Of a model, made as wanted, and as long as float32 or float16 numbers of its dimension.
-_SOUND = "model = (SELECT id FROM models WHERE identity = ?) AND how >= ? AND length(vector) = ? * (2 + 2 * how)"
-_BUSY_SECONDS = 60.0
-_CHUNK = 1000  # well under SQLite's limit of variables in one statement
-
-
-def default_folder() -> Path:
-    """The store's folder where none is given: `ZSCLIP_CACHE_DIR`, else the user's cache folder of the platform."""
-    import platformdirs
-
-    if chosen := os.environ.get("ZSCLIP_CACHE_DIR"):
-        return Path(chosen)
-    return Path(platformdirs.user_cache_dir("zsclip", appauthor=False))
+_QUALITIES = tuple(Quality)  # looked up ten times as fast as made from their numbers
 
 
 class Store:
@@ -78,9 +52,9 @@ class Store:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
-                self._connection = _open(self.path)
+                self._connection = connect(self.path)
             except sqlite3.DatabaseError as error:
-                if not _damaged(error):
+                if not is_damage(error):
                     raise
                 self._connection = self._replace_damaged()
             self._inode = self.path.stat().st_ino
@@ -108,25 +82,30 @@ class Store:
         return self._connection is not None
 
     def digest(self, path: Path, *, rehash: bool = False) -> bytes:
-        """The SHA-256 of a file, remembered by path, size and time of change unless `rehash`.
+        """The SHA-256 of a file of weights, remembered by path, size and modification time unless `rehash`.
 
         Raises `OSError` if the file cannot be read.
         """
         stamp = Stamp.of_file(path, path.stat())
         if not rehash:
             with self.guard() as connection:
-                if connection:
-                    row = connection.execute(
-                        "SELECT digest FROM files JOIN contents ON id = content WHERE path = ? AND size = ? AND mtime_ns = ?",
+                row = (
+                    connection
+                    and connection.execute(
+                        "SELECT digest FROM weights WHERE path = ? AND size = ? AND mtime_ns = ? AND digest IS NOT NULL",
                         (stamp.name, stamp.size, stamp.mtime_ns),
                     ).fetchone()
-                    if row:
-                        return bytes(row[0])
+                )
+                if row:
+                    return bytes(row[0])
         digest = file_digest(path)
-        with self.guard() as connection:
+        with self._writing() as connection:
             if connection:
-                with transaction(connection):
-                    _put_files(connection, [(stamp, digest)])
+                connection.execute(
+                    "INSERT OR REPLACE INTO weights (path, size, mtime_ns, ctime_ns, inode, version, digest) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (*stamp, digest),
+                )
         return digest
 
     def facts(self, identity: str) -> ModelFacts | None:
@@ -144,82 +123,45 @@ class Store:
 
     def put_facts(self, identity: str, facts: ModelFacts) -> None:
         """Keep what is known of a model."""
+        with self._writing() as connection:
+            if connection:
+                model = _put_model(connection, identity)
+                connection.execute("UPDATE models SET facts = ? WHERE id = ?", (json.dumps(vars(facts)), model))
+
+    def get(
+        self, identity: str, digests: Sequence[bytes], dimension: int, *, least: Quality, kind: Kind = Kind.IMAGE
+    ) -> dict[bytes, Embedding]:
+        """The vectors of that dimension, and of at least that quality, of images or texts with these digests."""
         with self.guard() as connection:
             if connection:
-                with transaction(connection):
-                    connection.execute(
-                        "INSERT INTO models (identity, facts) VALUES (?, ?) "
-                        "ON CONFLICT (identity) DO UPDATE SET facts = excluded.facts",
-                        (identity, json.dumps(vars(facts))),
-                    )
-
-    def get(self, identity: str, digests: Sequence[bytes], dimension: int, *, exact: bool) -> dict[bytes, Embedding]:
-        """The vectors of that dimension that are known, by digest; with `exact` only exact ones."""
-        found: dict[bytes, Embedding] = {}
-        with self.guard() as connection:
-            if connection is None:
-                return found
-            for chunk in _chunks(digests):
-                rows = connection.execute(
-                    "SELECT digest, how, vector, cut FROM contents CROSS JOIN vectors ON content = contents.id "
-                    f"WHERE {_SOUND} AND digest IN ({','.join('?' * len(chunk))})",
-                    (identity, EXACT if exact else FAST, dimension, *chunk),
-                ).fetchall()
-                vectors = decode([row[2] for row in rows], [row[1] for row in rows])
-                for (digest, how, _, cut), vector in zip(rows, vectors, strict=True):
-                    if vector is not None:
-                        found[digest] = Embedding(vector, how == EXACT, cut)
-        return found
+                return _embeddings(_find_contents(connection, identity, digests, least, kind), dimension)
+        return {}
 
     def get_files(
-        self, identity: str, stamps: Sequence[Stamp], dimension: int, *, exact: bool
+        self, identity: str, stamps: Sequence[Stamp], dimension: int, *, least: Quality
     ) -> dict[Stamp, Embedding]:
-        """The vectors of that dimension of files that are as they were when last read; with `exact` only exact ones."""
-        found: dict[Stamp, Embedding] = {}
+        """The vectors of that dimension, and of at least that quality, of files that are as they were when last read."""
         with self.guard() as connection:
-            if connection is None:
-                return found
-            for chunk in _chunks(stamps):
-                # CROSS JOIN keeps SQLite from starting with all vectors of the model.
-                asked = {stamp.name: stamp for stamp in chunk}
-                rows = connection.execute(
-                    "SELECT path, size, mtime_ns, how, vector FROM files CROSS JOIN vectors ON vectors.content = files.content "
-                    f"WHERE {_SOUND} AND path IN ({','.join('?' * len(chunk))})",
-                    (identity, EXACT if exact else FAST, dimension, *(stamp.name for stamp in chunk)),
-                ).fetchall()
-                vectors = decode([row[4] for row in rows], [row[3] for row in rows])
-                for (path, size, mtime_ns, how, _), vector in zip(rows, vectors, strict=True):
-                    stamp = asked[path]
-                    if vector is not None and (size, mtime_ns) == (stamp.size, stamp.mtime_ns):
-                        found[stamp] = Embedding(vector, how == EXACT)
-        return found
+            if connection:
+                return _embeddings(_find_items(connection, identity, stamps, least), dimension)
+        return {}
 
     def put(
-        self, identity: str, embeddings: Mapping[bytes, Embedding], files: Sequence[tuple[Stamp, bytes]] = ()
+        self,
+        identity: str,
+        embeddings: Mapping[bytes, Embedding],
+        files: Sequence[tuple[Stamp, bytes]] = (),
+        *,
+        kind: Kind = Kind.IMAGE,
     ) -> None:
-        """Keep vectors by digest, and what files hold which content, in one transaction.
+        """Keep vectors of images or texts by digest, and which files hold which image, in one transaction.
 
-        A fast vector never takes the place of an exact one.
+        A vector never replaces one of higher quality.
         """
-        with self.guard() as connection:
-            if connection is None:
-                return
-            with transaction(connection):
-                connection.execute("INSERT OR IGNORE INTO models (identity) VALUES (?)", (identity,))
-                connection.executemany(
-                    "INSERT OR IGNORE INTO contents (digest) VALUES (?)", ((digest,) for digest in embeddings)
-                )
-                connection.executemany(
-                    "INSERT INTO vectors (model, content, how, vector, cut) "
-                    "SELECT models.id, contents.id, ?, ?, ? FROM models, contents WHERE identity = ? AND digest = ? "
-                    "ON CONFLICT (model, content) DO UPDATE SET how = excluded.how, vector = excluded.vector, "
-                    "cut = excluded.cut WHERE excluded.how >= vectors.how",
-                    (
-                        (EXACT if one.exact else FAST, encode(one), one.cut, identity, digest)
-                        for digest, one in embeddings.items()
-                    ),
-                )
-                _put_files(connection, files)
+        with self._writing() as connection:
+            if connection:
+                _put_vectors(connection, _put_model(connection, identity), embeddings, kind)
+                _put_items(connection, files)
 
     def size(self) -> int:
         """Bytes that the database takes on the disk."""
@@ -235,26 +177,36 @@ class Store:
             except sqlite3.Error as error:
                 self.close()
                 logger.warning("The store %s failed (%s); going on without it.", self.path, error)
-                if _damaged(error):
+                if is_damage(error):
                     self._put_aside_as_opened(error)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection | None]:
+        """The connection in a transaction, or None."""
+        with self.guard() as connection:
+            if connection is None:
+                yield None
+                return
+            with transaction(connection):
+                yield connection
 
     def _replace_damaged(self) -> sqlite3.Connection:
         """A fresh database in the place of one that is none, unless another process was faster."""
         assert self.path is not None
-        with FileLock(f"{self.path}.lock", timeout=_BUSY_SECONDS):
+        with FileLock(f"{self.path}.lock", timeout=BUSY_SECONDS):
             try:
-                return _open(self.path)
+                return connect(self.path)
             except sqlite3.DatabaseError as error:
-                if not _damaged(error):
+                if not is_damage(error):
                     raise
                 self._put_aside(error)
-            return _open(self.path)
+            return connect(self.path)
 
     def _put_aside_as_opened(self, error: Exception) -> None:
         """Put the database aside, unless another process did, so that the one that lies there is another."""
         assert self.path is not None
         try:
-            with FileLock(f"{self.path}.lock", timeout=_BUSY_SECONDS):
+            with FileLock(f"{self.path}.lock", timeout=BUSY_SECONDS):
                 if self.path.stat().st_ino == self._inode:
                     self._put_aside(error)
         except (OSError, Timeout) as trouble:
@@ -272,66 +224,81 @@ class Store:
                 part.rename(f"{aside}{suffix}")
 
 
-def _put_files(connection: sqlite3.Connection, files: Sequence[tuple[Stamp, bytes]]) -> None:
-    connection.executemany("INSERT OR IGNORE INTO contents (digest) VALUES (?)", ((digest,) for _, digest in files))
+def _find_contents(
+    connection: sqlite3.Connection, identity: str, digests: Sequence[bytes], least: Quality, kind: Kind
+) -> Iterator[_Found[bytes]]:
+    for chunk in chunks(digests):
+        # CROSS JOIN keeps SQLite from starting with all vectors of the model.
+        yield from connection.execute(
+            "SELECT digest, quality, cut, vector FROM contents CROSS JOIN vectors ON content = contents.id "
+            "WHERE model = (SELECT id FROM models WHERE identity = ?) AND quality >= ? AND kind = ? "
+            f"AND digest IN ({marks(chunk)})",
+            (identity, least, kind, *chunk),
+        ).fetchall()
+
+
+def _find_items(
+    connection: sqlite3.Connection, identity: str, stamps: Sequence[Stamp], least: Quality
+) -> Iterator[_Found[Stamp]]:
+    folders: dict[bytes, dict[bytes, Stamp]] = {}
+    for stamp in stamps:
+        folder, name = split_name(stamp.name)
+        folders.setdefault(folder, {})[name] = stamp
+    for folder, asked in folders.items():
+        for chunk in chunks(list(asked)):
+            rows = connection.execute(
+                "SELECT name, size, mtime_ns, version, quality, vector FROM items "
+                "CROSS JOIN vectors ON vectors.content = items.content "
+                "WHERE model = (SELECT id FROM models WHERE identity = ?) AND quality >= ? "
+                f"AND folder = (SELECT id FROM folders WHERE path = ?) AND name IN ({marks(chunk)})",
+                (identity, least, folder, *chunk),
+            ).fetchall()
+            for name, size, mtime_ns, version, quality, vector in rows:
+                stamp = asked[name]
+                if mtime_ns == stamp.mtime_ns and size == stamp.size and version == stamp.version:
+                    yield stamp, quality, "", vector
+
+
+def _embeddings(found: Iterable[_Found[T]], dimension: int) -> dict[T, Embedding]:
+    rows = list(found)
+    vectors = decode([row[3] for row in rows], dimension)
+    return {
+        key: Embedding(vector, _QUALITIES[quality], cut)
+        for (key, quality, cut, _), vector in zip(rows, vectors, strict=True)
+        if vector is not None
+    }
+
+
+def _put_model(connection: sqlite3.Connection, identity: str) -> int:
+    connection.execute(
+        "INSERT OR IGNORE INTO models (identity, weights) VALUES (?, ?)", (identity, weights_digest(identity))
+    )
+    return int(connection.execute("SELECT id FROM models WHERE identity = ?", (identity,)).fetchone()[0])
+
+
+def _put_contents(connection: sqlite3.Connection, digests: Iterable[bytes], kind: Kind) -> None:
     connection.executemany(
-        "INSERT OR REPLACE INTO files SELECT ?, ?, ?, id FROM contents WHERE digest = ?",
-        ((stamp.name, stamp.size, stamp.mtime_ns, digest) for stamp, digest in files),
+        "INSERT OR IGNORE INTO contents (kind, digest) VALUES (?, ?)", ((kind, digest) for digest in digests)
     )
 
 
-def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+def _put_vectors(connection: sqlite3.Connection, model: int, embeddings: Mapping[bytes, Embedding], kind: Kind) -> None:
+    _put_contents(connection, embeddings, kind)
+    connection.executemany(
+        "INSERT INTO vectors (model, content, quality, cut, vector) "
+        "SELECT ?, id, ?, ?, ? FROM contents WHERE kind = ? AND digest = ? "
+        "ON CONFLICT (model, content) DO UPDATE SET quality = excluded.quality, cut = excluded.cut, "
+        "vector = excluded.vector WHERE excluded.quality >= vectors.quality",
+        ((model, one.quality, one.cut, encode(one), kind, digest) for digest, one in embeddings.items()),
+    )
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA page_size = 32768")
-        _retry_while_locked(connection, "PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        with transaction(connection):
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            elif version != SCHEMA_VERSION:
-                raise sqlite3.NotSupportedError(
-                    f"it was made by another version of zsclip: format {version}, not {SCHEMA_VERSION}. Use another "
-                    f"--cache-dir, or update zsclip"
-                )
-        return connection
-    except BaseException:
-        connection.close()
-        raise
-
-
-def _retry_while_locked(connection: sqlite3.Connection, statement: str) -> None:
-    # Going over to WAL does not wait for the lock by itself.
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            connection.execute(statement)
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing of what is written inside."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-def _damaged(error: Exception) -> bool:
-    text = str(error)
-    return "malformed" in text or "not a database" in text
+def _put_items(connection: sqlite3.Connection, files: Sequence[tuple[Stamp, bytes]]) -> None:
+    _put_contents(connection, (digest for _, digest in files), Kind.IMAGE)
+    named = [(*split_name(stamp.name), *stamp[1:], Kind.IMAGE, digest) for stamp, digest in files]
+    connection.executemany("INSERT OR IGNORE INTO folders (path) VALUES (?)", {row[:1] for row in named})
+    connection.executemany(
+        "INSERT OR REPLACE INTO items (folder, name, size, mtime_ns, ctime_ns, inode, version, content) "
+        "SELECT (SELECT id FROM folders WHERE path = ?), ?, ?, ?, ?, ?, ?, id FROM contents WHERE kind = ? AND digest = ?",
+        named,
+    )

@@ -9,7 +9,12 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsclip.store.database import EXPORTS, Store, transaction
+from zsclip.store.database import Store
+from zsclip.store.keeping import EXPORTS
+from zsclip.store.records import Kind
+from zsclip.store.schema import transaction
+
+_IS_IMAGE = f"kind <> {Kind.TEXT:d}"
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,17 @@ def info(store: Store) -> StoreInfo:
     files, models = 0, []
     with store.guard() as connection:
         if connection:
-            files = connection.execute("SELECT count(*) FROM files").fetchone()[0]
+            files = connection.execute(
+                "SELECT (SELECT count(*) FROM items) + (SELECT count(*) FROM weights)"
+            ).fetchone()[0]
             for identity, facts, images, texts in connection.execute(
-                "SELECT identity, facts, count(vector) - count(cut), count(cut) FROM models "
-                "LEFT JOIN vectors ON model = models.id GROUP BY models.id ORDER BY models.id"
+                f"SELECT identity, facts, total(kind <> {Kind.TEXT:d}), total(kind = {Kind.TEXT:d}) FROM models "
+                "LEFT JOIN vectors ON model = models.id LEFT JOIN contents ON contents.id = content "
+                "GROUP BY models.id ORDER BY models.id"
             ):
                 known = store.facts(identity) if facts else None
                 title = known.title if known else ""
-                models.append(ModelContent(identity, title, images, texts))
+                models.append(ModelContent(identity, title, int(images), int(texts)))
     return StoreInfo(store.path, store.size(), files, tuple(models), exports(store))
 
 
@@ -111,19 +119,31 @@ def prune(store: Store, max_size: int | None = None) -> int:
         if connection is None:
             return 0
         before = _count(connection)
-        paths = [path for (path,) in connection.execute("SELECT path FROM files")]
-        gone = [(path,) for path in paths if not os.path.lexists(os.fsdecode(path))]
+        names = connection.execute(
+            "SELECT folders.id, path, name FROM items JOIN folders ON folders.id = folder"
+        ).fetchall()
+        gone = [(folder, name) for folder, path, name in names if _is_gone(path + name)]
+        others = {
+            table: [(name,) for (name,) in connection.execute(f"SELECT {column} FROM {table}") if _is_gone(name)]
+            for table, column in (("containers", "name"), ("weights", "path"))
+        }
         with transaction(connection):
-            connection.executemany("DELETE FROM files WHERE path = ?", gone)
-            connection.execute("DELETE FROM vectors WHERE cut IS NULL AND content NOT IN (SELECT content FROM files)")
+            connection.executemany("DELETE FROM items WHERE folder = ? AND name = ?", gone)
+            connection.executemany("DELETE FROM containers WHERE name = ?", others["containers"])
+            connection.executemany("DELETE FROM weights WHERE path = ?", others["weights"])
+            connection.execute("DELETE FROM members WHERE container NOT IN (SELECT id FROM containers)")
+            connection.execute(
+                f"DELETE FROM vectors WHERE content IN (SELECT id FROM contents WHERE {_IS_IMAGE}) AND content NOT IN "
+                "(SELECT content FROM items UNION SELECT content FROM members WHERE content IS NOT NULL)"
+            )
             _forget_unused(connection)
         _shrink(connection)
         while max_size is not None and store.size() > max_size and (images := _count(connection, images=True)):
             surplus = max(1, min(images, round(images * (1 - max_size / store.size()))))
             with transaction(connection):
                 connection.execute(
-                    "DELETE FROM vectors WHERE rowid IN "
-                    "(SELECT rowid FROM vectors WHERE cut IS NULL ORDER BY rowid LIMIT ?)",
+                    "DELETE FROM vectors WHERE id IN (SELECT vectors.id FROM vectors "
+                    f"JOIN contents ON contents.id = content WHERE {_IS_IMAGE} ORDER BY vectors.id LIMIT ?)",
                     (surplus,),
                 )
                 _forget_unused(connection)
@@ -132,20 +152,35 @@ def prune(store: Store, max_size: int | None = None) -> int:
     return 0
 
 
+def _is_gone(name: bytes) -> bool:
+    """Whether there is no longer such a file, nor a file (an archive, a video) that it would be within.
+
+    Whether an address is gone cannot be told from here.
+    """
+    path = os.fsdecode(name)
+    if "://" in path or os.path.lexists(path):
+        return False
+    return not any(os.path.isfile(part) for part in (path.rpartition("#")[0], *map(str, Path(path).parents)))
+
+
 def _count(connection: sqlite3.Connection, *, images: bool = False) -> int:
-    where = "WHERE cut IS NULL" if images else ""
-    return int(connection.execute(f"SELECT count(*) FROM vectors {where}").fetchone()[0])
+    only = f"JOIN contents ON contents.id = content WHERE {_IS_IMAGE}" if images else ""
+    return int(connection.execute(f"SELECT count(*) FROM vectors {only}").fetchone()[0])
 
 
 def _forget_unused(connection: sqlite3.Connection) -> None:
-    """Drop what nothing refers to any more, but for the digests of checkpoint files, which hold no vectors."""
-    connection.execute(
-        "DELETE FROM files WHERE content NOT IN (SELECT content FROM vectors) AND content NOT IN ("
-        "SELECT contents.id FROM contents, models WHERE instr(identity, 'sha256:' || lower(hex(digest))) > 0)"
-    )
-    connection.execute(
-        "DELETE FROM contents WHERE id NOT IN (SELECT content FROM vectors) AND id NOT IN (SELECT content FROM files)"
-    )
+    """Drop what serves no vector any more, and digests of weights that no model has."""
+    for unused in (
+        "weights WHERE digest NOT IN (SELECT weights FROM models WHERE weights IS NOT NULL)",
+        "items WHERE content NOT IN (SELECT content FROM vectors)",
+        "folders WHERE id NOT IN (SELECT folder FROM items)",
+        "containers WHERE id NOT IN (SELECT container FROM members WHERE content IN (SELECT content FROM vectors))",
+        "members WHERE container NOT IN (SELECT id FROM containers)",
+        "contents WHERE id NOT IN "
+        "(SELECT content FROM vectors UNION SELECT content FROM members WHERE content IS NOT NULL)",
+        "thumbnails WHERE content NOT IN (SELECT id FROM contents)",
+    ):
+        connection.execute(f"DELETE FROM {unused}")
 
 
 def _shrink(connection: sqlite3.Connection) -> None:

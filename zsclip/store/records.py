@@ -1,20 +1,38 @@
-"""What is kept, as bytes: digests of contents, and unit vectors."""
+"""What is kept, as bytes: digests of contents, names cut into folder and name, and unit vectors."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Iterator, Sequence
+from enum import IntEnum
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from zsclip.unit_vectors import Embedding, Floats, normalise
 
-FAST, EXACT = 0, 1
+T = TypeVar("T")
+
+_CHUNK = 1000  # well under SQLite's limit of variables in one statement
+_WEIGHTS = re.compile(r'"weights":"sha256:([0-9a-f]{64})"')
+
+
+# What the numbers of a vector may be, by their size in bytes. Half precision is normalised again when read.
+_DTYPES = {2: "<f2", 4: "<f4"}
+
+
+class Kind(IntEnum):
+    """What a content is. Part of its key, so that no file can be taken for a text, whatever its bytes."""
+
+    IMAGE = 0
+    TEXT = 1
 
 
 def text_digest(text: str) -> bytes:
-    """The key of a text."""
+    """The digest of a text."""
     return hashlib.sha256(b"text\0" + text.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -27,25 +45,49 @@ def file_digest(path: Path) -> bytes:
     return digest.digest()
 
 
+def weights_digest(identity: str) -> bytes | None:
+    """The digest of the weights in a model's identity; None if they are known by a tag."""
+    found = _WEIGHTS.search(identity)
+    return bytes.fromhex(found[1]) if found else None
+
+
+def split_name(name: bytes) -> tuple[bytes, bytes]:
+    """A path or address as the folder, with its separator, and the name in it. Joined they are the whole."""
+    cut = name.rfind(b"/") + 1
+    if os.sep == "\\":
+        cut = max(cut, name.rfind(b"\\") + 1)
+    return name[:cut], name[cut:]
+
+
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Parts of a sequence that are short enough for one statement."""
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+
+
+def marks(items: Sequence[object]) -> str:
+    """As many placeholders as there are items."""
+    return ",".join("?" * len(items))
+
+
 def encode(embedding: Embedding) -> bytes:
-    """float32 where exact, float16 where fast."""
+    """float32 where exact, else float16."""
     return embedding.vector.astype("<f4" if embedding.exact else "<f2").tobytes()
 
 
-def decode(blobs: Sequence[bytes], how: Sequence[int]) -> list[Floats | None]:
+def decode(blobs: Sequence[bytes], dimension: int) -> list[Floats | None]:
     """Unit vectors as they were encoded; many at once, for a row by itself costs more than its numbers.
 
     None for what cannot be what was stored: damage that SQLite does not see makes other numbers.
     """
     vectors: dict[int, Iterator[Floats | None]] = {}
-    for kind, dtype in ((EXACT, "<f4"), (FAST, "<f2")):
-        of_kind = [blob for blob, one in zip(blobs, how, strict=True) if one == kind]
-        if of_kind:
-            rows = np.frombuffer(b"".join(of_kind), dtype).reshape(len(of_kind), -1).astype(np.float32)
-            sound = np.abs(np.einsum("nd,nd->n", rows, rows) - 1) < 1e-2
-            with np.errstate(invalid="ignore"):
-                units = normalise(rows) if kind == FAST else rows
-            vectors[kind] = iter(
+    for size, dtype in _DTYPES.items():
+        of_size = [blob for blob in blobs if len(blob) == size * dimension]
+        if of_size:
+            rows = np.frombuffer(b"".join(of_size), dtype).reshape(-1, dimension).astype(np.float32)
+            with np.errstate(all="ignore"):
+                sound = np.abs(np.einsum("nd,nd->n", rows, rows) - 1) < 1e-2
+                units = normalise(rows) if dtype == "<f2" else rows
+            vectors[size * dimension] = iter(
                 [row if is_sound else None for row, is_sound in zip(units, sound.tolist(), strict=True)]
             )
-    return [next(vectors[kind]) for kind in how]
+    return [next(vectors[len(blob)]) if len(blob) in vectors else None for blob in blobs]

@@ -1,4 +1,4 @@
-"""Label sets: the class names an image is to be told apart by."""
+"""Label sets: the class names to choose from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 from zsclip.errors import LabelError
 from zsclip.models import open_clip_data
-from zsclip.text.yaml_reader import Text, YamlFile
+from zsclip.text.text_file import Text, TextFile
+from zsclip.text.yaml_reader import YamlFile
 
 BUILTIN = {"builtin:imagenet": "the 1,000 ImageNet classes, as named by open_clip"}
 
@@ -36,7 +37,7 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         if not self.labels:
-            raise LabelError("No labels. Give some with --labels cat,dog or --labels-file FILE.")
+            raise LabelError("No labels.", remedy="Give some with `labels=cat,dog` or `labels_file=FILE`.")
         for number, label in enumerate(self.labels, 1):
             if isinstance(label.members, str):
                 raise LabelError(f"Label {label.name!r}: its names must be a list, not one text: ({label.members!r},).")
@@ -106,7 +107,7 @@ def _builtin(name: str) -> LabelSet:
 
 
 def _read_text(path: Path) -> list[Label]:
-    file = YamlFile(path, "label file", LabelError)  # for its way of reading and of saying where
+    file = TextFile(path, "label file", LabelError)
     # " #" begins a comment as in YAML, so that "C#" stays a label.
     lines = [
         Text("" if line.lstrip().startswith("#") else line.split(" #")[0].strip(), number)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from zsclip.errors import PromptSetError
 from zsclip.models import open_clip_data
-from zsclip.text.yaml_reader import Text, YamlFile
+from zsclip.text.text_file import Text
+from zsclip.text.yaml_reader import YamlFile
 
 if TYPE_CHECKING:
     import yaml
@@ -23,7 +24,7 @@ OPEN_CLIP = {
     "openai-imagenet": "OpenAI's 80 templates for ImageNet.",
     "openai-simple": "OpenAI's 7 best templates for ImageNet, about as good as all 80.",
 }
-BACKGROUND = "background"  # a list of texts for "something else" that lies beside the sets
+BACKGROUND = "background"  # a list of texts for "something else", in the folder of the sets
 # What other tools write for the place of the label. Nothing else in braces means anything.
 _PLACEHOLDER = re.compile(r"\{\}|\{label\}|\{c\}|<label>")
 
@@ -53,8 +54,8 @@ class PromptSet:
         for template in self.templates:
             if "<label>" not in template:
                 raise PromptSetError(
-                    f"The template {template!r} has no <label>. Write <label> where the class name goes: "
-                    f"--template 'a photo of a <label>.'"
+                    f"The template {template!r} has no <label>.",
+                    remedy="Write <label> where the class name goes: `templates='a photo of a <label>.'`",
                 )
         if not self.templates and not self.label_prompts:
             raise PromptSetError(f"The prompt set {self.name!r} is empty. Give at least one template.")
@@ -150,14 +151,14 @@ def normalise(template: str) -> str:
 
 
 def user_folder() -> Path:
-    """Where the user's own prompt sets lie: `prompts/` in the configuration folder of the platform."""
+    """The folder of the user's own prompt sets: `prompts/` in the configuration folder of the platform."""
     import platformdirs
 
     return Path(platformdirs.user_config_dir("zsclip", appauthor=False)) / "prompts"
 
 
 def shipped_folder() -> Path:
-    """Where the shipped sets lie: inside the installed package, or beside it in a checkout."""
+    """The folder of the shipped sets: inside the installed package, or beside it in a checkout."""
     here = Path(__file__).parents[1]
     installed = here / "prompts"
     return installed if installed.is_dir() else here.parent / "prompts"
@@ -169,7 +170,7 @@ def folders() -> tuple[Path, Path]:
 
 
 def available() -> dict[str, Path | None]:
-    """The names of all sets that can be had, sorted, with their file (None for open_clip's)."""
+    """The names of all available sets, sorted, with their file (None for open_clip's)."""
     found: dict[str, Path | None] = dict.fromkeys(OPEN_CLIP)
     for folder in reversed(folders()):
         found.update({path.stem: path for path in folder.glob("*.y*ml") if path.stem != BACKGROUND})
@@ -252,13 +253,9 @@ def _read_templates(file: YamlFile, node: yaml.Node) -> tuple[list[Text], list[f
 
 
 def _weight(file: YamlFile, text: Text) -> float:
-    try:
-        weight = float(text.value)
-    except ValueError:
-        weight = math.nan
-    if not 0 < weight < math.inf:
+    if not 0 < text.number < math.inf:
         raise file.fail(text.line, f"a weight must be a number above 0, not {text.value!r}. Or leave the template out.")
-    return weight
+    return text.number
 
 
 def _check_templates(file: YamlFile, templates: list[Text], line: int) -> None:

@@ -1,60 +1,23 @@
 """YAML files read as text with line numbers, so that a message can say where it was wrong.
 
 Scalars stay as they were written (`no` is the text "no", `1` is "1"). Tags are refused, as are nesting and aliases that
-would multiply what stands in the file.
+would multiply the contents of the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
-
 import yaml
 
-from zsclip.errors import ZsclipError
+from zsclip.text.text_file import Text, TextFile
 
-MAX_BYTES = 20_000_000
 _DEEPEST = 10
 _MOST_BY_ALIASES = 5_000_000
 # libyaml's is some ten times as fast.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True)
-class Text:
-    """A scalar and the line (from 1) where it stands."""
-
-    value: str
-    line: int
-
-
-@dataclass(frozen=True)
-class YamlFile:
-    """One document. `error` is the class raised for whatever is wrong with it; `what` names it in messages."""
-
-    path: Path
-    what: str
-    error: type[ZsclipError]
-
-    def fail(self, line: int | None, message: str) -> ZsclipError:
-        """The error to raise, with file, line and what the file is."""
-        where = f"{self.path}:{line}" if line else f"{self.path}"
-        return self.error(f"{where}: {self.what}: {message}")
-
-    def read(self) -> str:
-        """The file's text (UTF-8, with or without a byte order mark), at most `MAX_BYTES`; raises `error`."""
-        try:
-            with open(self.path, "rb") as file:  # a pipe has no size to ask for
-                data = file.read(MAX_BYTES + 1)
-        except (OSError, ValueError) as error:
-            raise self.fail(None, f"{getattr(error, 'strerror', None) or error}.") from None
-        if len(data) > MAX_BYTES:
-            raise self.fail(None, f"larger than {MAX_BYTES // 1_000_000} MB, which no such file needs.")
-        try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise self.fail(data[: error.start].count(b"\n") + 1, f"not UTF-8 text (byte {error.start}).") from None
+class YamlFile(TextFile):
+    """One YAML document, whose texts know their lines."""
 
     def root(self) -> yaml.Node | None:
         """The top node, None for an empty file; raises `error` if it cannot be read or is not YAML."""
@@ -64,7 +27,10 @@ class YamlFile:
             return yaml.compose(text, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            raise self.fail(mark.line + 1 if mark else None, f"not valid YAML: {error.problem}.") from None
+            # Some versions of libyaml have a limit of their own, above ours, and look far ahead.
+            too_deep = "nesting depth" in str(error.problem)
+            message = f"nested more than {_DEEPEST} deep." if too_deep else f"not valid YAML: {error.problem}."
+            raise self.fail(mark.line + 1 if mark else None, message) from None
         except yaml.YAMLError as error:
             raise self.fail(None, f"not valid YAML: {str(error).strip()}.") from None
 
@@ -96,18 +62,6 @@ class YamlFile:
         items = [(self.text(key, "a text as key"), value) for key, value in node.value]
         self.require_distinct([key for key, _ in items], "a key")
         return items
-
-    def require_distinct(self, texts: Iterable[Text], what: str) -> None:
-        """Raise `error` for an empty text and for one that stands twice, with both lines."""
-        seen: dict[str, int] = {}
-        for text in texts:
-            if not text.value:
-                raise self.fail(text.line, f"{what} is empty.")
-            if text.value in seen:
-                raise self.fail(
-                    text.line, f"{text.value!r} stands here again; it was on line {seen[text.value]} already."
-                )
-            seen[text.value] = text.line
 
     def text(self, node: yaml.Node, expected: str) -> Text:
         """A scalar as it was written, stripped; empty for null."""

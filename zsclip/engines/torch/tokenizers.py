@@ -39,8 +39,9 @@ def load_tokenizer(spec: ModelSpec) -> Tokenizer:
     except Exception as error:  # transformers raises what it likes for files that are not as it likes them
         text = " ".join(str(error).split())
         raise ModelError(
-            f"{spec.title}: its tokenizer in {folder} cannot be used ({type(error).__name__}: {text:.200}). Code that comes with "
-            f"a tokenizer is not run."
+            f"its tokenizer in {folder} cannot be used ({type(error).__name__}: {text:.200}).",
+            where=spec.title,
+            remedy="Code that comes with a tokenizer is not run.",
         ) from None
 
 

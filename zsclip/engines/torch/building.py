@@ -24,7 +24,7 @@ from open_clip.model import convert_weights_to_lp, get_cast_dtype
 from open_clip.transformer import LayerNormFp32
 from safetensors import SafetensorError
 
-from zsclip.engines import transformers_weights
+from zsclip.engines.torch import transformers_weights
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec, fetch_text_tower
 
@@ -49,31 +49,22 @@ def build(spec: ModelSpec, checkpoint: Path, precision: str = "fp32") -> Any:
         if "TorchScript" not in str(error):
             raise _does_not_fit(spec, checkpoint, error) from None
         raise ModelError(
-            f"{spec.title}: {checkpoint} is a TorchScript archive, as OpenAI publishes its models; it holds code, which "
-            f"zsclip does not run. Use the tag instead (--pretrained openai), or save its state_dict()."
+            f"{checkpoint} is a TorchScript archive, as OpenAI publishes its models; it holds code, which zsclip does not run.",
+            where=spec.title,
+            remedy="Use the tag instead (`pretrained=openai`), or save its state_dict().",
         ) from None
     except FileNotFoundError:
-        raise ModelError(f"{spec.title}: there is no file {checkpoint}.") from None
+        raise ModelError(f"there is no file {checkpoint}.", where=spec.title) from None
     except (pickle.UnpicklingError, EOFError, SafetensorError, OSError, zipfile.BadZipFile) as error:
         raise ModelError(
-            f"{spec.title}: {checkpoint} holds no weights that can be read safely: {_first_line(error)} It must be a "
-            f"whole state dict, saved by torch.save or as safetensors."
+            f"{checkpoint} holds no weights that can be read safely: {_first_line(error)}",
+            where=spec.title,
+            remedy="It must be a whole state dict, saved by torch.save or as safetensors.",
         ) from None
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError, StopIteration, IndexError) as error:
         raise _does_not_fit(spec, checkpoint, error) from None
     _require_numbers(model, spec, checkpoint)
     return model.eval()
-
-
-def padding_is_inert(tower: Any) -> bool:
-    """Whether what follows the end token cannot reach the text's vector, so that texts may run at their own length: a causal
-    mask, pooling at the end token, and no class token appended behind the padding (CoCa's).
-
-    `tower` is `model.text` where there is one, else the model.
-    """
-    pool = getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", None)
-    causal = getattr(tower, "attn_mask", None) is not None
-    return causal and getattr(tower, "cls_emb", None) is None and pool in ("argmax", "eos")
 
 
 def module(spec: ModelSpec, precision: str = "fp32") -> Any:
@@ -133,14 +124,17 @@ def _require_numbers(model: torch.nn.Module, spec: ModelSpec, checkpoint: Path) 
         # The largest magnitude is enough to see both NaN and infinity, and several times as fast as looking at each.
         if tensor.is_floating_point() and tensor.numel() and not torch.isfinite(tensor.abs().max()):
             raise ModelError(
-                f"{spec.title}: the weights in {checkpoint} are broken: {name} holds NaN or infinite numbers. Get them again."
+                f"the weights in {checkpoint} are broken: {name} holds NaN or infinite numbers.",
+                where=spec.title,
+                remedy="Get them again.",
             )
 
 
 def _does_not_fit(spec: ModelSpec, checkpoint: Path, error: Exception) -> ModelError:
     return ModelError(
-        f"{spec.title}: the weights in {checkpoint} do not fit this architecture: {_first_line(error)} "
-        f"Check --model, or the file (is it whole?)."
+        f"the weights in {checkpoint} do not fit this architecture: {_first_line(error)}",
+        where=spec.title,
+        remedy="Check `model`, or the file (is it whole?).",
     )
 
 

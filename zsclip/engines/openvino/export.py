@@ -1,27 +1,15 @@
-"""Exports: a model's two towers converted for OpenVINO, made once from open_clip's own modules and kept in a folder.
+"""Makes exports (see `export_files`): converts open_clip's own modules for OpenVINO, and compares what both compute.
 
-Only this module needs torch, open_clip and OpenVINO at once; what it makes is run by `zsclip.engines.openvino` alone.
-An export is a folder
-
-    image.xml, image.bin    uint8 (n, height, width, 3) -> float32 (n, d)
-    text.xml, text.bin      int32 (n, length) -> float32 (n, d), or trees of tokens (`prefixes.Forest`) -> float32 (n, d)
-    tokenizer.json, tokenizer_settings.json
-    export.json             scale, bias, sizes of the files; written last
-
-It appears under its name whole or not at all. Weights are kept in float32: half precision is a choice made at run time.
+Only this module needs torch, open_clip and OpenVINO at once.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +17,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zsclip.engines import EXPORT_VERSION, Computing, ExportError, probes
-from zsclip.engines.openvino import ALL, EXPORT_FACTS, LARGEST, OpenVinoEngine, openvino
-from zsclip.engines.prefixes import forests
-from zsclip.engines.tokenizer import Settings, Tokenizer
-from zsclip.engines.torch import TorchEngine, pooling, project
+from zsclip import atomic
+from zsclip.engines import probes
+from zsclip.engines.base import Computing, ExportError
+from zsclip.engines.openvino.engine import OpenVinoEngine
+from zsclip.engines.openvino.export_files import ALL, LARGEST, ExportFacts
+from zsclip.engines.openvino.prefixes import forests
+from zsclip.engines.openvino.runtime import openvino
+from zsclip.engines.openvino.tokenizer import Settings, Tokenizer
+from zsclip.engines.torch.engine import TorchEngine
+from zsclip.engines.torch.text_tower import TextTower, pooling, project
 from zsclip.models import ModelSpec
 from zsclip.models.lean_imports import import_without
 
@@ -46,32 +39,29 @@ _BESIDE_WEIGHTS = 16 << 20  # bytes of graphs, tokenizer and constants, and to s
 TOLERANCE = 1e-5  # of an element of a unit vector, between PyTorch and OpenVINO in fp32
 
 
-def make(spec: ModelSpec, checkpoint: Path, folder: Path) -> None:
-    """Convert a model into `folder`, which must not be there yet.
+def make(spec: ModelSpec, checkpoint: Path, folder: Path, threads: int | None = None) -> None:
+    """Convert a model into `folder`, which must not be there yet; `threads` as in `Computing`.
 
     Raises `ModelError` if the model cannot be loaded, `ExportError` if it cannot be converted or the result does not give
     the vectors that PyTorch gives, `OSError` if it cannot be written.
     """
-    engine = TorchEngine(spec, checkpoint, Computing("cpu", "torch", "fp32"))
+    engine = TorchEngine(spec, checkpoint, Computing("cpu", "torch", "fp32", threads=threads))
     _require_room(folder.parent, engine.parameters)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        tokenizer = _tokenizer(engine)
-        tokenizer.save(temporary)
-        engine.shortens = _shortens(engine, tokenizer)
-        height, width = spec.preprocessing.size
-        _save(_ImageTower(engine), [(_example_pixels(spec), [-1, height, width, 3])], temporary / "image.xml")
-        _save(*_text_tower(engine, tokenizer(probes.TEXTS[:2])), temporary / "text.xml")
-        _write_facts(engine, temporary)
-        _require_equal(engine, temporary)
-        _flush(temporary)
-        temporary.rename(folder)
+        with atomic.new_folder(folder) as made:
+            tokenizer = _tokenizer(engine)
+            tokenizer.save(made)
+            tower = engine.text_tower
+            tower.shortens = _shortens(engine, tokenizer)
+            height, width = spec.preprocessing.size
+            _save(_ImageTower(engine), [(_example_pixels(spec), [-1, height, width, 3])], made / "image.xml")
+            _save(*_text_tower(engine, tokenizer(probes.TEXTS[:2])), made / "text.xml")
+            ExportFacts(engine.facts, engine.parameters, _pooled_at(tower), tower.vocabulary).write(made)
+            _require_equal(engine, made)
     except (ExportError, OSError):
         raise
     except Exception as error:
         raise _failure("it cannot be run after conversion", error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _failure(what: str, error: Exception) -> ExportError | OSError:
@@ -107,9 +97,10 @@ _Inputs = list[tuple[torch.Tensor, list[int]]]  # an example of each input, and 
 
 def _text_tower(engine: TorchEngine, tokens: NDArray[np.int32]) -> tuple[torch.nn.Module, _Inputs]:
     """The tower as it is run: over trees of tokens if texts run at their own length, else over whole texts."""
-    if not engine.shortens:
+    tower = engine.text_tower
+    if not tower.shortens:
         return _WholeTexts(engine), [(torch.from_numpy(tokens), [-1, tokens.shape[1]])]
-    (forest,) = forests(tokens, engine.lengths(torch.from_numpy(tokens)).numpy(), tokens.size)
+    (forest,) = forests(tokens, tower.lengths(torch.from_numpy(tokens)).numpy(), tokens.size)
     examples = [torch.from_numpy(one) for one in forest.inputs]
     return _SharedPrefixes(engine), [(one, [-1] * one.ndim) for one in examples]
 
@@ -129,7 +120,7 @@ class _SharedPrefixes(torch.nn.Module):
 
     def __init__(self, engine: TorchEngine) -> None:
         super().__init__()
-        self.tower = engine.text_tower
+        self.tower = engine.text_tower.module
 
     def forward(
         self, tokens: torch.Tensor, depths: torch.Tensor, sees: torch.Tensor, ends: torch.Tensor
@@ -144,7 +135,9 @@ def _save(tower: torch.nn.Module, inputs: _Inputs, path: Path) -> None:
     try:
         with warnings.catch_warnings(), _quiet(), torch.no_grad():
             warnings.simplefilter("ignore")
-            graph = converter.convert_model(_trace(tower, tuple(example for example, _ in inputs)))
+            examples = tuple(example for example, _ in inputs)
+            traced = torch.jit.trace(tower, examples, check_trace=False)  # type: ignore[no-untyped-call]
+            graph = converter.convert_model(traced)
             graph.reshape({number: shape for number, (_, shape) in enumerate(inputs)})
     except Exception as error:  # the converters raise whatever they stumble over
         raise _failure(f"its {path.stem} tower cannot be converted", error) from error
@@ -152,10 +145,6 @@ def _save(tower: torch.nn.Module, inputs: _Inputs, path: Path) -> None:
         openvino.save_model(graph, path, compress_to_fp16=False)
     except RuntimeError as error:
         raise OSError(str(error).strip()[:200]) from None
-
-
-def _trace(tower: torch.nn.Module, examples: tuple[torch.Tensor, ...]) -> Any:
-    return torch.jit.trace(tower, examples, check_trace=False)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -199,7 +188,7 @@ def _tokenizer(engine: TorchEngine) -> Tokenizer:
 
 def _shortens(engine: TorchEngine, tokenizer: Tokenizer) -> bool:
     """Whether texts may run at their own length: told by the tower, and measured."""
-    if not engine.shortens:
+    if not engine.text_tower.shortens:
         return False
     texts = list(probes.TEXTS)
     with torch.inference_mode():
@@ -217,24 +206,11 @@ def _vectors(embeddings: list[Any]) -> NDArray[np.float32]:
     return np.stack([one.vector for one in embeddings])
 
 
-def _write_facts(engine: TorchEngine, folder: Path) -> None:
-    facts = {
-        "version": EXPORT_VERSION,
-        "facts": vars(engine.facts),
-        "parameters": engine.parameters,
-        "pooled_at": _pooled_at(engine),
-        "vocabulary": engine.vocabulary,
-        "openvino": version("openvino"),
-        "sizes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
-    }
-    (folder / EXPORT_FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
-
-
-def _pooled_at(engine: TorchEngine) -> str | int:
-    """Up to where a text must be computed: all of it, or up to its largest token, or to the one with that number."""
-    if not engine.shortens:
+def _pooled_at(tower: TextTower) -> str | int:
+    """See `ExportFacts`."""
+    if not tower.shortens:
         return ALL
-    pool, end = pooling(engine.text_tower)
+    pool, end = pooling(tower.module)
     return LARGEST if pool == "argmax" else end
 
 
@@ -248,10 +224,3 @@ def _require_equal(reference: TorchEngine, folder: Path) -> None:
         difference = float(np.abs(expected - found).max())
         if not difference <= TOLERANCE:
             raise ExportError(f"its vectors of {kind} differ from PyTorch's by {difference:.1e} after conversion")
-
-
-def _flush(folder: Path) -> None:
-    """Make sure the files are on the disk before the folder has its name: a power cut must not leave half of one."""
-    for path in folder.iterdir():
-        with path.open("r+b") as file:  # Windows flushes what may be written only
-            os.fsync(file.fileno())

@@ -5,23 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from open_clip.transformer import text_global_pool
 from torch.nn import functional as F
 
-from zsclip.engines import Computing, require_known
-from zsclip.engines.building import DTYPES, build, padding_is_inert
-from zsclip.engines.tokenizing import load_tokenizer
+from zsclip.engines.base import Computing, require_known
+from zsclip.engines.torch.building import DTYPES, build
+from zsclip.engines.torch.text_tower import TextTower
+from zsclip.engines.torch.tokenizers import load_tokenizer
 from zsclip.errors import ModelError
+from zsclip.images.preprocessing import Preprocessing
 from zsclip.models import ModelSpec
 from zsclip.models.spec import ModelFacts
-from zsclip.unit_vectors import Embedding
+from zsclip.unit_vectors import Embedding, Quality
 
 _BATCH = {"cpu": 32, "mps": 64}
 _LARGEST_BATCH = 512
@@ -29,18 +29,31 @@ _SAMPLE = 8  # images by which the memory that one takes is measured
 _TOKENS = 16_384  # of one forward pass over texts: bounds its memory, and is enough to fill the machine
 
 
-def load(spec: ModelSpec, checkpoint: Path, compute: Computing) -> TorchEngine:
-    """Build the model and load its weights; raises `ModelError`."""
-    return TorchEngine(spec, checkpoint, compute)
+class Normalisation:
+    """Pixels to a model's input, as torchvision does it."""
+
+    def __init__(self, preprocessing: Preprocessing, device: torch.device | None = None) -> None:
+        channel = (1, 3, 1, 1)
+        self._mean = torch.tensor(preprocessing.mean, device=device).view(channel)
+        self._std = torch.tensor(preprocessing.std, device=device).view(channel)
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 (n, height, width, 3) as float32 (n, 3, height, width)."""
+        return pixels.permute(0, 3, 1, 2).contiguous().float().div_(255).sub_(self._mean).div_(self._std)
 
 
 class TorchEngine:
-    """open_clip's model, in eval mode. See `zsclip.engines.Engine`."""
+    """open_clip's model, in eval mode. See `zsclip.engines.base.Engine`. Raises `ModelError`.
 
-    def __init__(self, spec: ModelSpec, checkpoint: Path, compute: Computing) -> None:
+    `computing.threads`, if given, is set for all that PyTorch does in this process.
+    """
+
+    def __init__(self, spec: ModelSpec, checkpoint: Path, computing: Computing) -> None:
         self.spec = spec
-        self._device = _device(compute.device)
-        precision = compute.precision
+        if computing.threads is not None:
+            torch.set_num_threads(computing.threads)
+        self._device = _device(computing.device)
+        precision = computing.effective_precision
         if precision == "auto":
             # On CUDA half precision is what CLIP was published in. On a CPU it costs some models (ResNets, MobileCLIP)
             # more than it should, which only a measurement tells.
@@ -56,11 +69,8 @@ class TorchEngine:
         except torch.OutOfMemoryError:
             raise self._too_small("this model") from None
         self.tokenizer = load_tokenizer(spec)
-        self.text_tower = getattr(self.model, "text", self.model)
-        self.shortens = padding_is_inert(self.text_tower)
-        channel = (1, 3, 1, 1)
-        self._mean = torch.tensor(spec.preprocessing.mean, device=self._device).view(channel)
-        self._std = torch.tensor(spec.preprocessing.std, device=self._device).view(channel)
+        self.text_tower = TextTower(self.model)
+        self.normalise = Normalisation(spec.preprocessing, self._device)
         bias = getattr(self.model, "logit_bias", None)
         self.facts = ModelFacts(
             logit_scale=float(self.model.logit_scale.detach().float().exp()),
@@ -73,12 +83,8 @@ class TorchEngine:
         # On a GPU one batch is copied while another is computed.
         self.streams = 2 if is_cuda else 1
         self._own = threading.local()
-        self.batch_size = compute.batch_size or (self._fitting_batch() if is_cuda else _BATCH[self._device.type])
+        self.batch_size = computing.batch_size or (self._fitting_batch() if is_cuda else _BATCH[self._device.type])
         self.description = f"torch on {self._device}, {precision}"
-
-    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8 (n, height, width, 3) to the model's input, float32 (n, 3, height, width), as torchvision does it."""
-        return pixels.permute(0, 3, 1, 2).contiguous().float().div_(255).sub_(self._mean).div_(self._std)
 
     def encode_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine`. A batch too large for the device's memory is halved until it fits."""
@@ -94,7 +100,7 @@ class TorchEngine:
         return np.concatenate([self.encode_images(pixels[:half]), self.encode_images(pixels[half:])])
 
     def _too_small(self, what: str) -> ModelError:
-        return ModelError(f"{self._device} has not enough memory for {what}. Try --device cpu.")
+        return ModelError(f"{self._device} has not enough memory for {what}.", remedy="Try `device=cpu`.")
 
     def _on_device(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
         tensor = torch.from_numpy(pixels)
@@ -128,8 +134,8 @@ class TorchEngine:
     def encode_texts(self, texts: Sequence[str]) -> list[Embedding]:
         """See `Engine`. Texts run sorted by length, each batch at the length of its longest where padding is inert."""
         tokens = self.tokenizer(texts)
-        require_known(self.spec.title, int(tokens.max()), self.vocabulary)
-        lengths = self.lengths(tokens)
+        require_known(self.spec.title, int(tokens.max()), self.text_tower.vocabulary)
+        lengths = self.text_tower.lengths(tokens)
         vectors = np.empty((len(texts), self.facts.dimension), np.float32)
         order = torch.argsort(lengths, stable=True)
         start = 0
@@ -138,7 +144,7 @@ class TorchEngine:
             rows = order[start:stop]
             width = int(lengths[rows].max())
             try:
-                vectors[rows.numpy()] = _unit(self.encode_tokens(tokens[rows, :width].to(self._device)))
+                vectors[rows.numpy()] = _unit(self.text_tower.encode(tokens[rows, :width].to(self._device)))
             except torch.OutOfMemoryError:
                 if len(rows) == 1:
                     raise self._too_small("one text") from None
@@ -147,25 +153,9 @@ class TorchEngine:
                 continue
             start = stop
         return [
-            Embedding(vector, self.exact, cut)
+            Embedding(vector, Quality.of(fp32=self.exact), cut)
             for vector, cut in zip(vectors, self.tokenizer.cuts(texts, tokens), strict=True)
         ]
-
-    @cached_property
-    def vocabulary(self) -> int:
-        """How many different tokens the text tower knows; 0 if it does not say."""
-        size = getattr(self.model, "vocab_size", 0) or getattr(self.text_tower, "vocab_size", 0)
-        inner: Any = getattr(self.text_tower, "transformer", None)
-        if not size and hasattr(inner, "get_input_embeddings"):
-            size = inner.get_input_embeddings().weight.shape[0]
-        return int(size)
-
-    def lengths(self, tokens: torch.Tensor) -> torch.Tensor:
-        """How many tokens of each row the tower needs: up to the one it pools at, or all."""
-        if not self.shortens:
-            return torch.full((len(tokens),), tokens.shape[1])
-        pool, end = pooling(self.text_tower)
-        return (tokens if pool == "argmax" else torch.eq(tokens, end).int()).argmax(dim=1) + 1
 
     def _batch_end(self, sorted_lengths: torch.Tensor, start: int) -> int:
         stop = start
@@ -175,34 +165,6 @@ class TorchEngine:
                 break
             stop += 1
         return stop
-
-    def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
-        """open_clip's `encode_text`, which takes full-length input only, over its own modules."""
-        if not self.shortens:
-            features: torch.Tensor = self.model.encode_text(tokens)
-            return features
-        tower: Any = self.text_tower
-        length = tokens.shape[1]
-        dtype = tower.transformer.get_cast_dtype()
-        x = tower.token_embedding(tokens).to(dtype) + tower.positional_embedding[:length].to(dtype)
-        x = tower.ln_final(tower.transformer(x, attn_mask=tower.attn_mask[:length, :length]))
-        pool, end = pooling(tower)
-        return project(tower, text_global_pool(x, tokens, pool, eos_token_id=end))
-
-
-def pooling(tower: Any) -> tuple[str, int]:
-    """How a text tower of open_clip pools, and the token at which it does so if that is `eos`."""
-    pool = getattr(tower, "text_pool_type", None) or tower.pool_type
-    return pool, tower.text_eos_id if hasattr(tower, "text_eos_id") else tower.eos_id
-
-
-def project(tower: Any, pooled: torch.Tensor) -> torch.Tensor:
-    """Pooled features (n, width) of a text tower of open_clip as features (n, d)."""
-    projection = tower.text_projection
-    if projection is None:
-        return pooled
-    features: torch.Tensor = projection(pooled) if isinstance(projection, torch.nn.Linear) else pooled @ projection
-    return features
 
 
 def _unit(features: torch.Tensor) -> NDArray[np.float32]:
@@ -218,7 +180,9 @@ def _device(name: str) -> torch.device:
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         have = f"this machine has {count} (numbered from 0)" if count else "torch finds none on this machine"
-        raise ModelError(f"--device {name}: there is no such CUDA device; {have}. Try --device cpu or auto.")
+        what, remedy = f"there is no such CUDA device; {have}.", "Try `device=cpu` or auto."
+        raise ModelError(what, where=f"`device={name}`", remedy=remedy)
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ModelError("--device mps: torch finds no Apple GPU on this machine. Try --device cpu.")
+        what = "torch finds no Apple GPU on this machine."
+        raise ModelError(what, where="`device=mps`", remedy="Try `device=cpu`.")
     return device

@@ -1,0 +1,354 @@
+"""The stages that a picture goes through, each by itself."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from zsclip.embedding.batching import batched, last_batch_size
+from zsclip.embedding.encoding import encode
+from zsclip.embedding.keeping import keep
+from zsclip.embedding.loading import Loader, load
+from zsclip.embedding.lookup import look_up
+from zsclip.embedding.model import Model
+from zsclip.embedding.ordering import in_order
+from zsclip.embedding.records import Batch, Counts, Encoded, Entry, Loaded
+from zsclip.embedding.timings import Timings
+from zsclip.engines.base import Computing
+from zsclip.errors import ImageError, InputError
+from zsclip.images.files import File, InMemory
+from zsclip.images.item import Contents, Item, Stamp
+from zsclip.images.listing import BackgroundListing, Listing
+from zsclip.images.reading import Reading
+from zsclip.images.sources import SOURCES, Finder, Source
+from zsclip.models import resolve
+from zsclip.store.database import Store
+from zsclip.unit_vectors import Embedding, Quality, normalise
+
+
+def vector(seed: int) -> Embedding:
+    rng = np.random.default_rng(seed)
+    return Embedding(normalise(rng.standard_normal((1, 128)).astype(np.float32))[0])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store") as store:
+        yield store
+
+
+@pytest.fixture
+def model(store: Store, demo_export: Path) -> Model:
+    """The demo model, not loaded."""
+    return Model(resolve("demo"), store, Computing("cpu"), exports=demo_export.parent)
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{number}.png" for number in range(5)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (80, 80), (40 * number, 10, 200)).save(path)
+    return paths
+
+
+class FromNowhere(Item):
+    """An item as a new kind of source would make it: bytes from memory, a part of something."""
+
+    parent, position = "archive.tar", 3
+
+    def __init__(self, name: str, data: bytes) -> None:
+        super().__init__(name)
+        self._data = data
+
+    def read(self, max_pixels: int) -> Contents:
+        if not self._data:
+            raise ImageError("no answer", kind="timeout")
+        return Contents(self._data, Stamp(self.name.encode(), len(self._data), 0, version="v1"))
+
+
+# find
+
+
+def test_a_new_kind_of_source_is_a_row_of_the_table(scenes: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up = Source(lambda path: path.startswith("memory:"), lambda path, finder: iter([FromNowhere(path, b"x")]))
+    monkeypatch.setattr("zsclip.images.sources.SOURCES", (made_up, *SOURCES))
+    items = list(Finder(["memory:1", str(scenes[0]), str(scenes[0].parent)]))
+    assert [type(item) for item in items] == [FromNowhere, *[File] * 6]
+    assert (items[0].parent, items[0].position, items[1].parent) == ("archive.tar", 3, None)
+
+
+def test_a_listing_gives_what_is_asked_for_and_says_when_it_ended() -> None:
+    listing = Listing(File(str(number)) for number in range(5))
+    assert not listing.is_empty()
+    assert [item.name for item in listing.take(3)] == ["0", "1", "2"]
+    assert not listing.ended
+    assert [item.name for item in listing.take(3)] == ["3", "4"]
+    assert listing.ended
+    assert Listing(iter(())).is_empty()
+
+
+def test_a_slow_listing_gives_what_is_known_and_holds_nobody_up() -> None:
+    go_on = threading.Event()
+
+    def slow() -> Iterator[Item]:
+        yield File("0")
+        yield File("1")
+        assert go_on.wait(30)
+        yield File("2")
+
+    listing = BackgroundListing(slow())
+    assert not listing.is_empty()
+    taken: list[Item] = []
+    while len(taken) < 2:
+        taken += listing.take(9)
+    started = time.monotonic()
+    assert listing.take(9) == []
+    assert not listing.ended
+    assert time.monotonic() - started < 10
+    go_on.set()
+    while not listing.ended:
+        taken += listing.take(9)
+    assert [item.name for item in taken] == ["0", "1", "2"]
+
+
+def test_what_a_slow_listing_stumbles_over_comes_after_what_it_found() -> None:
+    def broken() -> Iterator[Item]:
+        yield File("0")
+        raise InputError("the list cannot be read")
+
+    listing = BackgroundListing(broken())
+    assert not listing.is_empty()
+    assert [item.name for item in listing.take(1)] == ["0"]
+    deadline = time.monotonic() + 20
+    with pytest.raises(InputError, match="the list cannot be read"):
+        _ = [listing.take(1) for _ in iter(lambda: time.monotonic() < deadline, False)]
+
+
+def test_a_slow_listing_looks_no_further_ahead_than_it_should() -> None:
+    found: list[int] = []
+
+    def endless() -> Iterator[Item]:
+        while True:
+            found.append(1)
+            yield File("x")
+
+    listing = BackgroundListing(endless())
+    assert not listing.is_empty()
+    deadline = time.monotonic() + 20
+    while len(found) < 4096 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert len(found) <= 4098
+    listing.close()
+
+
+# look up
+
+
+def test_known_files_are_found_by_their_stamp_and_changed_ones_are_not(
+    model: Model, store: Store, scenes: list[Path]
+) -> None:
+    items = [File(str(path)) for path in scenes]
+    stamps = [item.stamp() for item in items]
+    store.put(model.identity, {b"%032d" % n: vector(n) for n in range(4)},
+              [(stamp, b"%032d" % n) for n, stamp in enumerate(stamps[:4]) if stamp])  # fmt: skip
+    scenes[1].write_bytes(b"changed")
+    (entries,) = [window for window in look_up(Listing(items), model, store, Timings()) if window]
+    assert [entry.number for entry in entries] == [0, 1, 2, 3, 4]
+    assert [entry.embedding is not None for entry in entries] == [True, False, True, True, False]
+    again = look_up(Listing(items), model, store, Timings(), rehash=True)
+    assert not any(entry.embedding for window in again for entry in window)
+
+
+# read and decode
+
+
+def test_loading_gives_pixels_errors_and_what_the_bytes_are_known_as(
+    model: Model, store: Store, scenes: list[Path]
+) -> None:
+    with Loader(model, store, Reading(max_pixels=10_000), Timings()) as loader:
+        loaded = loader(File(str(scenes[0])))
+        assert loaded.pixels is not None
+        assert loaded.pixels.shape == (64, 64, 3)
+        assert loaded.stamp == File(str(scenes[0])).stamp()
+        assert loaded.digest
+        store.put(model.identity, {loaded.digest: vector(1)})
+        known = loader(File(str(scenes[0])))
+        assert (known.pixels, known.embedding is not None) == (None, True)
+        Image.new("RGB", (200, 200)).save(scenes[1])
+        for item, kind, error in (
+            (File(str(scenes[1])), "too_large", "200 x 200 pixels"),
+            (File("nowhere.png"), "not_found", "No such file"),
+            (FromNowhere("x", b"no image"), "other", "not an image"),
+            (FromNowhere("x", b""), "timeout", "no answer"),
+            (File(str(scenes[0].parent)), "other", "a folder"),
+        ):
+            failed = loader(item)
+            assert failed.error_kind == kind
+            assert error in (failed.error or "")
+
+
+def test_an_item_of_any_kind_is_loaded_and_keeps_its_stamp(model: Model, store: Store, scenes: list[Path]) -> None:
+    with Loader(model, store, Reading(), Timings()) as loader:
+        loaded = loader(FromNowhere("s3://bucket/0.png", scenes[0].read_bytes()))
+        assert loaded.stamp == Stamp(b"s3://bucket/0.png", scenes[0].stat().st_size, 0, version="v1")
+        assert np.array_equal(loaded.pixels, loader(File(str(scenes[0]))).pixels)
+        image = Image.open(scenes[0])
+        assert np.array_equal(loader(InMemory("mine", image)).pixels, loaded.pixels)
+
+
+def test_loading_begins_few_at_a_time_and_leaves_known_ones_alone(model: Model, store: Store) -> None:
+    entries = [Entry(n, File("nowhere"), vector(0) if n % 2 else None) for n in range(200)]
+    with ThreadPoolExecutor(2) as pool, Loader(model, store, Reading(), Timings()) as loader:
+        pieces = load(iter([entries, []]), loader, pool)
+        first = next(pieces)
+        assert sum(entry.loading is not None for entry in first) == 32
+        assert not any(entry.loading for entry in entries[len(first) :])
+        rest = list(pieces)
+    assert [entry.number for piece in [first, *rest] for entry in piece] == list(range(200))
+    assert rest[-1] == []  # "nothing at hand" is handed on
+    assert all((entry.loading is None) == bool(entry.number % 2) for entry in entries)
+
+
+# batch
+
+
+def loaded_entry(number: int, *, known: bool = False, pixels: bool = False) -> Entry:
+    future: Future[Loaded] = Future()
+    future.set_result(Loaded(np.zeros((64, 64, 3), np.uint8)) if pixels else Loaded(error="damaged"))
+    return Entry(number, File(str(number)), vector(0) if known else None, None if known else future)
+
+
+def test_known_entries_pass_by_while_a_batch_fills(model: Model) -> None:
+    entries = [loaded_entry(n, known=n % 3 == 0) for n in range(100)]
+    batches = list(batched(iter([entries[:50], entries[50:]]), model))
+    assert [bool(batch.known) for batch in batches[:2]] == [True, True]
+    assert [entry.number for batch in batches for entry in batch.known] == list(range(0, 100, 3))
+    assert [len(batch.unknown) for batch in batches[2:]] == [32, 32, 2]
+    assert [entry.number for batch in batches for entry in batch.unknown] == [n for n in range(100) if n % 3]
+    assert model.engine is None  # nothing had pixels, so nothing had to be computed
+
+
+def test_the_model_is_loaded_before_the_first_batch_that_needs_it(model: Model) -> None:
+    batches = batched(iter([[loaded_entry(0), loaded_entry(1, pixels=True)]]), model)
+    first = next(batches)
+    assert model.engine is not None
+    assert [entry.number for batch in (first, *batches) for entry in batch.unknown] == [0, 1]
+
+
+def test_what_is_at_hand_is_worked_on_where_the_next_is_not_known_yet(model: Model) -> None:
+    batches = batched(iter([[loaded_entry(0)], [], [], [loaded_entry(1)]]), model)
+    assert [entry.number for entry in next(batches).unknown] == [0]
+    assert next(batches) == Batch()
+    assert [entry.number for entry in next(batches).unknown] == [1]
+
+
+def test_known_entries_are_not_held_without_end_behind_an_unknown_one(model: Model) -> None:
+    pieces = ([loaded_entry(n, known=n != 0)] for n in range(20_000))
+    passed = 0
+    for batch in batched(pieces, model):
+        if batch.unknown:
+            break
+        passed += len(batch.known)
+    assert 4000 < passed < 4200
+
+
+@given(st.integers(1, 500), st.integers(1, 64), st.integers(1, 8))
+def test_last_batches_are_smaller_and_smaller_and_hold_all(waiting: int, size: int, streams: int) -> None:
+    sizes = []
+    while waiting:
+        sizes.append(last_batch_size(waiting, size, streams))
+        assert 1 <= sizes[-1] <= min(size, waiting) or streams == 1
+        waiting -= min(waiting, sizes[-1])
+    assert sizes == sorted(sizes, reverse=True)
+
+
+# encode
+
+
+def test_copies_in_a_batch_are_computed_once_and_keep_how_they_were_made(model: Model, scenes: list[Path]) -> None:
+    """Of copies, the vector is exact or not as the one that was computed, whichever stands where in the batch."""
+    model.load()
+    pixels = np.zeros((64, 64, 3), np.uint8)
+
+    def entry(number: int, loaded: Loaded) -> Entry:
+        future: Future[Loaded] = Future()
+        future.set_result(loaded)
+        return Entry(number, File(str(number)), loading=future)
+
+    for reduced in (True, False):
+        copies = [
+            Loaded(pixels.copy(), reduced=reduced, digest=b"same"),
+            Loaded(pixels.copy(), reduced=not reduced, digest=b"same"),
+            Loaded(embedding=vector(3), digest=b"other"),
+            Loaded(error="damaged"),
+        ]
+        entries = [entry(n, one) for n, one in enumerate(copies)]
+        (done,) = encode(iter([Batch(unknown=entries)]), model, Timings())
+        first, second, known, damaged = done
+        assert first.embedding is second.embedding
+        assert first.embedding
+        assert first.embedding.exact is not reduced
+        assert (first.computed, known.computed, damaged.computed) == (True, False, False)
+        assert known.embedding is not None
+        assert damaged.embedding is None
+        assert all(one.pixels is None for one in copies)  # what waits to be kept holds no pixels
+
+
+# keep
+
+
+def test_each_part_is_kept_before_it_is_handed_on(model: Model, store: Store, scenes: list[Path]) -> None:
+    stamp = File(str(scenes[0])).stamp()
+    new = Encoded(0, "a", vector(1), Loaded(digest=b"1" * 32, stamp=stamp), computed=True)
+    copy = Encoded(1, "b", vector(2), Loaded(digest=b"2" * 32, embedding=vector(2)))
+    known = Encoded(2, "c", vector(3))
+    damaged = Encoded(3, "d", None, Loaded(error="damaged"))
+    counts = Counts()
+    parts = keep(iter([[new, copy, known, damaged]]), model.identity, store, counts, Timings())
+    next(parts)
+    assert (counts.found, counts.computed) == (2, 1)
+    assert set(store.get(model.identity, [b"1" * 32, b"2" * 32], 128, least=Quality.EXACT)) == {b"1" * 32}
+    assert stamp
+    assert list(store.get_files(model.identity, [stamp], 128, least=Quality.EXACT)) == [stamp]
+
+
+# put in order
+
+
+@given(st.integers(0, 60), st.randoms(use_true_random=False), st.integers(1, 9))
+def test_results_come_in_order_as_soon_as_they_can(count: int, rng, size: int) -> None:  # type: ignore[no-untyped-def]
+    numbers = list(range(count))
+    rng.shuffle(numbers)
+    parts = [numbers[start : start + size] for start in range(0, count, size)]
+    given_so_far: set[int] = set()
+    seen: list[str] = []
+
+    def source() -> Iterator[list[Encoded]]:
+        for part in parts:
+            missing = next(n for n in range(count + 1) if n not in given_so_far)
+            assert len(seen) == missing  # all that could come has come
+            given_so_far.update(part)
+            yield [Encoded(n, str(n), None, Loaded(error="x", error_kind="other")) for n in part]
+
+    for ready in in_order(source()):
+        assert ready
+        seen += [one.path for one in ready]
+    assert seen == [str(n) for n in range(count)]
+
+
+def test_the_image_is_closed_or_damaged_says_so() -> None:
+    image = Image.open(io.BytesIO(b"P6 2 2 255\n" + bytes(12)))
+    image.close()
+    with pytest.raises(ImageError, match="closed"):
+        InMemory("x", image).read(100)

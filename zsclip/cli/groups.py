@@ -1,0 +1,301 @@
+"""Groups of options that make one setting, so that a command takes them as one parameter."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import typer
+
+from zsclip.cli import options
+
+if TYPE_CHECKING:
+    from zsclip.classifier import Classifier
+    from zsclip.engines.base import Computing
+    from zsclip.images.reading import Reading
+    from zsclip.models import ModelSpec
+    from zsclip.report.gallery import Gallery
+    from zsclip.report.pictures import Pictures
+    from zsclip.scoring.rules import Rules
+    from zsclip.store.keeping import Keeping
+    from zsclip.text.labels import LabelSet
+    from zsclip.text.prompts import PromptSet
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take a group of options as one parameter: on the command line a dataclass is its fields."""
+    signature = inspect.signature(command, eval_str=True)
+    groups: dict[str, type[Any]] = {
+        one.name: one.annotation
+        for one in signature.parameters.values()
+        if isinstance(one.annotation, type) and dataclasses.is_dataclass(one.annotation)
+    }
+    parameters: list[inspect.Parameter] = []
+    for one in signature.parameters.values():
+        if one.name not in groups:
+            parameters.append(one.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        hints = get_type_hints(groups[one.name], include_extras=True)
+        parameters += [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=_default(field),
+                annotation=hints[field.name],
+            )
+            for field in dataclasses.fields(groups[one.name])
+        ]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        made = {
+            name: group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
+            for name, group in groups.items()
+        }
+        command(**given, **made)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
+@dataclass(repr=False, eq=False)
+class PathGroup:
+    """Where the pictures are."""
+
+    paths: options.Paths
+    no_recursive: options.NoRecursive = False
+    null: options.Null = False
+
+
+@dataclass(repr=False, eq=False)
+class LabelGroup:
+    """The labels of both options, joined."""
+
+    labels: options.Labels = None
+    labels_file: options.LabelsFile = None
+
+    @property
+    def given(self) -> bool:
+        """Whether there are any."""
+        return self.labels is not None or self.labels_file is not None
+
+    def read(self) -> LabelSet:
+        """The labels; raises `LabelError`."""
+        from zsclip.errors import LabelError
+        from zsclip.text.labels import LabelSet
+
+        parts = [LabelSet.parse(self.labels)] if self.labels is not None else []
+        parts += [LabelSet.load(self.labels_file)] if self.labels_file is not None else []
+        if not parts:
+            raise LabelError("No labels.", remedy="Give some with --labels cat,dog or --labels-file FILE.")
+        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
+@dataclass(repr=False, eq=False)
+class PromptGroup:
+    """Prompt sets by name or file, and templates given inline."""
+
+    prompts: options.Prompts = None
+    template: options.Template = None
+
+    @property
+    def given(self) -> bool:
+        """Whether there are any."""
+        return bool(self.prompts or self.template)
+
+    def read(self) -> tuple[PromptSet, ...]:
+        """The prompt sets, the default one if none is given; raises `PromptSetError`."""
+        from zsclip.text.prompts import DEFAULT, PromptSet, as_prompt_sets
+
+        names = self.prompts or ([] if self.template else [DEFAULT])
+        inline = (PromptSet.of(self.template),) if self.template else ()
+        return (*(as_prompt_sets(names) if names else ()), *inline)
+
+
+@dataclass(repr=False, eq=False)
+class ModelGroup:
+    """Which model computes, and how."""
+
+    model: options.Model = None
+    pretrained: options.Pretrained = None
+    offline: options.Offline = False
+    device: options.Device = "auto"
+    engine: options.Engine = "auto"
+    precision: options.Precision = "auto"
+    exact: options.Exact = False
+    batch_size: options.BatchSize = None
+
+    def resolve(self) -> ModelSpec:
+        """The model that is meant; raises `ModelError`."""
+        return resolve_model(self.model, self.pretrained, offline=self.offline)
+
+    @property
+    def computing(self) -> Computing:
+        """The settings of its engine; raises `ModelError`."""
+        from zsclip.engines.base import Computing
+
+        return Computing(self.device, self.engine, self.precision, self.batch_size, self.exact)
+
+
+def resolve_model(model: str | None, pretrained: str | None, *, offline: bool) -> ModelSpec:
+    """The model's options. `ZSCLIP_PRETRAINED` is for architectures: a model that brings its weights goes without."""
+    from zsclip.models import resolve
+
+    brings_its_own = model is not None and (model == "demo" or model.startswith(("local-dir:", "hf-hub:")))
+    ignored = brings_its_own and pretrained == os.environ.get("ZSCLIP_PRETRAINED")
+    return resolve(model, None if ignored else pretrained, offline=offline)
+
+
+@dataclass(repr=False, eq=False)
+class ReadingGroup:
+    """How pictures are read."""
+
+    workers: options.Workers = None
+    max_pixels: options.MaxPixels = 250_000_000
+    isolate: options.Isolate = False
+    decode_timeout: options.DecodeTimeout = 60
+
+    @property
+    def settings(self) -> Reading:
+        """The same as the library has it."""
+        from zsclip.images.reading import Reading
+
+        return Reading(self.max_pixels, self.isolate, self.decode_timeout, self.workers)
+
+
+@dataclass(repr=False, eq=False)
+class StoreGroup:
+    """What is kept."""
+
+    cache_dir: options.CacheDir = None
+    no_cache: options.NoCache = False
+    rehash: options.Rehash = False
+
+    @property
+    def settings(self) -> Keeping:
+        """The same as the library has it."""
+        from zsclip.store.keeping import Keeping
+
+        return Keeping(self.cache_dir, not self.no_cache, self.rehash)
+
+
+def open_classifier(model: ModelGroup, reading: ReadingGroup, store: StoreGroup) -> Classifier:
+    """The classifier that the three groups ask for, not loaded yet; raises `ModelError`."""
+    from zsclip.classifier import Classifier
+
+    return Classifier.open(model.resolve(), model.computing, reading.settings, store.settings)
+
+
+@dataclass(repr=False, eq=False)
+class DecisionGroup:
+    """How similarities become probabilities and decisions, for labels that compete."""
+
+    temperature: options.Temperature = 1.0
+    combine: options.Combine = "mean"
+    background: options.Background = None
+    min_probability: options.MinProbability = None
+    min_margin: options.MinMargin = None
+    min_similarity: options.MinSimilarity = None
+    unknown_label: options.UnknownLabel = "unknown"
+
+    def rules(self, *, multi_label: bool = False) -> Rules:
+        """The same as the library has it; raises `LabelError`."""
+        from zsclip.scoring.rules import Rules
+
+        if not 0 < self.temperature < math.inf:
+            raise typer.BadParameter("must be above 0.", param_hint="--temperature")
+        return Rules(
+            self.temperature, self.combine, multi_label, self.min_probability, self.min_margin, self.min_similarity
+        )
+
+    def read_background(self) -> tuple[str, ...] | None:
+        """The texts of `--background`: a file's, or the curated ones."""
+        from zsclip.text.background import curated_background
+        from zsclip.text.labels import LabelSet
+
+        if self.background is None:
+            return None
+        return curated_background() if self.background == "curated" else LabelSet.load(self.background).names
+
+
+@dataclass(repr=False, eq=False)
+class RowsGroup:
+    """Where rows go, as what, and which of them."""
+
+    format: options.Format = None
+    output: options.Output = None
+    only: options.Only = None
+
+
+@dataclass(repr=False, eq=False)
+class ReportGroup:
+    """A page beside the results."""
+
+    report: options.Report = None
+    embed_thumbnails: options.EmbedThumbnails = False
+
+    def check(self, *inputs: Sequence[str] | str | Path | None) -> None:
+        """Raise for a report that cannot be written, or would replace an input."""
+        from zsclip.cli.inputs import refuse_overwriting, require_folder
+
+        refuse_overwriting(self.report, *inputs, option="--report", extensions=(".html", ".htm"))
+        require_folder(self.report, "--report")
+        if self.embed_thumbnails and self.report is None:
+            raise typer.BadParameter("give the report too: --report FILE.html", param_hint="--embed-thumbnails")
+
+    def gallery(self, labels: Sequence[str], unknown: str | None, classifier: Classifier) -> Gallery | None:
+        """A page to collect results for, if one is asked for."""
+        if self.report is None:
+            return None
+        from zsclip.report.gallery import Gallery
+
+        return Gallery(labels, unknown, classifier.model.spec.title)
+
+    def write(self, html: Callable[[Pictures], str]) -> None:
+        """Write the page, whole or not at all, and say where and how large it is; nothing if none is asked for."""
+        if self.report is None:
+            return
+        from zsclip.cli.messages import say
+        from zsclip.output.targets import open_output
+        from zsclip.report.pictures import Pictures
+
+        text = html(Pictures(self.report.parent, self.embed_thumbnails))
+        with open_output(self.report, "report") as stream:
+            stream.write(text)
+        say(f"Wrote {self.report} ({self.report.stat().st_size / 1e6:,.1f} MB).")
+
+
+@dataclass(repr=False, eq=False)
+class MessageGroup:
+    """What is said beside the results."""
+
+    quiet: options.Quiet = False
+    verbose: options.Verbose = False
+    timings: options.ShowTimings = False
+
+    def listen(self) -> None:
+        """Show what the library logs."""
+        from zsclip.cli.messages import listen
+
+        listen(quiet=self.quiet, verbose=self.verbose)
+
+    def report(self, classifier: Classifier) -> None:
+        """Say where the time went, if that is asked for."""
+        from zsclip.cli.messages import report_timings
+
+        if self.timings:
+            report_timings(classifier.timings)

@@ -1,0 +1,95 @@
+"""Results of `classify` printed as they come, beside a progress bar."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TextIO
+
+from zsclip.cli.messages import console, in_options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zsclip.classifier import Classifier
+    from zsclip.cli.groups import RowsGroup
+    from zsclip.output.rows import Writer
+    from zsclip.report.gallery import Gallery
+    from zsclip.scoring.results import ImageResult
+
+logger = logging.getLogger("zsclip")
+
+
+@dataclass(frozen=True)
+class Printing:
+    """How results are to be printed."""
+
+    rows: RowsGroup
+    quiet: bool
+    labels: Sequence[str]
+    columns: int
+    unknown: str | None
+    null: bool
+    single: bool
+    gallery: Gallery | None = None
+
+
+def print_results(
+    classifier: Classifier,
+    start: Callable[[], Generator[ImageResult, None, None]],
+    count: Callable[[], int | None],
+    how: Printing,
+) -> int:
+    """Print results as they come; the number of images that could not be read."""
+    from zsclip.cli.progress import progress
+    from zsclip.output.rows import choose_format
+    from zsclip.output.targets import open_output
+
+    on_terminal = sys.stdout.isatty() and (how.rows.output is None or str(how.rows.output) == "-")
+    name = choose_format(how.rows.format, how.rows.output, sys.stdout.isatty())
+    # Rich is not imported for formats that do without it.
+    stdout_console = console() if name == "table" and how.rows.output is None else None
+    # Rows other than a table's go to the terminal past any console: no bar beside them.
+    hidden = how.quiet or (on_terminal and name != "table")
+    done = unreadable = 0
+    started = time.perf_counter()
+    with (
+        open_output(how.rows.output) as stream,
+        progress(classifier, count, hidden=hidden, rows=stdout_console if on_terminal else None) as advance,
+        closing(start()) as results,
+    ):
+        writer = _writer(name, stream, stdout_console, how)
+        for result in results:
+            done += 1
+            if result.error is not None:
+                unreadable += 1
+                result = replace(result, error=in_options(result.error))
+            if _is_wanted(result, how):
+                writer.write(result)
+                if how.gallery:
+                    how.gallery.add(result)
+            advance()
+    seconds = time.perf_counter() - started
+    logger.debug("%d images in %.1f s (%.1f images/s, loading the model included)", done, seconds, done / seconds)
+    if unreadable:
+        logger.warning("%d of %d images could not be read; their rows say why.", unreadable, done)
+    return unreadable
+
+
+def _is_wanted(result: ImageResult, how: Printing) -> bool:
+    only = how.rows.only
+    return only is None or only in result.labels or (result.abstained and only == how.unknown)
+
+
+def _writer(name: str, stream: TextIO, stdout_console: Console | None, how: Printing) -> Writer[ImageResult]:
+    from zsclip.output.rows import result_layout, row_writer
+    from zsclip.output.terminal import RankingWriter, TableWriter
+
+    if name != "table":
+        return row_writer(name, stream, result_layout(how.columns, how.unknown), null=how.null)
+    rows = stdout_console or console(stream)
+    return RankingWriter(rows, how.unknown) if how.single else TableWriter(rows, how.labels, how.unknown)

@@ -1,0 +1,73 @@
+"""Encode: batches of pixels to unit vectors, on as many threads as the engine has streams."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+
+import numpy as np
+
+from zsclip.embedding.model import Model
+from zsclip.embedding.records import Batch, Encoded, Entry, Loaded
+from zsclip.embedding.threads import threads
+from zsclip.embedding.timings import Timings
+from zsclip.unit_vectors import Embedding, Quality
+
+
+def encode(batches: Iterable[Batch], model: Model, timings: Timings) -> Generator[list[Encoded], None, None]:
+    """Batches as they are done, in their order; known entries at once.
+
+    One batch more than there are streams is handed over, so that an engine finds the next one ready.
+    """
+    running: deque[Future[list[Encoded]]] = deque()
+    with ExitStack() as stack:
+        pool: ThreadPoolExecutor | None = None
+        for batch in batches:
+            if batch.known:
+                yield [Encoded(entry.number, entry.item.name, entry.embedding) for entry in batch.known]
+            if batch.unknown and model.engine is None:
+                yield _encode(batch.unknown, model, timings)  # all of them are known by their bytes, or unreadable
+            elif batch.unknown and model.engine:
+                pool = pool or stack.enter_context(threads(model.engine.streams, "model"))
+                running.append(pool.submit(_encode, batch.unknown, model, timings))
+            while running and (running[0].done() or len(running) > model.streams):
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+
+
+def _encode(entries: list[Entry], model: Model, timings: Timings) -> list[Encoded]:
+    """Wait for what is being loaded of a batch, and compute what is not known of it."""
+    with timings.measure("wait"):
+        loaded = [entry.loading.result() for entry in entries if entry.loading]
+    # Copies of one file within a batch are computed once; what has no digest is its own.
+    keys = [this.digest or number.to_bytes(4, "big") for number, this in enumerate(loaded)]
+    new: dict[bytes, Loaded] = {}
+    known: dict[bytes, Embedding] = {}
+    for key, this in zip(keys, loaded, strict=True):
+        if this.embedding is not None:
+            known[key] = this.embedding
+        elif this.pixels is not None:
+            new.setdefault(key, this)
+    made = _vectors(new, model, timings)
+    for entry, this in zip(entries, loaded, strict=True):
+        entry.loading = this.pixels = None  # batches that wait to be kept hold no pixels
+    return [
+        Encoded(entry.number, entry.item.name, made.get(key) or known.get(key), this, key in made)
+        for entry, key, this in zip(entries, keys, loaded, strict=True)
+    ]
+
+
+def _vectors(new: dict[bytes, Loaded], model: Model, timings: Timings) -> dict[bytes, Embedding]:
+    if not new:
+        return {}
+    engine = model.load()
+    with timings.measure("model"):
+        vectors = engine.encode_images(np.stack([this.pixels for this in new.values() if this.pixels is not None]))
+    model.require_finite(vectors)
+    return {
+        key: Embedding(vector, Quality.of(fp32=engine.exact, reduced=this.reduced)).as_stored()
+        for (key, this), vector in zip(new.items(), vectors, strict=True)
+    }

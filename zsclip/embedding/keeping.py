@@ -1,0 +1,34 @@
+"""Keep: each batch in the store as it is made, so that an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from zsclip.embedding.records import Counts, Encoded
+from zsclip.embedding.timings import Timings
+from zsclip.store.database import Store
+
+
+def keep(
+    parts: Iterable[list[Encoded]], identity: str, store: Store, counts: Counts, timings: Timings
+) -> Iterator[list[Encoded]]:
+    """The same parts, kept and counted."""
+    for part in parts:
+        if any(one.loaded for one in part):
+            with timings.measure("store"):
+                _put(part, identity, store)
+        for one in part:
+            if one.embedding is not None:
+                known = one.loaded is None or one.loaded.embedding is not None
+                counts.found += known
+                counts.computed += not known
+        yield part
+
+
+def _put(part: list[Encoded], identity: str, store: Store) -> None:
+    fresh = [(one, one.loaded, one.loaded.digest) for one in part if one.loaded and one.loaded.digest]
+    store.put(
+        identity,
+        {digest: one.embedding for one, _, digest in fresh if one.computed and one.embedding},
+        [(loaded.stamp, digest) for _, loaded, digest in fresh if loaded.stamp],
+    )

@@ -1,0 +1,144 @@
+"""An evaluation as rows of named columns, and as one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, TypeAlias
+
+from zsclip.evaluation import metrics
+from zsclip.evaluation.comparison import Comparison
+from zsclip.evaluation.evaluate import Evaluation, SetResult
+from zsclip.scoring.calibration import Calibration
+
+Row: TypeAlias = dict[str, Any]
+
+
+def comparison_rows(found: Evaluation) -> list[Row]:
+    """A row a set: its metrics, and how it compares with the baseline."""
+    against = dict(zip((one.name for one in found.others), found.comparisons, strict=True))
+    return [_comparison_row(found, one, against.get(one.name)) for one in found.sets]
+
+
+def _comparison_row(found: Evaluation, one: SetResult, against: Comparison | None) -> Row:
+    row: Row = {
+        "prompts": one.name,
+        "kind": one.kind,
+        "templates": len(one.prompts.templates),
+        **_flat(asdict(one.summary)),
+    }
+    if not found.abstains:
+        for name in ("coverage", "covered_accuracy", "covered_low", "covered_high"):
+            del row[name]
+    compared = {**_flat(asdict(against)), "verdict": against.verdict} if against else {}
+    names = ("difference", "difference_low", "difference_high", "gained", "lost", "p_value", "p_adjusted", "verdict")
+    return {**row, "baseline": found.baseline.name, **{name: compared.get(name) for name in names}}
+
+
+def _flat(numbers: Row) -> Row:
+    """Intervals as two columns, named after what they are of."""
+    flat: Row = {}
+    for name, value in numbers.items():
+        if name.endswith("interval"):
+            what = {"top1_interval": "top1", "covered_interval": "covered", "interval": "difference"}[name]
+            flat[f"{what}_low"], flat[f"{what}_high"] = value or (None, None)
+        else:
+            flat[name] = value
+    return flat
+
+
+def label_rows(found: Evaluation) -> list[Row]:
+    """A row a set and label: precision, recall, F1, images, and what it is most often taken for."""
+    names = found.labels.names
+    rows = []
+    for one in found.sets:
+        for scores in metrics.per_label(one.predictions, len(names)):
+            row = {"prompts": one.name, **asdict(scores), "label": names[scores.label]}
+            rows.append({**row, "confused_with": None if scores.confused_with is None else names[scores.confused_with]})
+    return rows
+
+
+def template_rows(found: Evaluation) -> list[Row]:
+    """A row a set and template: the template by itself, the best first."""
+    return [
+        {
+            "prompts": one.name,
+            "template": score.template,
+            "top1": score.top1,
+            "top1_low": score.interval.low,
+            "top1_high": score.interval.high,
+            "nll": score.nll,
+        }
+        for one in found.sets
+        for score in one.templates
+    ]
+
+
+def confusion_rows(found: Evaluation) -> list[Row]:
+    """A row a set and cell of its confusion matrix that is not 0."""
+    names = found.labels.names
+    return [
+        {"prompts": one.name, "label": names[true], "predicted": names[said], "images": count}
+        for one in found.sets
+        for true, said, count in metrics.confusions(one.predictions)
+    ]
+
+
+def error_rows(found: Evaluation, most: int) -> list[Row]:
+    """A row a set and mistake, of the most confident ones."""
+    names = found.labels.names
+    rows = []
+    for one in found.sets:
+        said = one.predictions
+        for n in mistakes(one, most):
+            row = {"prompts": one.name, "path": found.paths[n], "label": names[said.truth[n]]}
+            rows.append({**row, "predicted": names[said.predicted[n]], "probability": float(said.confidence[n])})
+    return rows
+
+
+def mistakes(one: SetResult, most: int) -> list[int]:
+    """The images a set is wrong about, the most confident first."""
+    wrong = [n for n, right in enumerate(one.predictions.correct.tolist()) if not right]
+    return sorted(wrong, key=lambda n: (-one.predictions.confidence[n], n))[:most]
+
+
+def document(
+    found: Evaluation, tables: Sequence[str], errors: int, calibration: Calibration | None, unknown: str
+) -> Row:
+    """Everything as one JSON document. `unknown` is what images without a label are called."""
+    return {
+        "model": found.model,
+        "images": found.baseline.summary.images,
+        "labels": list(found.labels.names),
+        "chosen_on": found.chosen_on,
+        "rules": {**asdict(found.rules), "unknown_label": unknown},
+        "baseline": found.baseline.name,
+        "prompts": [
+            {**row, "chosen": dict(one.prompts.chosen), "weights": list(one.prompts.weights) or None}
+            for row, one in zip(comparison_rows(found), found.sets, strict=True)
+        ],
+        **{name: DETAILS[name](found, errors) for name in tables},
+        "calibration": asdict(calibration) if calibration else None,
+        "unreadable": [{"path": path, "error": error} for path, error in found.unreadable],
+        "notes": list(found.notes),
+        "methods": METHODS,
+    }
+
+
+DETAILS: dict[str, Callable[[Evaluation, int], list[Row]]] = {
+    "per_class": lambda found, errors: label_rows(found),
+    "per_template": lambda found, errors: template_rows(found),
+    "confusion": lambda found, errors: confusion_rows(found),
+    "errors": error_rows,
+}
+METHODS = (
+    "top-1 with Wilson's 95 % interval; recall and F1 are means over the labels that have images; ECE in 15 equal-width "
+    "bins of the top probability; NLL in nats; differences with Tango's interval; p by the exact McNemar test, adjusted "
+    "by Holm."
+)
+
+
+COLUMNS = {  # of the tables that may have no row
+    "per_template": ("prompts", "template", "top1", "top1_low", "top1_high", "nll"),
+    "errors": ("prompts", "path", "label", "predicted", "probability"),
+}

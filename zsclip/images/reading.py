@@ -1,0 +1,25 @@
+"""How pictures are read: limits, worker processes, threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zsclip.errors import ModelError
+from zsclip.images.decoding import DEFAULT_MAX_PIXELS
+from zsclip.images.worker_pool import DEFAULT_SECONDS
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Pictures of more than `max_pixels` are not decoded. `isolate` decodes in worker processes, within `decode_timeout`
+    seconds each. `workers` threads read and decode (None: one a core, up to 16). Raises `ModelError`.
+    """
+
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    isolate: bool = False
+    decode_timeout: float = DEFAULT_SECONDS
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise ModelError(f"There must be at least one worker, not {self.workers}.")

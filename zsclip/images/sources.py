@@ -1,0 +1,68 @@
+"""Where pictures may be: a table of kinds of input, each with the paths that it claims and the items they lead to."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from zsclip.errors import InputError
+from zsclip.images.files import File
+from zsclip.images.folders import Walk
+from zsclip.images.item import Item
+
+
+@dataclass
+class Finder:
+    """The items that `paths` lead to, found lazily, in order; iterating again finds them again.
+
+    Folders are searched (their own folders too if `recursive`, but never `exclude`). A file that was named counts whatever
+    it is called, even if it is not there (its row will say so). `passed_over` counts, by extension, the files in folders
+    that are not taken for images.
+    """
+
+    paths: Iterable[str]
+    recursive: bool = True
+    exclude: str | os.PathLike[str] | None = None
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+    def __iter__(self) -> Iterator[Item]:
+        self.passed_over.clear()
+        for path in self.paths:
+            source = next(source for source in SOURCES if source.claims(path))
+            yield from source.items(path, self)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of input."""
+
+    claims: Callable[[str], bool]
+    items: Callable[[str, Finder], Iterator[Item]]
+
+
+def _in_folder(path: str, finder: Finder) -> Iterator[Item]:
+    return map(File, Walk(path, finder.recursive, finder.exclude, finder.passed_over))
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+# The first that claims a path has it.
+SOURCES = (
+    Source(_is_folder, _in_folder),
+    Source(lambda path: True, lambda path, finder: iter((File(path),))),
+)
+
+
+def require_paths(paths: Iterable[str]) -> None:
+    """Raise `InputError` for the first path that is not there."""
+    for path in paths:
+        if "\0" in path or not os.path.lexists(path):
+            raise InputError(f"{path or repr(path)}: there is no such file or folder.")

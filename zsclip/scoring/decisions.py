@@ -1,0 +1,83 @@
+"""From probabilities and similarities to decisions, whatever they were computed with. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsclip.scoring.probability import ranking
+from zsclip.scoring.results import Prediction
+from zsclip.scoring.rules import Rules
+from zsclip.unit_vectors import Doubles, Floats
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of n images as arrays: probability and similarity float64 (n, labels); `withheld` (n,): abstentions."""
+
+    probability: Doubles
+    similarity: Doubles
+    withheld: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided of one image: the best predictions, all labels that hold, and whether it was an abstention."""
+
+    predictions: tuple[Prediction, ...]
+    labels: tuple[str, ...]
+    abstained: bool = False
+
+
+class Scorer(Protocol):
+    """What decides by unit vectors: class vectors made of texts, or anything learned."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels."""
+
+    def arrays(self, embeddings: Floats, rules: Rules | None = None) -> Scores:
+        """Score unit vectors (n, d) against all labels."""
+
+    def score(self, embeddings: Floats, top_k: int, rules: Rules | None = None) -> list[Decision]:
+        """Decide for each of the unit vectors (n, d), with its best `top_k` labels, best first."""
+
+
+def withhold(probability: Doubles, similarity: Doubles, rules: Rules) -> NDArray[np.bool_]:
+    """Where the rules' thresholds keep the best label from being decided on: bool (n,)."""
+    best = probability.argmax(axis=1)[:, None]  # the first of equals, as in a ranking
+    leading = np.take_along_axis(probability, best, -1)[:, 0]
+    withheld = leading < rules.least_probability
+    if rules.min_margin is not None:
+        second = np.partition(probability, -2, axis=1)[:, -2] if probability.shape[1] > 1 else 0.0
+        withheld |= leading - second < rules.min_margin
+    if rules.min_similarity is not None:
+        withheld |= np.take_along_axis(similarity, best, -1)[:, 0] < rules.min_similarity
+    return withheld
+
+
+def decide(names: Sequence[str], scores: Scores, top_k: int, rules: Rules) -> list[Decision]:
+    """The decision for each image, with its best `top_k` labels, best first."""
+    best = ranking(scores.probability, top_k)
+    p = np.take_along_axis(scores.probability, best, -1).tolist()
+    s = np.take_along_axis(scores.similarity, best, -1).tolist()
+    several = _holding(names, scores, rules) if rules.multi_label else None
+    decisions = []
+    for row, (order, abstained) in enumerate(zip(best.tolist(), scores.withheld.tolist(), strict=True)):
+        ranked = zip(order, p[row], s[row], strict=True)
+        predictions = tuple(Prediction(names[n], chance, cosine) for n, chance, cosine in ranked)
+        labels = several[row] if several is not None else () if abstained else (predictions[0].label,)
+        decisions.append(Decision(predictions, labels, abstained))
+    return decisions
+
+
+def _holding(names: Sequence[str], scores: Scores, rules: Rules) -> list[tuple[str, ...]]:
+    """Of independent labels, those that hold for each image."""
+    holds = scores.probability >= rules.least_probability
+    if rules.min_similarity is not None:
+        holds &= scores.similarity >= rules.min_similarity
+    return [tuple(names[n] for n in np.flatnonzero(row).tolist()) for row in holds]

@@ -1,0 +1,121 @@
+"""The database of the store: its tables, and how it is opened, made and brought to this version.
+
+    folders(id, path)                          what comes before the last separator of a name, with it
+    items(folder, name, stamp -> content)      what a path, an address or a member of an archive held when last read
+    containers(name, reading, stamp)           an archive, table or video that was read to its end, and how it was read
+    members(container, position -> name, content)
+    contents(id, kind, digest)                 bytes of a file, or a text, by SHA-256; `phash` looks alike where images do
+    thumbnails(content -> size, jpeg)          small JPEG of an image; `size` is its longer side in pixels
+    weights(path, stamp -> header, digest)     files of weights: `header` is the digest of some of the bytes, `digest` of all
+    models(id, identity, facts)                what a model is, and its scale, bias and dimension
+    vectors(id, model, content -> quality, cut, vector)
+
+The id of a vector is never given to another (AUTOINCREMENT), so it may be noted elsewhere.
+
+A stamp is `size`, `mtime_ns`, `ctime_ns`, `inode` and `version` (see `Stamp`; 0 and "" where not known). A table or column
+more needs no new version as long as this one can leave it alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zsclip.store import migration
+
+logger = logging.getLogger("zsclip")
+
+VERSION = 2
+BUSY_SECONDS = 60.0
+_STAMP = """size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL DEFAULT 0,
+    inode INTEGER NOT NULL DEFAULT 0, version TEXT NOT NULL DEFAULT ''"""
+_SCHEMA = f"""
+CREATE TABLE folders (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE);
+CREATE TABLE items (
+    folder INTEGER NOT NULL, name BLOB NOT NULL, {_STAMP}, content INTEGER NOT NULL, PRIMARY KEY (folder, name)
+) WITHOUT ROWID;
+CREATE TABLE containers (
+    id INTEGER PRIMARY KEY, name BLOB NOT NULL, reading TEXT NOT NULL DEFAULT '', {_STAMP}, UNIQUE (name, reading)
+);
+CREATE TABLE members (
+    container INTEGER NOT NULL, position INTEGER NOT NULL, name BLOB NOT NULL, content INTEGER,
+    PRIMARY KEY (container, position)
+) WITHOUT ROWID;
+CREATE TABLE contents (
+    id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, digest BLOB NOT NULL, phash INTEGER, UNIQUE (kind, digest)
+);
+CREATE TABLE thumbnails (content INTEGER PRIMARY KEY, size INTEGER NOT NULL, jpeg BLOB NOT NULL);
+CREATE TABLE weights (path BLOB PRIMARY KEY, {_STAMP}, header BLOB, digest BLOB) WITHOUT ROWID;
+CREATE TABLE models (
+    id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, facts TEXT, weights BLOB, revision TEXT
+);
+CREATE TABLE vectors (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, model INTEGER NOT NULL, content INTEGER NOT NULL, quality INTEGER NOT NULL,
+    cut TEXT NOT NULL DEFAULT '', vector BLOB NOT NULL, UNIQUE (model, content)
+)
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """The database at `path`, made if there is none, and brought to this version; raises `sqlite3.Error`."""
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA page_size = 32768")
+        _retry_while_locked(connection, "PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        with transaction(connection):  # another process that comes at the same time waits here
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, 1, VERSION):
+                raise sqlite3.NotSupportedError(
+                    f"it was made by another version of zsclip: format {version}, not {VERSION}. Use another "
+                    f"`cache_dir`, or update zsclip"
+                )
+            if version == 1:
+                logger.info("Bringing the store %s to the format of this version.", path)
+                migration.put_version_1_aside(connection)
+            if version != VERSION:
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+            if version == 1:
+                migration.take_over_version_1(connection)
+        return connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _retry_while_locked(connection: sqlite3.Connection, statement: str) -> None:
+    # Going over to WAL does not wait for the lock by itself.
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing of what is written inside."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:  # a full disk has ended it already
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether the error says that the file is no sound database."""
+    text = str(error)
+    return "malformed" in text or "not a database" in text
