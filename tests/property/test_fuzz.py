@@ -350,7 +350,8 @@ def test_the_store_gives_back_what_it_was_given(
 @given(st.floats(-1e20, 1e20))
 def test_any_time_of_change_fits_the_store(seconds: float) -> None:
     class Status:
-        st_size, st_mtime_ns = 1, int(seconds * 1e9)
+        st_size, st_ino = 1, 1
+        st_mtime_ns = st_ctime_ns = int(seconds * 1e9)
 
     stamp = Stamp.of_file("x", Status)
     assert -(2**63) <= stamp.mtime_ns < 2**63
