@@ -31,7 +31,11 @@ def start(images: Path, cache: Path, output: Path) -> subprocess.Popen[str]:
 def committed(cache: Path) -> int:
     try:
         with sqlite3.connect(f"file:{cache / FILENAME}?mode=ro", uri=True) as connection:
-            return int(connection.execute("SELECT count(*) FROM vectors WHERE cut IS NULL").fetchone()[0])
+            return int(
+                connection.execute(
+                    "SELECT count(*) FROM vectors JOIN contents ON contents.id = content WHERE kind = 0"
+                ).fetchone()[0]
+            )
     except sqlite3.Error:
         return 0
 

@@ -12,6 +12,7 @@ import logging
 import sqlite3
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -240,10 +241,10 @@ def _find_contents(
 def _find_items(
     connection: sqlite3.Connection, identity: str, stamps: Sequence[Stamp], least: Quality
 ) -> Iterator[_Found[Stamp]]:
-    folders: dict[bytes, dict[bytes, Stamp]] = {}
+    folders: defaultdict[bytes, dict[bytes, Stamp]] = defaultdict(dict)
     for stamp in stamps:
         folder, name = split_name(stamp.name)
-        folders.setdefault(folder, {})[name] = stamp
+        folders[folder][name] = stamp
     for folder, asked in folders.items():
         for chunk in chunks(list(asked)):
             rows = connection.execute(

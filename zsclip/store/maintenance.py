@@ -119,24 +119,7 @@ def prune(store: Store, max_size: int | None = None) -> int:
         if connection is None:
             return 0
         before = _count(connection)
-        names = connection.execute(
-            "SELECT folders.id, path, name FROM items JOIN folders ON folders.id = folder"
-        ).fetchall()
-        gone = [(folder, name) for folder, path, name in names if _is_gone(path + name)]
-        others = {
-            table: [(name,) for (name,) in connection.execute(f"SELECT {column} FROM {table}") if _is_gone(name)]
-            for table, column in (("containers", "name"), ("weights", "path"))
-        }
-        with transaction(connection):
-            connection.executemany("DELETE FROM items WHERE folder = ? AND name = ?", gone)
-            connection.executemany("DELETE FROM containers WHERE name = ?", others["containers"])
-            connection.executemany("DELETE FROM weights WHERE path = ?", others["weights"])
-            connection.execute("DELETE FROM members WHERE container NOT IN (SELECT id FROM containers)")
-            connection.execute(
-                f"DELETE FROM vectors WHERE content IN (SELECT id FROM contents WHERE {_IS_IMAGE}) AND content NOT IN "
-                "(SELECT content FROM items UNION SELECT content FROM members WHERE content IS NOT NULL)"
-            )
-            _forget_unused(connection)
+        _forget_gone(connection)
         _shrink(connection)
         while max_size is not None and store.size() > max_size and (images := _count(connection, images=True)):
             surplus = max(1, min(images, round(images * (1 - max_size / store.size()))))
@@ -150,6 +133,28 @@ def prune(store: Store, max_size: int | None = None) -> int:
             _shrink(connection)
         return before - _count(connection)
     return 0
+
+
+def _forget_gone(connection: sqlite3.Connection) -> None:
+    """Drop the names of what is gone, and images that have no name left."""
+    names = connection.execute(
+        "SELECT folders.id, path, name FROM items JOIN folders ON folders.id = folder"
+    ).fetchall()
+    gone = [(folder, name) for folder, path, name in names if _is_gone(path + name)]
+    others = {
+        table: [(name,) for (name,) in connection.execute(f"SELECT {column} FROM {table}") if _is_gone(name)]
+        for table, column in (("containers", "name"), ("weights", "path"))
+    }
+    with transaction(connection):
+        connection.executemany("DELETE FROM items WHERE folder = ? AND name = ?", gone)
+        connection.executemany("DELETE FROM containers WHERE name = ?", others["containers"])
+        connection.executemany("DELETE FROM weights WHERE path = ?", others["weights"])
+        connection.execute("DELETE FROM members WHERE container NOT IN (SELECT id FROM containers)")
+        connection.execute(
+            f"DELETE FROM vectors WHERE content IN (SELECT id FROM contents WHERE {_IS_IMAGE}) AND content NOT IN "
+            "(SELECT content FROM items UNION SELECT content FROM members WHERE content IS NOT NULL)"
+        )
+        _forget_unused(connection)
 
 
 def _is_gone(name: bytes) -> bool:

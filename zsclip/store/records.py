@@ -16,6 +16,7 @@ from zsclip.unit_vectors import Embedding, Floats, normalise
 
 T = TypeVar("T")
 
+_IS_WINDOWS = os.sep == "\\"
 _CHUNK = 1000  # well under SQLite's limit of variables in one statement
 _WEIGHTS = re.compile(r'"weights":"sha256:([0-9a-f]{64})"')
 
@@ -54,7 +55,7 @@ def weights_digest(identity: str) -> bytes | None:
 def split_name(name: bytes) -> tuple[bytes, bytes]:
     """A path or address as the folder, with its separator, and the name in it. Joined they are the whole."""
     cut = name.rfind(b"/") + 1
-    if os.sep == "\\":
+    if _IS_WINDOWS:
         cut = max(cut, name.rfind(b"\\") + 1)
     return name[:cut], name[cut:]
 
