@@ -112,6 +112,7 @@ def test_a_second_run_loads_no_model(noisy_folder: Path, cli: Cli) -> None:
     assert run.stdout == first
 
 
+@pytest.mark.slow
 def test_the_other_tables(cli: Cli, noisy_folder: Path) -> None:
     base = ("evaluate", noisy_folder, "-p", "plain", "-p", "photo")
     by_class = rows_of(cli(*base, "--per-class", "-f", "csv").out)

@@ -164,6 +164,7 @@ def test_hits_and_misses_come_in_the_order_of_the_input(cli: Cli, photos: Path, 
     assert "4 of 8 images were in the store already" in run.err
 
 
+@pytest.mark.slow
 def test_exact_runs_compute_what_was_made_fast_and_others_take_it(
     cli: Cli, photos: Path, default_engine: type[Any], demo_export: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ def test_a_search_equals_the_cosines_of_all(demo_folder: Path) -> None:
     assert [match.path for match in found.matches] == [str(paths[n]) for n in order]
 
 
+@pytest.mark.slow
 def test_texts_pictures_and_what_to_keep_away_combine(cli: Cli, demo_folder: Path) -> None:
     scenes = demo_folder / "scenes"
     stars = labels_of(cli("search", scenes, "--text", "a star", "-k", "8").out)
@@ -107,7 +108,7 @@ def test_weights(text: str, parsed: tuple[str, float]) -> None:
         Query.parse(["2: "])
     with pytest.raises(InputError, match="no text or file"):
         Query.parse(["9" * 400 + ":cat"])
-    with pytest.raises(InputError, match="--minus"):
+    with pytest.raises(InputError, match="`minus`"):
         Query.parse(["-1:cat"])
 
 

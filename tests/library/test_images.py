@@ -17,7 +17,6 @@ from PIL import Image
 
 from zsclip import ImageError, InputError
 from zsclip.images import decoding, folders
-from zsclip.images import preprocessing as images
 from zsclip.images.decoding import decode, upright_rgb
 from zsclip.images.files import read_file
 from zsclip.images.folders import Walk
@@ -216,7 +215,7 @@ def test_extreme_shapes_cost_no_memory(size: tuple[int, int]) -> None:
 
 def test_heic_is_read_with_the_extra() -> None:
     pytest.importorskip("pillow_heif")
-    assert images.heif_supported()
+    assert decoding.heif_supported()
     from pillow_heif import register_heif_opener
 
     register_heif_opener()
@@ -294,6 +293,7 @@ def test_a_broken_exif_is_no_reason_to_refuse_a_picture() -> None:
     assert decode(stored(picture, "JPEG", exif=odd), Preprocessing())[0].size == (30, 40)
 
 
+@pytest.mark.slow
 def test_big_photos_and_long_texts_are_read() -> None:
     from PIL.PngImagePlugin import PngInfo
 
@@ -333,7 +333,7 @@ def test_folders_may_be_nested_deeply(tmp_path: Path) -> None:
 def test_pillows_own_limits_are_left_as_they_were() -> None:
     """They belong to the process, and to whoever else uses Pillow in it."""
     code = (
-        "import io, warnings\nfrom PIL import Image, PngImagePlugin\n"
+        "import io, numpy, warnings\nfrom PIL import Image, PngImagePlugin\n"
         "def state(): return Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK, list(warnings.filters)\n"
         "before = state()\n"
         "from zsclip.images.decoding import pixels\nfrom zsclip.images.preprocessing import Preprocessing\n"

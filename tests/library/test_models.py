@@ -287,6 +287,7 @@ def test_models_show_needs_no_download(architecture: str, tag: str, cli: Cli) ->
     assert cli("models", "show", "--model", architecture, "--pretrained", tag).out == run.out
 
 
+@pytest.mark.slow
 def test_siglip_2_in_transformers_format_reads_lower_case(tmp_path: Path) -> None:
     from support import small_models as small
 

@@ -103,6 +103,7 @@ def test_a_text_is_no_image_though_their_bytes_are_the_same(tmp_path: Path) -> N
         assert (content.images, content.texts) == (1, 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.sets(st.integers(0, 599)), st.sets(st.integers(0, 599)))
 def test_what_prune_leaves_is_as_it_was(gone: set[int], better: set[int]) -> None:
