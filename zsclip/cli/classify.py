@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -56,6 +57,8 @@ def classify(
     from zsclip.scoring.rules import require_choice
 
     messages.listen()
+    if not 0 < decision.temperature < math.inf:
+        raise typer.BadParameter("must be above 0.", param_hint="--temperature")
     kept, rules = read_top_k(top_k), decision.rules(multi_label=multi_label)
     label_set, background = labels.read(), decision.read_background()
     require_choice(label_set.names, rules, background, unknown=decision.unknown_label)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -216,8 +215,6 @@ class DecisionGroup:
         """The same as the library has it; raises `LabelError`."""
         from zsclip.scoring.rules import Rules
 
-        if not 0 < self.temperature < math.inf:
-            raise typer.BadParameter("must be above 0.", param_hint="--temperature")
         return Rules(
             self.temperature, self.combine, multi_label, self.min_probability, self.min_margin, self.min_similarity
         )
