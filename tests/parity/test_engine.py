@@ -182,6 +182,8 @@ def test_a_device_that_is_not_there_says_so(device: str, message: str) -> None:
 
 
 def test_it_uses_as_many_threads_as_it_is_given() -> None:
+    import torch
+
     spec, before = resolve("demo"), torch.get_num_threads()
     try:
         TorchEngine(spec, fetch(spec), Computing("cpu", threads=before + 1))

@@ -185,6 +185,8 @@ def test_vectors_and_probabilities_are_open_clips(made: Made, pictures: list[Pat
 
 def test_text_is_shortened_where_it_changes_nothing_and_nowhere_else(made: Made) -> None:
     """The rule, against the numbers: text at its own length gives the full vector, or very much another one."""
+    import torch
+
     tower = TextTower(made.model)
     assert tower.shortens is made.family.shortens
     if not hasattr(tower.module, "positional_embedding"):
