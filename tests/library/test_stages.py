@@ -352,3 +352,16 @@ def test_the_image_is_closed_or_damaged_says_so() -> None:
     image.close()
     with pytest.raises(ImageError, match="closed"):
         InMemory("x", image).read(100)
+
+
+def test_asking_whether_a_listing_is_empty_loses_nothing_of_it() -> None:
+    """Where the only item is known at once, the listing had ended before it was taken."""
+    for _ in range(20):
+        listing = BackgroundListing(iter([File("a.png")]))
+        time.sleep(0.002)
+        assert not listing.is_empty()
+        taken = []
+        while not listing.ended:
+            taken += listing.take(96)
+        assert [item.name for item in taken] == ["a.png"]
+    assert BackgroundListing(iter([])).is_empty()

@@ -373,6 +373,7 @@ def test_it_may_be_closed_while_threads_are_asking(tmp_path: Path) -> None:
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from pathlib import Path\n"
         "from support.vectors import some; from zsclip.store.database import Store\n"
+        "from zsclip.unit_vectors import Quality\n"
         "made = some(300)\n"
         "for n in range(40):\n"
         "    store = Store(Path(sys.argv[1])); store.put('model', made)\n"

@@ -189,13 +189,13 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, end: str, busy: bool) -> 
     (tmp_path / "b.jpg").write_bytes(slow_jpeg() if busy else saved(picture((77, 66)), "JPEG"))
     script = """
 import sys, time
-from zsclip.images.decoding import read
+from zsclip.images.files import read_file
 from zsclip.images.preprocessing import Preprocessing
 from zsclip.images.worker_pool import IsolatedDecoder
 from concurrent.futures import ThreadPoolExecutor
 isolated = IsolatedDecoder(Preprocessing(), seconds=300)
 with ThreadPoolExecutor(2) as pool:
-    list(pool.map(lambda path: isolated(read(path)[0]), sys.argv[1:]))
+    list(pool.map(lambda path: isolated(read_file(path)[0]), sys.argv[1:]))
 time.sleep(300)
 """
     parent = start_python(script, tmp_path / "a.jpg", tmp_path / "b.jpg", stderr=subprocess.DEVNULL)

@@ -14,9 +14,6 @@ from support.cli import Cli, rows_of
 from zsclip import Classifier, ModelError
 from zsclip.demo.scenes import PAIRS, draw, random_scene
 from zsclip.engines.base import Computing
-from zsclip.engines.torch.building import build
-from zsclip.engines.torch.engine import TorchEngine
-from zsclip.engines.torch.text_tower import TextTower
 from zsclip.models import fetch, resolve
 
 if TYPE_CHECKING:
@@ -98,6 +95,8 @@ def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
     import open_clip
     import torch
 
+    from zsclip.engines.torch.text_tower import TextTower
+
     torch.manual_seed(0)
     model = open_clip.create_model(name, pretrained_text=False).eval()
     tower = TextTower(model)
@@ -115,12 +114,16 @@ def test_text_at_its_own_length_gives_the_same_vectors(name: str) -> None:
 def test_towers_that_see_their_padding_are_told_from_the_others(name: str) -> None:
     import open_clip
 
+    from zsclip.engines.torch.text_tower import TextTower
+
     model = open_clip.create_model(name, pretrained_text=False)
     assert not TextTower(model).shortens
 
 
 @pytest.mark.parametrize(("pretrained", "quick"), [("openai", True), ("laion2b_s34b_b79k", False)])
 def test_the_built_model_has_the_activation_of_its_tag(pretrained: str, quick: bool, vit_b32: Path) -> None:
+
+    from zsclip.engines.torch.building import build
 
     model = build(resolve("ViT-B-32", pretrained), vit_b32)
     for tower in (model.visual.transformer, model.transformer):
@@ -153,6 +156,8 @@ def test_half_precision_is_close_and_marked_as_fast(red_star: Path) -> None:
 def test_an_exact_run_does_not_take_fast_text_vectors(
     monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_export: Path
 ) -> None:
+    from zsclip.engines.torch.engine import TorchEngine
+
     calls: list[int] = []
     # bf16 runs on PyTorch where the processor has no instructions for it.
     for engine in {default_engine, TorchEngine}:
@@ -182,6 +187,10 @@ def test_a_device_that_is_not_there_says_so(device: str, message: str) -> None:
 
 
 def test_it_uses_as_many_threads_as_it_is_given() -> None:
+    import torch
+
+    from zsclip.engines.torch.engine import TorchEngine
+
     spec, before = resolve("demo"), torch.get_num_threads()
     try:
         TorchEngine(spec, fetch(spec), Computing("cpu", threads=before + 1))

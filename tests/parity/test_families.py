@@ -16,8 +16,6 @@ from support import small_models as small
 
 from zsclip import Classifier, PromptSet
 from zsclip.engines.base import Computing
-from zsclip.engines.torch.engine import TorchEngine
-from zsclip.engines.torch.text_tower import TextTower
 from zsclip.models import resolve
 
 if TYPE_CHECKING:
@@ -185,6 +183,10 @@ def test_vectors_and_probabilities_are_open_clips(made: Made, pictures: list[Pat
 
 def test_text_is_shortened_where_it_changes_nothing_and_nowhere_else(made: Made) -> None:
     """The rule, against the numbers: text at its own length gives the full vector, or very much another one."""
+    import torch
+
+    from zsclip.engines.torch.text_tower import TextTower
+
     tower = TextTower(made.model)
     assert tower.shortens is made.family.shortens
     if not hasattr(tower.module, "positional_embedding"):
@@ -206,6 +208,8 @@ def test_text_is_shortened_where_it_changes_nothing_and_nowhere_else(made: Made)
 
 
 def test_half_precision_runs_and_is_close(made: Made) -> None:
+
+    from zsclip.engines.torch.engine import TorchEngine
 
     spec = resolve(made.name)
     pixels = np.random.default_rng(0).integers(0, 256, (2, *spec.preprocessing.size, 3), dtype=np.uint8)

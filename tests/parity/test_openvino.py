@@ -9,12 +9,10 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import open_clip
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.processes import run_and_list_modules, run_python, start_zsclip
@@ -24,8 +22,6 @@ from zsclip.engines import choice, probes
 from zsclip.engines.base import Computing
 from zsclip.engines.openvino.export_files import EXPORT_FACTS, export_folder, is_complete
 from zsclip.engines.openvino.tokenizer import CLEAN, Settings, Tokenizer
-from zsclip.engines.torch.engine import Normalisation, TorchEngine
-from zsclip.engines.torch.text_tower import TextTower
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec, fetch, resolve
 from zsclip.store import maintenance as upkeep
@@ -39,6 +35,14 @@ from zsclip.engines.openvino import runtime
 from zsclip.engines.openvino.engine import OpenVinoEngine
 from zsclip.engines.openvino.precision import BF16_FACTS, LEAST_COSINE
 from zsclip.engines.openvino.tower import Tower
+
+if TYPE_CHECKING:
+    import open_clip
+    import torch
+
+    from zsclip.engines.torch.engine import TorchEngine
+    from zsclip.engines.torch.text_tower import TextTower
+
 
 pytestmark = pytest.mark.slow
 
@@ -216,6 +220,10 @@ class TestExport:
     def test_a_model_that_does_not_convert_runs_on_torch_and_is_not_tried_again(
         self, own_exports: Path, red_star: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
+        import torch
+
+        from zsclip.engines.torch.engine import TorchEngine
+
         tried = []
 
         def refuse(tower: Any, *arguments: Any, **options: Any) -> None:
@@ -239,6 +247,10 @@ class TestExport:
     def test_want_of_memory_is_not_held_against_a_model(
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: Exception
     ) -> None:
+        import torch
+
+        from zsclip.engines.torch.engine import TorchEngine
+
         def refuse(tower: Any, *arguments: Any, **options: Any) -> None:
             raise trouble
 
@@ -302,6 +314,10 @@ class TestExport:
     def test_a_conversion_that_gives_other_vectors_is_refused(
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
+        import torch
+
+        from zsclip.engines.torch.engine import Normalisation, TorchEngine
+
         original = Normalisation.__call__
         monkeypatch.setattr(
             Normalisation, "__call__",
@@ -325,6 +341,11 @@ class TestExport:
     def test_shortening_that_changes_vectors_is_given_up(
         self, own_exports: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        import torch
+
+        from zsclip.engines.torch.engine import TorchEngine
+        from zsclip.engines.torch.text_tower import TextTower
+
         original = TextTower.encode
 
         def wrong(self: TextTower, tokens: torch.Tensor) -> torch.Tensor:
@@ -348,6 +369,8 @@ class TestExport:
 class TestTokenizer:
     @pytest.fixture(scope="class")
     def reference(self) -> open_clip.SimpleTokenizer:
+        import open_clip
+
         return open_clip.SimpleTokenizer()
 
     @pytest.fixture(scope="class")
@@ -405,6 +428,8 @@ class TestTokenizer:
 
     @pytest.mark.parametrize("clean", ["lower", "whitespace", "canonicalize"])
     def test_cleaning_is_open_clips(self, clean: str) -> None:
+        import open_clip
+
         function = open_clip.tokenizer.get_clean_fn(clean)
         for text in (*probes.TEXTS, " A_b &amp; (C)!  d\n", "ﬁsh_&lt;", "ÀÉ"):
             assert CLEAN[clean](text) == function(text)

@@ -43,7 +43,8 @@ class Listing:
         """Whether there is no item at all; waits until that is known."""
         while not self._returned and not self.ended:
             self._returned.extend(self._next(1))
-        return not self._returned
+        self.ended = not self._returned  # what was returned is still to be taken
+        return self.ended
 
     def close(self) -> None:
         """Look for no more."""
