@@ -8,7 +8,7 @@ DEMO := build/demo
 
 FUZZ_EXAMPLES ?= 5000
 # As many processes as there are cores, but each takes up to 3 GB.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test quick fuzz lint format bench clean
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Threads of torch's that wait for work spin meanwhile, which takes the time of the other worker process.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Before NumPy is imported, here and in the processes that tests start: when a thread forks, OpenBLAS ends its own threads, and
 # a product that they were computing for another thread waits forever. No product in these tests is large enough for several.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -53,9 +54,13 @@ def vectors(embeddings: list[Any]) -> np.ndarray:
     return np.stack([one.vector for one in embeddings])
 
 
+def identity_of(spec: ModelSpec) -> str:
+    return spec.identity(f"sha256:{hashlib.sha256(fetch(spec).read_bytes()).hexdigest()}")
+
+
 def exported(spec: ModelSpec, exports: Path, **settings: Any) -> OpenVinoEngine:
     computing = Computing("cpu", "openvino", **{"precision": "fp32", **settings})
-    engine = choice.load(spec, "shared by tests", lambda: fetch(spec), computing, exports / "pairs")
+    engine = choice.load(spec, identity_of(spec), lambda: fetch(spec), computing, exports)
     assert isinstance(engine, OpenVinoEngine)
     return engine
 
@@ -173,7 +178,7 @@ class TestExport:
         exported(spec, exports)
         with Classifier.load("ViT-B-32", "laion2b_s34b_b79k", precision="fp32") as classifier:
             folder = export_folder(isolated / "cache" / "exports", classifier.model.spec, classifier.model.identity)
-            folder.symlink_to(export_folder(exports / "pairs", spec, "shared by tests"))
+            folder.symlink_to(export_folder(exports, spec, identity_of(spec)))
             assert isinstance(classifier.model.load(), OpenVinoEngine)  # the weights cannot be had here
 
     @pytest.mark.parametrize("damage", ["missing", "short", "no facts", "older version"])
