@@ -6,6 +6,7 @@ Each is made under another name in the folder it will be in, and renamed when it
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import secrets
 import shutil
@@ -57,7 +58,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     There must be nothing of that name but an empty folder. Raises `OSError`.
     """
-    partial = Path(_partial_name(path))
+    partial = path.absolute().with_name(f".{path.name}-{secrets.token_hex(4)}")
     partial.mkdir(parents=True)
     try:
         yield partial
@@ -68,8 +69,15 @@ def new_folder(path: Path) -> Iterator[Path]:
         if path.is_dir():
             path.rmdir()
         partial.rename(path)
-        _sync_folder(path.parent)
+        with suppress(OSError):  # some shares sync no folders; nothing is removed for this one to be there
+            _sync_folder(path.parent)
     finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_unfinished_folders(path: Path) -> None:
+    """Remove what `new_folder` left unfinished for `path` where a process was killed; no other may be at it."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}-*"):
         shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -91,8 +99,7 @@ def remove_dead(folder: str | Path) -> None:
                 try:
                     os.kill(int(number), 0)
                 except ProcessLookupError:
-                    path = os.path.join(folder, name)
-                    shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+                    os.unlink(os.path.join(folder, name))
 
 
 def rename_without_replacing(source: str, target: str) -> None:

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from zsclip import scoring
+from zsclip.embedding.loading import Loader
 from zsclip.embedding.model import Model
 from zsclip.embedding.path import embed_images
 from zsclip.embedding.records import Counts, ImageEmbedding
@@ -57,6 +58,7 @@ class Classifier:
         self.timings = model.timings
         self._store = store
         self._reading = reading or Reading()
+        self._loader = Loader(model, store, self._reading, model.timings)
         self._rehash = rehash
 
     @classmethod
@@ -110,7 +112,8 @@ class Classifier:
         self.close()
 
     def close(self) -> None:
-        """Close the store. What was computed is kept."""
+        """Close the store and end worker processes. What was computed is kept."""
+        self._loader.close()
         self._store.close()
 
     def embed_texts(self, texts: Sequence[str]) -> Floats:
@@ -120,7 +123,7 @@ class Classifier:
     def embed_images(self, images: Images) -> Iterator[list[ImageEmbedding]]:
         """Embeddings of images, in order, some at a time; one that cannot be read has an error. Raises `ModelError`."""
         return embed_images(
-            Listing.of(images), self.model, self._store, self._reading,
+            Listing.of(images), self.model, self._store, self._loader, workers=self._reading.workers,
             counts=self.counts, timings=self.timings, rehash=self._rehash,
         )  # fmt: skip
 

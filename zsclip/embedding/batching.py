@@ -6,13 +6,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from zsclip.embedding.model import Model
-from zsclip.embedding.records import Batch, Entry
+from zsclip.embedding.records import MOST_KNOWN_AHEAD, Batch, Entry
 
 # How many pictures are decoded while the model runs: some batches, and no fewer than suits many threads.
 _BATCHES_AHEAD = 3
 _LEAST_AHEAD = 96
-# How far the input may be known beyond a picture that is not computed yet: bounds what is held to keep the order.
-_MOST_KNOWN_AHEAD = 4096
 
 
 def batched(pieces: Iterable[list[Entry]], model: Model) -> Iterator[Batch]:
@@ -26,7 +24,7 @@ def batched(pieces: Iterable[list[Entry]], model: Model) -> Iterator[Batch]:
     newest, ended = 0, False
     while True:
         wanted = max(model.batch_size * _BATCHES_AHEAD, _LEAST_AHEAD)
-        while len(waiting) < wanted and not (waiting and newest - waiting[0].number > _MOST_KNOWN_AHEAD):
+        while len(waiting) < wanted and not (waiting and newest - waiting[0].number > MOST_KNOWN_AHEAD):
             piece = next(source, None)
             if not piece:
                 ended = piece is None

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from zsclip.embedding.model import Model
-from zsclip.embedding.records import Batch, Encoded, Entry, Loaded
+from zsclip.embedding.records import MOST_KNOWN_AHEAD, Batch, Encoded, Entry, Loaded
 from zsclip.embedding.threads import threads
 from zsclip.embedding.timings import Timings
 from zsclip.unit_vectors import Embedding, Quality
@@ -21,21 +21,23 @@ def encode(batches: Iterable[Batch], model: Model, timings: Timings) -> Generato
 
     One batch more than there are streams is handed over, so that an engine finds the next one ready.
     """
-    running: deque[Future[list[Encoded]]] = deque()
+    running: deque[tuple[int, Future[list[Encoded]]]] = deque()  # with the number of its first picture
     with ExitStack() as stack:
         pool: ThreadPoolExecutor | None = None
         for batch in batches:
+            while running and batch.known and batch.known[-1].number - running[0][0] > MOST_KNOWN_AHEAD:
+                yield running.popleft()[1].result()
             if batch.known:
                 yield [Encoded(entry.number, entry.item.name, entry.embedding) for entry in batch.known]
             if batch.unknown and model.engine is None:
                 yield _encode(batch.unknown, model, timings)  # all of them are known by their bytes, or unreadable
             elif batch.unknown and model.engine:
                 pool = pool or stack.enter_context(threads(model.engine.streams, "model"))
-                running.append(pool.submit(_encode, batch.unknown, model, timings))
-            while running and (running[0].done() or len(running) > model.streams):
-                yield running.popleft().result()
+                running.append((batch.unknown[0].number, pool.submit(_encode, batch.unknown, model, timings)))
+            while running and (running[0][1].done() or len(running) > model.streams):
+                yield running.popleft()[1].result()
         while running:
-            yield running.popleft().result()
+            yield running.popleft()[1].result()
 
 
 def _encode(entries: list[Entry], model: Model, timings: Timings) -> list[Encoded]:

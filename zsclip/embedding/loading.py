@@ -21,7 +21,7 @@ from zsclip.images.worker_pool import IsolatedDecoder
 from zsclip.store.database import Store
 
 # As many are begun at once; how many are held in all is the batching's affair.
-_CHUNK = 32
+_CHUNK = 8
 
 
 def load(windows: Iterable[list[Entry]], loader: Loader, threads: Executor) -> Iterator[list[Entry]]:
@@ -32,6 +32,7 @@ def load(windows: Iterable[list[Entry]], loader: Loader, threads: Executor) -> I
         for entry in window:
             piece.append(entry)
             if entry.embedding is None:
+                entry.item.prepare()
                 entry.loading = threads.submit(loader, entry.item)
                 begun += 1
             if begun == _CHUNK:

@@ -10,9 +10,7 @@ from zsclip.embedding.timings import Timings
 from zsclip.images.listing import Listing
 from zsclip.store.database import Store
 
-# The first pictures are not to wait for the look-up of many.
-_FIRST_WINDOW = 96
-_WINDOW = 1024
+_FIRST_WINDOW = 96  # the first pictures are not to wait for the look-up of many
 
 
 def look_up(
@@ -22,17 +20,18 @@ def look_up(
 
     An empty list says that the next pictures are not known yet. With `rehash` nothing is known by its stamp.
     """
-    number, window = 0, _FIRST_WINDOW
+    number, window = 0, min(_FIRST_WINDOW, listing.window)
     while not listing.ended:
         items = listing.take(window)
         entries = [Entry(number + place, item) for place, item in enumerate(items)]
         number += len(items)
         if len(items) == window:
-            window = min(2 * window, _WINDOW)
+            window = min(2 * window, listing.window)
         if store.usable and not rehash:
             with timings.measure("store"):
                 _find(entries, model, store)
         yield entries
+        del items, entries  # pictures in memory are not to be held while the next are found
 
 
 def _find(entries: list[Entry], model: Model, store: Store) -> None:

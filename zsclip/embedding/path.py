@@ -17,7 +17,6 @@ from zsclip.embedding.threads import threads
 from zsclip.embedding.timings import Timings
 from zsclip.engines.hardware import available_cores
 from zsclip.images.listing import Listing
-from zsclip.images.reading import Reading
 from zsclip.store.database import Store
 
 
@@ -25,8 +24,9 @@ def embed_images(
     listing: Listing,
     model: Model,
     store: Store,
-    reading: Reading,
+    loader: Loader,
     *,
+    workers: int | None = None,
     counts: Counts,
     timings: Timings,
     rehash: bool = False,
@@ -34,12 +34,11 @@ def embed_images(
     """Embeddings of the listing's pictures, in order, some at a time; one that cannot be read has an error.
 
     Each stage pulls from the one before it, and holds what is its own: threads that read and decode, the engine's streams,
-    what has come early. Closing the generator ends them all.
+    what has come early. `workers` threads read and decode (None: one a core, up to 16). Closing the generator ends them all.
     """
     with ExitStack() as stack:
         stack.callback(listing.close)
-        loader = stack.enter_context(Loader(model, store, reading, timings))
-        readers = stack.enter_context(threads(reading.workers or min(16, available_cores()), "decode"))
+        readers = stack.enter_context(threads(workers or min(16, available_cores()), "decode"))
         windows = look_up(listing, model, store, timings, rehash=rehash)
         batches = batched(load(windows, loader, readers), model)
         encoded = stack.enter_context(closing(encode(batches, model, timings)))

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from zsclip.errors import ErrorKind
 
 
+# How far the input may be known beyond a picture that is not done yet: bounds what is held to keep the order.
+MOST_KNOWN_AHEAD = 4096
+
+
 @dataclass(frozen=True, slots=True)
 class ImageEmbedding:
     """One picture and its unit vector, or the error that kept it from being read, and its kind."""

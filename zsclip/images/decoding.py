@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import BytesIO
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +109,7 @@ class _PillowLimits:
         self._lock = threading.Lock()
         self._in_use: list[int] = []
         self._before: tuple[int | None, int] = (0, 0)
+        self._filters: list[object] = []
 
     @contextmanager
     def __call__(self, max_pixels: int) -> Iterator[None]:
@@ -117,8 +118,8 @@ class _PillowLimits:
                 self._before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
                 PngImagePlugin.MAX_TEXT_CHUNK = _TEXT_BYTES
                 # Whether there are too many pixels is asked and told here.
-                if _NO_BOMB_WARNING not in warnings.filters:
-                    warnings.filters.insert(0, _NO_BOMB_WARNING)  # type: ignore[attr-defined]
+                self._filters = cast("list[object]", warnings.filters)
+                self._filters.insert(0, _NO_BOMB_WARNING)
             self._in_use.append(max_pixels)
             self._limit()
         try:
@@ -130,8 +131,8 @@ class _PillowLimits:
                     self._limit()
                 else:
                     Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = self._before
-                    if _NO_BOMB_WARNING in warnings.filters:
-                        warnings.filters.remove(_NO_BOMB_WARNING)  # type: ignore[attr-defined]
+                    # By identity: the caller may have a filter of their own that equals it.
+                    self._filters[:] = [one for one in self._filters if one is not _NO_BOMB_WARNING]
 
     def _limit(self) -> None:
         # For frames and for images inside of images, which only Pillow sees; it raises above twice this, also where `fit` crops.

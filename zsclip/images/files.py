@@ -47,8 +47,11 @@ class InMemory(Item):
         super().__init__(name)
         self._image = image
         self._error: str | None = None
+
+    def prepare(self) -> None:
+        """See `Item`. Pillow loads an image that is listed twice on one thread only."""
         try:
-            image.load()  # here, for Pillow loads an image that is listed twice on one thread only
+            self._image.load()
         except Exception as error:
             self._error = f"damaged or closed image: {error}"
 

@@ -64,6 +64,9 @@ class Item(ABC):
         """The stamp as it is now, without reading the picture; None where nothing can tell."""
         return None
 
+    def prepare(self) -> None:  # noqa: B027  (most have nothing to prepare)
+        """Called shortly before `read`, on the thread that takes the items."""
+
     @abstractmethod
     def read(self, max_pixels: int) -> Contents:
         """Read the picture, unless it is larger than may be decoded; raises `ImageError`. Called on a thread."""

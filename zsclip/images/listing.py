@@ -12,14 +12,16 @@ from zsclip.images.files import ImageSource, as_item
 from zsclip.images.item import Item
 
 _MOST_AHEAD = 4096
+_FEW = 32
 _WAIT_SECONDS = 0.02
 
 
 class Listing:
-    """Items of a source that has them at hand, such as folders on a disk."""
+    """Items of a source that has them at hand, such as folders on a disk; at most `window` of them are taken at once."""
 
-    def __init__(self, items: Iterable[Item]) -> None:
+    def __init__(self, items: Iterable[Item], window: int = 1024) -> None:
         self._items = iter(items)
+        self.window = window
         self._returned: deque[Item] = deque()
         self.ended = False
 
@@ -30,7 +32,8 @@ class Listing:
             return sources
         # A Pillow image is no iterable; a path is one, of its letters.
         many: Iterable[Any] = sources if isinstance(sources, Iterable) and not isinstance(sources, str) else [sources]
-        return cls(as_item(source, number) for number, source in enumerate(many))
+        # What a caller makes one by one may be slow to come, or large.
+        return cls((as_item(source, number) for number, source in enumerate(many)), _FEW)
 
     def take(self, most: int) -> list[Item]:
         """Up to `most` of the next items. Fewer, perhaps none, where the next is not known yet, or at the end (`ended`)."""

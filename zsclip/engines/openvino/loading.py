@@ -63,7 +63,7 @@ def _make(spec: ModelSpec, weights: Callable[[], Path], folder: Path, threads: i
             if is_complete(folder):  # another process made it meanwhile,
                 return
             _refuse_known_failure(folder)  # or failed to
-            atomic.remove_dead(folder.parent)  # what interrupted conversions left,
+            atomic.remove_unfinished_folders(folder)  # what interrupted conversions left,
             shutil.rmtree(folder, ignore_errors=True)  # and an export that is not complete
             logger.info("Converting %s for this processor, once: this may take a minute.", spec.title)
             from zsclip.engines.openvino import export
