@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from zsclip import (
+    Calibration,
+    CalibrationError,
     Classifier,
     ImageResult,
     InputError,
@@ -20,6 +22,7 @@ from zsclip import (
     PromptSetError,
     Rules,
 )
+from zsclip.scoring.calibration import Binding, Quality
 
 LABELS = ["red star", "blue star", "green ring"]
 
@@ -168,3 +171,26 @@ def test_broken_weights_give_an_error_and_no_numbers(sharp_demo: Path, tmp_path:
 def test_a_temperature_next_to_nothing_is_a_hard_choice(classifier: Classifier, red_star: Path) -> None:
     (result,) = classifier.classify([red_star], LABELS, rules=Rules(temperature=1e-308))
     assert [prediction.probability for prediction in result.predictions] == [1, 0, 0]
+
+
+def test_a_calibration_brings_its_temperature_to_what_it_was_made_for(classifier: Classifier, red_star: Path) -> None:
+    labels, prompts = LabelSet.of(["red star", "blue star"]), (PromptSet.of(["a photo of a <label>."]),)
+    made = Calibration(
+        2.5, Binding.of(classifier.model.identity, labels, prompts), "demo", "inline", 2, 10, 10, 0,
+        Quality(0.1, 0.5), Quality(0.05, 0.4),
+    )  # fmt: skip
+    (calibrated,) = classifier.classify(red_star, labels, prompts, calibration=made)
+    (warm,) = classifier.classify(red_star, labels, prompts, rules=Rules(temperature=2.5))
+    assert calibrated == warm
+    with pytest.raises(CalibrationError, match="made for other labels"):
+        classifier.classify(red_star, ["red star", "green star"], prompts, calibration=made)
+    with pytest.raises(CalibrationError, match="brings its temperature"):
+        classifier.classify(red_star, labels, prompts, calibration=made, rules=Rules(temperature=2))
+    with pytest.raises(CalibrationError, match="labels on their own"):
+        classifier.classify(red_star, labels, prompts, calibration=made, rules=Rules(multi_label=True))
+
+
+def test_an_error_has_a_kind(classifier: Classifier, red_star: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(red_star.read_bytes()[:200])
+    results = classifier.classify([tmp_path / "cut.png", tmp_path / "nowhere.png"], ["red star", "blue star"])
+    assert [result.error_kind for result in results] == ["damaged", "not_found"]

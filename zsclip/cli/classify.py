@@ -34,10 +34,9 @@ def classify(
     model: groups.ModelGroup,
     reading: groups.ReadingGroup,
     decision: groups.DecisionGroup,
+    *,
     multi_label: options.MultiLabel = False,
     calibration: CalibrationFile = None,
-    top_k: options.TopK = "5",
-    *,
     rows: groups.RowsGroup,
     page: groups.ReportGroup,
     store: groups.StoreGroup,
@@ -59,7 +58,7 @@ def classify(
     messages.listen()
     if not 0 < decision.temperature < math.inf:
         raise typer.BadParameter("must be above 0.", param_hint="--temperature")
-    kept, rules = read_top_k(top_k), decision.rules(multi_label=multi_label)
+    kept, rules = read_top_k(rows.top_k), decision.rules(multi_label=multi_label)
     label_set, background = labels.read(), decision.read_background()
     require_choice(label_set.names, rules, background, unknown=decision.unknown_label)
     unknown = decision.unknown_label if rules.abstains or background is not None else None

@@ -231,8 +231,9 @@ class DecisionGroup:
 
 @dataclass(repr=False, eq=False)
 class RowsGroup:
-    """Where rows go, as what, and which of them."""
+    """Where rows go, as what, how wide, and which of them."""
 
+    top_k: options.TopK = "5"
     format: options.Format = None
     output: options.Output = None
     only: options.Only = None

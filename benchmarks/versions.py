@@ -1,0 +1,128 @@
+"""Two checkouts of zsclip against each other: whole processes in interleaved pairs, as ratios with their 95 % intervals.
+
+    python benchmarks/versions.py OTHER [--pairs 10] [--folder build/versions]
+
+OTHER is the folder of the other checkout, with the same libraries. ViT-B-32 has random weights, and both have it converted already. A
+ratio above 1 says that this checkout is slower. Speed has not fallen where the interval reaches 1.03 or lower and ends below 1.08.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import stats
+
+HERE = Path(__file__).parents[1]
+
+
+def photo(path: Path, size: tuple[int, int], seed: int) -> None:
+    """A JPEG with about the detail of a photograph."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (size[1] // 16, size[0] // 16, 3), np.uint8)
+    image = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BICUBIC), np.int16)
+    noisy = image + rng.integers(-12, 13, image.shape, np.int16)
+    Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(path, quality=88)
+
+
+def prepare(folder: Path) -> None:
+    """Weights and pictures."""
+    import open_clip
+    import torch
+
+    if (folder / "done").exists():
+        return
+    for name, size, count in (("small", (500, 375), 96), ("large", (4000, 3000), 16)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            photo(folder / name / f"{number:03}.jpg", size, number)
+    torch.manual_seed(7)
+    model = open_clip.create_model("ViT-B-32")
+    with torch.no_grad():
+        model.logit_scale.fill_(math.log(100))
+    torch.save(model.state_dict(), folder / "weights.pt")
+    (folder / "done").touch()
+
+
+def measure(checkout: Path, folder: Path, arguments: list[str]) -> tuple[float, float]:
+    """Seconds of a run, and its peak memory in MB. Each checkout has a store of its own; converted models are shared."""
+    cache = folder / f"cache-{checkout.name}"
+    if not cache.exists():
+        cache.mkdir(mode=0o700)
+        (folder / "exports").mkdir(exist_ok=True)
+        (cache / "exports").symlink_to((folder / "exports").resolve())
+    settings = {"PYTHONPATH": str(checkout), "ZSCLIP_CACHE_DIR": str(cache.resolve()), "HF_HUB_OFFLINE": "1"}
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zsclip", *arguments], cwd=folder, env={**os.environ, **settings},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(said.decode())
+    return seconds, usage.ru_maxrss / 1024
+
+
+def tasks(folder: Path) -> dict[str, Callable[[int], list[str]]]:
+    """What is run in each pair, by its number."""
+    model = ["-m", "ViT-B-32", "--pretrained", "weights.pt", "-l", "cat,dog,bird", "-q"]
+
+    def one_new(number: int) -> list[str]:
+        name = f"new-{number}.jpg"
+        if not (folder / name).exists():
+            photo(folder / name, (500, 375), 1000 + number)
+        return ["classify", name, *model]
+
+    return {
+        "96 JPEGs of 500 x 375": lambda _: ["classify", "small", *model, "--no-cache"],
+        "16 JPEGs of 12 megapixels": lambda _: ["classify", "large", *model, "--no-cache"],
+        "one new image, known labels": one_new,
+        "all known, 96 images": lambda _: ["classify", "small", *model],
+        "--help": lambda _: ["classify", "--help"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("other", type=Path)
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--folder", type=Path, default=Path("build/versions"))
+    args = parser.parse_args()
+    folder, sides = args.folder.resolve(), (args.other.resolve(), HERE)
+    prepare(folder)
+    print("| task | seconds: other, this | ratio (95 %) | peak MB: other, this |")
+    print("|---|---|---|---|")
+    for name, arguments in tasks(folder).items():
+        for side in sides:  # what is converted or read for the first time does not count
+            measure(side, folder, arguments(-1))
+        rounds = []
+        for number in range(args.pairs):
+            order = sides if number % 2 else sides[::-1]
+            found = {side: measure(side, folder, arguments(number)) for side in order}
+            rounds.append([found[side] for side in sides])
+        logs = [math.log(this[0] / other[0]) for other, this in rounds]
+        mean, error = statistics.mean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
+        margin = float(stats.t.ppf(0.975, len(logs) - 1)) * error
+        ratio, low, high = (math.exp(value) for value in (mean, mean - margin, mean + margin))
+        seconds, peaks = ([statistics.median(one[side][what] for one in rounds) for side in (0, 1)] for what in (0, 1))
+        print(
+            f"| {name} | {seconds[0]:.2f}, {seconds[1]:.2f} | {ratio:.3f} ({low:.3f} to {high:.3f}) "
+            f"| {peaks[0]:,.0f}, {peaks[1]:,.0f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
