@@ -166,6 +166,7 @@ def test_formats(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     assert "must end in .csv or .json or .txt" in cli(*base, "-o", tmp_path / "x.jsonl").err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [60, 70, 80, 120])
 def test_tables_fit_the_terminal(
     cli: Cli, noisy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int

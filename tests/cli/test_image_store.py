@@ -101,12 +101,14 @@ def test_renamed_moved_and_copied_files_are_recognised(cli: Cli, photos: Path, c
         assert cli("classify", photos, "-l", LABELS).code == 0
 
 
+@pytest.mark.slow
 def test_the_first_batch_is_no_larger_than_asked_for(cli: Cli, photos: Path, computed: list[int]) -> None:
     cli("classify", photos, "-l", LABELS, "--batch-size", "3")
     assert sum(computed) == 8
     assert max(computed) <= 3
 
 
+@pytest.mark.slow
 def test_known_copies_are_counted_one_by_one(cli: Cli, photos: Path) -> None:
     cli("classify", photos / "a", "-l", LABELS)
     for n in range(3):
@@ -114,6 +116,7 @@ def test_known_copies_are_counted_one_by_one(cli: Cli, photos: Path) -> None:
     assert "7 of 11 images were in the store already" in cli("classify", photos, "-l", LABELS).err
 
 
+@pytest.mark.slow
 def test_copies_within_one_batch_are_computed_once(cli: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from zsclip.engines.torch.engine import TorchEngine  # it has one stream on a CPU, so that all are one batch
 
@@ -134,6 +137,7 @@ def test_a_changed_file_is_computed_again(cli: Cli, photos: Path, computed: list
     assert rows[1] == rows[2] == before.splitlines()[2].split(",", 1)[1]
 
 
+@pytest.mark.slow
 def test_a_file_that_kept_size_and_time_is_read_again_on_request(cli: Cli, tmp_path: Path, computed: list[int]) -> None:
     file = tmp_path / "scene.bmp"  # all of one size
     draw(random_scene(random.Random(1), ("red", "star")), random.Random(1)).save(file)
@@ -147,6 +151,7 @@ def test_a_file_that_kept_size_and_time_is_read_again_on_request(cli: Cli, tmp_p
     assert cli("classify", file, "-l", LABELS).out != first
 
 
+@pytest.mark.slow
 def test_a_file_that_begins_like_the_key_of_a_text_is_not_taken_for_it(cli: Cli, photos: Path) -> None:
     (photos / "forged.png").write_bytes(b"text\0a red star")
     run = cli("classify", photos, "-l", "red star,blue star", "--template", "a <label>", "-f", "jsonl")
@@ -155,6 +160,7 @@ def test_a_file_that_begins_like_the_key_of_a_text_is_not_taken_for_it(cli: Cli,
     assert forged["error"]
 
 
+@pytest.mark.slow
 def test_hits_and_misses_come_in_the_order_of_the_input(cli: Cli, photos: Path, computed: list[int]) -> None:
     cli("classify", photos / "b", "-l", LABELS)
     mixed = [photos / folder / f"{n}.png" for n, folder in zip((4, 0, 5, 1, 6, 2, 7, 3), "babababa", strict=True)]
@@ -178,6 +184,7 @@ def test_exact_runs_compute_what_was_made_fast_and_others_take_it(
     assert sum(computed) == 16
 
 
+@pytest.mark.slow
 def test_without_the_store_nothing_is_kept(cli: Cli, photos: Path, computed: list[int], isolated: Path) -> None:
     for _ in range(2):
         cli("classify", photos, "-l", LABELS, "--no-cache")
@@ -208,6 +215,7 @@ def test_another_model_does_not_take_these_vectors(
     assert sum(computed) == 16
 
 
+@pytest.mark.slow
 def test_pillow_images_are_not_kept(photos: Path, computed: list[int], isolated: Path) -> None:
     from PIL import Image
 
@@ -326,6 +334,7 @@ def test_a_full_disk_is_a_warning_and_the_results_are_right(cli: Cli, tmp_path: 
     assert not list((small_disk / "cache" / "exports").glob("*/"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["no room for the new format", "read-only"])
 def test_a_store_of_0_1_that_cannot_be_changed_is_a_warning_and_stays_as_it_is(
     cli: Cli, photos: Path, small_disk: Path, trouble: str
@@ -364,6 +373,7 @@ def test_a_read_only_store_is_a_warning_and_the_results_are_right(cli: Cli, phot
     assert "going on without it" in run.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["damaged", "newer"])
 def test_a_store_in_trouble_does_not_change_the_results(cli: Cli, photos: Path, isolated: Path, trouble: str) -> None:
     expected = cli("classify", photos, "-l", LABELS)

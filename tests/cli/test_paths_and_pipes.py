@@ -26,7 +26,7 @@ from zsclip import ImageError
 from zsclip.images.files import read_file
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX names, links and signals")
-pytestmark = posix
+pytestmark = [posix, pytest.mark.slow]
 
 NAMES = [
     b"a b.png", b"new\nline.png", b"carriage\rreturn.png", b"tab\tx.png", b'quote".png', b"apostrophe'.png", b"[red]x[bold].png",
@@ -194,7 +194,6 @@ def test_a_file_that_changes_while_it_is_read_says_so(tmp_path: Path, monkeypatc
         read_file(str(path))
 
 
-@pytest.mark.slow
 def test_files_that_vanish_during_the_run_have_their_rows(tmp_path: Path) -> None:
     for number in range(120):
         (tmp_path / f"{number:03}.png").write_bytes(saved(picture((300 + number, 200))))
@@ -239,7 +238,6 @@ CLOSED = "Standard output is closed. Name a file with --output."
 FULL = "Standard output cannot be written: No space left on device."
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize(
     ("command", "code", "said"),
@@ -270,7 +268,6 @@ def test_streams_and_files_in_every_state(few: Path, command: str, code: int, sa
         assert said in run.stderr.replace("\n", " ")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("redirection", ["> /dev/full", ">&-", "2>/dev/full", "<&- 2>&-", "-o {long}", "-o /dev/full"])
 def test_a_run_with_streams_in_every_state(few: Path, redirection: str) -> None:
@@ -285,7 +282,6 @@ def test_a_run_with_streams_in_every_state(few: Path, redirection: str) -> None:
         assert len(run.stdout.splitlines()) == 4
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     sys.platform != "linux" or os.name != "posix" or os.geteuid() != 0, reason="needs a small file system"
 )
@@ -319,7 +315,6 @@ def ended(run: subprocess.Popen[bytes], number: int) -> bytes:
     return err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "moment"),
     [
@@ -355,7 +350,6 @@ def test_a_signal_ends_the_run_at_once_and_cleanly(few: Path, tmp_path: Path, na
     assert (os.listdir(output.parent), output.read_text()) == (["result.csv"], "old")
 
 
-@pytest.mark.slow
 def test_pressing_ctrl_c_many_times_is_no_different(few: Path, tmp_path: Path) -> None:
     output = tmp_path / "result.csv"
     run = start_demo("classify", few / "img", "-l", "red,blue", "-o", output, "--no-cache")
@@ -369,7 +363,6 @@ def test_pressing_ctrl_c_many_times_is_no_different(few: Path, tmp_path: Path) -
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_full_pipe_for_messages_does_not_keep_it_from_ending(few: Path, tmp_path: Path) -> None:
     run = start_demo("classify", few / "img", "-l", "red,blue", "-o", tmp_path / "result.csv", "--no-cache")
@@ -386,7 +379,6 @@ def test_a_full_pipe_for_messages_does_not_keep_it_from_ending(few: Path, tmp_pa
     run.communicate()
 
 
-@pytest.mark.slow
 def test_what_was_to_be_ignored_stays_ignored(few: Path) -> None:
     run = start_zsclip(
         *("classify", few / "img", "-l", "a,b", "--model", "demo", "-f", "csv"),

@@ -67,6 +67,7 @@ def _native_blocks(visual: Any) -> list[Any]:
     return [] if transformer is None else list(transformer.resblocks)
 
 
+@pytest.mark.slow
 def test_every_tag_of_every_architecture_is_resolved_as_open_clip_does() -> None:
     """Preprocessing, tokenizer and context length of all of them, against what open_clip would make of the same names."""
     import open_clip
@@ -259,6 +260,7 @@ def test_the_table_of_parameters_has_every_architecture() -> None:
     assert set(open_clip_data.architectures()) == set(models.parameter_counts())
 
 
+@pytest.mark.slow
 def test_models_list_shows_every_architecture_and_tag(cli: Cli) -> None:
 
     import open_clip
@@ -297,6 +299,7 @@ def test_siglip_2_in_transformers_format_reads_lower_case(tmp_path: Path) -> Non
     assert resolve(f"local-dir:{tmp_path}").tokenizer.clean == "lower"
 
 
+@pytest.mark.slow
 def test_a_folder_in_transformers_format_without_a_tokenizer_says_so(tmp_path: Path) -> None:
     from support import small_models as small
 

@@ -26,6 +26,8 @@ from zsclip.store.database import FILENAME, Store
 from zsclip.store.records import Kind, text_digest
 from zsclip.unit_vectors import Embedding, Quality
 
+pytestmark = pytest.mark.slow
+
 # As zsclip 0.1 made it, to the letter.
 VERSION_1 = """
 CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, content INTEGER NOT NULL);
@@ -147,7 +149,6 @@ def test_every_vector_file_and_fact_survives(
                 assert maintenance.info(store).files == len(files)
 
 
-@pytest.mark.slow
 def test_thousands_of_vectors_survive_in_the_order_in_which_they_were_made(tmp_path: Path) -> None:
     made = some(2500)
     made.write(tmp_path)
@@ -185,7 +186,6 @@ def test_digests_of_weights_are_adopted(tmp_path: Path) -> None:
         assert store.digest(weights) == hashlib.sha256(b"weights").digest()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 def test_killed_in_the_middle_it_leaves_version_1(tmp_path: Path) -> None:
     made = some(1500)
@@ -210,7 +210,6 @@ def test_killed_in_the_middle_it_leaves_version_1(tmp_path: Path) -> None:
         made.assert_all_in(store)
 
 
-@pytest.mark.slow
 def test_processes_that_meet_it_at_once_all_work(tmp_path: Path) -> None:
     made = some(1500)
     made.write(tmp_path)
