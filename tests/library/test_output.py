@@ -157,6 +157,7 @@ def test_what_a_process_leaves_behind_is_removed(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", LEAVER, str(tmp_path), told], check=False)
         assert len(os.listdir(tmp_path)) == left  # folders are removed by whoever comes next
         atomic.remove_dead(tmp_path)
+        atomic.remove_unfinished_folders(tmp_path / "folder")
         assert os.listdir(tmp_path) == []
     with atomic.new_file(tmp_path / "out"):
         atomic.remove_dead(tmp_path)
