@@ -12,7 +12,7 @@ def in_order(parts: Iterable[list[Encoded]]) -> Iterator[list[ImageEmbedding]]:
     early: dict[int, Encoded] = {}
     following = 0
     for part in parts:
-        if not early and part and part[0].number == following and part[-1].number == following + len(part) - 1:
+        if not early and [one.number for one in part] == list(range(following, following + len(part))):
             ready = part  # as it is where nothing is new
         else:
             early.update((one.number, one) for one in part)
