@@ -103,6 +103,7 @@ def test_thresholds_tell_coverage_and_accuracy_on_the_other_half(made: Path, noi
     assert [one["coverage"] for one in thresholds] == sorted((one["coverage"] for one in thresholds), reverse=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [("--background", "FILE"), ("--min-margin", "0.3"), ("--min-similarity", "0.35")])
 def test_thresholds_tell_what_classify_does_with_the_other_reasons_to_abstain(
     noisy_folder: Path, cli: Cli, tmp_path: Path, option: tuple[str, str]

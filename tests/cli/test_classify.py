@@ -273,6 +273,7 @@ def test_templates_stand_alone_or_beside_prompt_sets(
     assert texts == ["a x.", "a y.", "one x", "one y", "x", "y"]
 
 
+@pytest.mark.slow
 def test_temperature_softens(cli: Cli, red_star: Path) -> None:
     def best(*extra: str) -> float:
         run = cli("classify", red_star, "-l", "red star,red cross", "-f", "csv", *extra)

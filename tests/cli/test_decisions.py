@@ -175,6 +175,7 @@ def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZSCLIP_MODEL", "demo")
 
 
+@pytest.mark.slow
 def test_formats_with_abstention(cli: Cli, red_star: Path) -> None:
     arguments = (
         "classify",
@@ -202,6 +203,7 @@ def test_formats_with_abstention(cli: Cli, red_star: Path) -> None:
     assert cli(*arguments, "-f", "paths", "--only", row["best_label"]).out == ""
 
 
+@pytest.mark.slow
 def test_is_there_a_star(cli: Cli, demo_folder: Path) -> None:
     """One label, as a rule of moderation: with texts of the demo's own world for the background."""
     background = demo_folder.parent / "background.txt"
@@ -228,11 +230,13 @@ def test_independent_labels_may_hold_together(cli: Cli, red_star: Path, tmp_path
         assert (run.out == f"{red_star}\n") is holds, label
 
 
+@pytest.mark.slow
 def test_the_curated_background_is_shipped(cli: Cli, red_star: Path) -> None:
     assert cli("classify", red_star, "-l", "red star", "--background", "curated").code == 0
     assert "background" not in cli("prompts", "list").out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("combine", ["mean", "max", "sum"])
 def test_labels_of_several_names(cli: Cli, demo_folder: Path, tmp_path: Path, combine: str) -> None:
     labels = tmp_path / "labels.yaml"

@@ -65,6 +65,7 @@ def test_it_knows_colours_and_shapes_by_themselves(names: tuple[str, ...]) -> No
     assert right / len(pairs) > 0.93
 
 
+@pytest.mark.slow
 def test_it_adds_at_most_three_megabytes_to_the_wheel() -> None:
     assert sum(len(zlib.compress(file.read_bytes())) for file in MODEL.iterdir()) <= 3_000_000
 

@@ -409,6 +409,7 @@ def test_chosen_prompts_are_judged_on_the_other_half_and_saved(cli: Cli, noisy_f
     assert 1 <= len(one.templates) <= 4
 
 
+@pytest.mark.slow
 def test_selection_takes_what_is_best_by_itself_first(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "pool.yaml").write_text(f"templates: ['{MISLEADING}', 'not a red star, a <label>', 'a <label>.']\n")
     cli(*("evaluate", noisy_folder, "-p", tmp_path / "pool.yaml", "--select-templates"),
@@ -416,6 +417,7 @@ def test_selection_takes_what_is_best_by_itself_first(cli: Cli, noisy_folder: Pa
     assert PromptSet.load(tmp_path / "s.yaml").templates[0] == "a <label>."
 
 
+@pytest.mark.slow
 def test_a_set_without_templates_cannot_be_weighed(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     names = [path.name for path in noisy_folder.iterdir()]
     (tmp_path / "own.yaml").write_text("labels:\n" + "".join(f"  {name}: [a {name}]\n" for name in names))

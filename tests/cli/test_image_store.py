@@ -87,6 +87,7 @@ def test_a_run_that_knows_all_imports_no_torch(photos: Path) -> None:
     assert outputs[2][1] == set()
 
 
+@pytest.mark.slow
 def test_renamed_moved_and_copied_files_are_recognised(cli: Cli, photos: Path, computed: list[int]) -> None:
     cli("classify", photos, "-l", LABELS)
     (photos / "a" / "0.png").rename(photos / "renamed.png")
@@ -128,6 +129,7 @@ def test_copies_within_one_batch_are_computed_once(cli: Cli, photos: Path, monke
     assert len(run.out.splitlines()) == 14
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_computed_again(cli: Cli, photos: Path, computed: list[int]) -> None:
     before = cli("classify", photos, "-l", LABELS).out
     shutil.copyfile(photos / "a" / "1.png", photos / "a" / "0.png")

@@ -33,6 +33,7 @@ def test_images_are_ranked_by_similarity(cli: Cli, demo_folder: Path) -> None:
     assert len(rows) == 10
 
 
+@pytest.mark.slow
 def test_a_search_equals_the_cosines_of_all(demo_folder: Path) -> None:
     paths = sorted((demo_folder / "scenes").rglob("*.png"))
     with Classifier.load("demo", use_cache=False) as classifier:
@@ -61,6 +62,7 @@ def test_texts_pictures_and_what_to_keep_away_combine(cli: Cli, demo_folder: Pat
     assert float(rows_of(itself)[0]["similarity"]) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_formats_and_limits(cli: Cli, demo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     scenes = demo_folder / "scenes"
@@ -77,6 +79,7 @@ def test_formats_and_limits(cli: Cli, demo_folder: Path, monkeypatch: pytest.Mon
     assert len(rows_of(cli("search", scenes, "--text", "x", "-k", "all").out)) == 64
 
 
+@pytest.mark.slow
 def test_templates_apply_on_request(cli: Cli, demo_folder: Path) -> None:
     scene = demo_folder / "scenes" / "red star" / "001.png"
     plain = cli("search", scene, "--text", "red star").out
@@ -84,6 +87,7 @@ def test_templates_apply_on_request(cli: Cli, demo_folder: Path) -> None:
     assert cli("search", scene, "--text", "red star", "--template", "<label>").out == plain
 
 
+@pytest.mark.slow
 def test_what_cannot_be_searched_says_so(cli: Cli, demo_folder: Path, tmp_path: Path) -> None:
     scenes = demo_folder / "scenes"
     assert "Nothing to search for" in cli("search", scenes).err
@@ -146,6 +150,7 @@ def test_embed_writes_what_was_computed(cli: Cli, demo_folder: Path, tmp_path: P
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_embed_texts(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("a red star\n\na blue ring\n")
     assert cli("embed", "--texts", tmp_path / "texts.txt", "-o", tmp_path / "t.npz").code == 0

@@ -73,6 +73,7 @@ def test_one_folder_a_label(cli: Cli, photos: Path, tmp_path: Path, how: str) ->
     assert again.code == (1 if how == "--move" and not tree(photos) else 3)
 
 
+@pytest.mark.slow
 def test_names_that_clash_are_kept_apart(cli: Cli, photos: Path, tmp_path: Path) -> None:
     into = tmp_path / "sorted"
     (into / "red star").mkdir(parents=True)
@@ -90,12 +91,14 @@ def test_a_dry_run_shows_the_plan_and_does_nothing(cli: Cli, photos: Path, tmp_p
     assert len(tree(photos)) == 5
 
 
+@pytest.mark.slow
 def test_images_without_a_decision_go_to_unknown(cli: Cli, photos: Path, tmp_path: Path) -> None:
     into = tmp_path / "sorted"
     cli("sort", photos / "a", "-l", "blue ring,green heart", "--into", into, "--min-similarity", "0.35")
     assert tree(into) == ["unknown/same.png"]
 
 
+@pytest.mark.slow
 def test_the_target_inside_the_source_is_not_walked(cli: Cli, photos: Path) -> None:
     (photos / "b" / "broken.png").unlink()
     for _ in range(2):
@@ -143,6 +146,7 @@ def test_a_real_label_called_unknown_has_a_folder_of_its_own() -> None:
     assert folder_names(["?", "unknown", "Unknown"]) == ["_", "unknown", "Unknown (2)"]
 
 
+@pytest.mark.slow
 def test_a_real_label_called_unknown_is_not_the_absence_of_one(cli: Cli, photos: Path, tmp_path: Path) -> None:
     into = tmp_path / "sorted"
     cli("sort", photos / "a", "-l", "unknown,blue ring", "--template", "a red star, not an <label>", "--into", into / "x",

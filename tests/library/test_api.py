@@ -113,6 +113,7 @@ def test_damaged_and_closed_pillow_images_are_error_rows(
     assert [bool(result.error) for result in results] == [True, True, True, False]
 
 
+@pytest.mark.slow
 def test_one_lazy_image_may_be_listed_often(classifier: Classifier, tmp_path: Path) -> None:
     Image.effect_noise((1500, 1500), 50).convert("RGB").save(tmp_path / "noise.png")
     results = list(classifier.classify([Image.open(tmp_path / "noise.png")] * 8, LABELS))

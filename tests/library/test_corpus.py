@@ -141,6 +141,7 @@ def test_an_icon_hides_no_bomb() -> None:
             decode(data, WANTED)
 
 
+@pytest.mark.slow
 def test_max_pixels_on_the_command_line(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(saved(picture((96, 64))))
     command = ["classify", tmp_path, "--model", "demo", "-l", "a,b", "-f", "csv"]

@@ -312,6 +312,7 @@ def test_a_file_that_is_too_large_is_one_error(tmp_path: Path) -> None:
         read_file(str(tmp_path / "huge.png"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs rm")
 def test_folders_may_be_nested_deeply(tmp_path: Path) -> None:
     here = os.getcwd()

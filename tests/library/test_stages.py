@@ -305,6 +305,7 @@ def test_copies_in_a_batch_are_computed_once_and_keep_how_they_were_made(model: 
         assert all(one.pixels is None for one in copies)  # what waits to be kept holds no pixels
 
 
+@pytest.mark.slow
 def test_known_entries_wait_for_a_slow_one_that_is_being_computed(model: Model) -> None:
     """Else all that is known of a large collection would be held in memory behind it."""
     model.load()

@@ -27,6 +27,7 @@ def drawn(seed: int, images: int, labels: int, sharp: float = 2.0) -> tuple[np.n
 CASES = [(0, 400, 10), (1, 400, 2), (2, 60, 30), (3, 1, 7), (4, 300, 6)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "images", "labels"), CASES)
 def test_metrics_are_scikit_learns(seed: int, images: int, labels: int) -> None:
     from scipy import stats
@@ -220,6 +221,7 @@ def test_the_paired_interval_covers_at_its_nominal_rate(gains: float, losses: fl
     assert 0.93 <= covered <= 0.975
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "count"), [(0.5, 50), (0.9, 100), (0.98, 300)])
 def test_wilsons_interval_covers_at_its_nominal_rate(share: float, count: int) -> None:
     from scipy import stats

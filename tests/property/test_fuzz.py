@@ -403,6 +403,7 @@ def test_shared_prompts_by_alias_are_read(tmp_path: Path) -> None:
     assert PromptSet.load(path).expand("sofa") == ("a seat", "a sofa")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".txt", ".yaml"])
 def test_fifty_thousand_labels_are_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"labels{suffix}"
