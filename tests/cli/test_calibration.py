@@ -145,6 +145,7 @@ def test_classify_uses_its_temperature(made: Path, noisy_folder: Path, cli: Cli)
     assert first["probability"] == second["probability"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -175,6 +176,7 @@ def test_what_does_not_go_with_it(made: Path, noisy_folder: Path, cli: Cli, opti
     assert "--calibration" in run.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -225,6 +227,7 @@ def test_what_it_is_not_for_is_said_in_neutral_words(made: Path) -> None:
     assert "--" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_nothing_to_learn_from_is_said(cli: Cli, demo_folder: Path, tmp_path: Path) -> None:
     run = cli("evaluate", demo_folder / "scenes", "-p", "plain", "--calibrate", tmp_path / "c.yaml")
     assert "Do not trust it" in run.err
@@ -245,6 +248,7 @@ def test_a_temperature_within_is_not(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text == ""
 
 
+@pytest.mark.slow
 def test_a_set_that_was_chosen_on_these_images_is_said_to_be(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     saved = tmp_path / "saved.yaml"
     run = cli("evaluate", noisy_folder, "-p", "photo", "--select-templates", "--save-prompts", saved)

@@ -58,6 +58,7 @@ def test_a_folder_gives_a_row_per_image_in_order(cli: Cli, folder: Path) -> None
     assert "Passed over 1 other file (1 .txt)." in run.err
 
 
+@pytest.mark.slow
 def test_every_format_says_the_same(cli: Cli, folder: Path) -> None:
     rows = rows_of(cli("classify", folder, "-l", LABELS, "-f", "csv", "-k", "2").out)
     assert rows == rows_of(cli("classify", folder, "-l", LABELS, "-f", "tsv", "-k", "2").out, "\t")
@@ -78,6 +79,7 @@ def test_every_format_says_the_same(cli: Cli, folder: Path) -> None:
     assert all(row["label"] in line for row, line in zip(rows, table, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_tables_fit_the_terminal(cli: Cli, folder: Path, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
@@ -90,6 +92,7 @@ def test_tables_fit_the_terminal(cli: Cli, folder: Path, width: int, monkeypatch
         assert "green ring"[:8] in run.out
 
 
+@pytest.mark.slow
 def test_forced_colours_do_not_make_a_pipe_a_terminal(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = cli("classify", folder, "-l", LABELS, "--no-cache")
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -105,6 +108,7 @@ def test_a_single_image_gives_a_ranked_table_with_bars(cli: Cli, red_star: Path)
     assert [line.split()[0] for line in lines[1:]] == ["1", "2", "3", "4"]
 
 
+@pytest.mark.slow
 def test_a_second_run_computes_no_text_and_prints_the_same(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_export: Path
 ) -> None:
@@ -207,6 +211,7 @@ def test_an_output_file_is_replaced_whole_or_not_at_all(cli: Cli, folder: Path, 
     assert "there is no folder" in missing.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "first"),
     [("a.csv", "path,label"), ("a.tsv", "path\tlabel"), ("a.jsonl", '{"path"'), ("a.x", "path,label")],
@@ -218,6 +223,7 @@ def test_the_format_follows_the_outputs_extension(
     assert (tmp_path / name).read_text().startswith(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -260,6 +266,7 @@ def test_labels_of_both_options_are_joined(cli: Cli, red_star: Path, tmp_path: P
     assert {p["label"] for p in said["predictions"]} == {"red star", "blue star", "heart or ring"}
 
 
+@pytest.mark.slow
 def test_templates_stand_alone_or_beside_prompt_sets(
     cli: Cli, red_star: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_export: Path
 ) -> None:
@@ -538,6 +545,7 @@ def test_a_folder_that_cannot_be_read_gets_a_row(cli: Cli, folder: Path) -> None
     assert rows_of(run.out)[1]["error"] == "a folder that cannot be read"
 
 
+@pytest.mark.slow
 def test_an_input_is_not_replaced_by_the_output(cli: Cli, folder: Path, tmp_path: Path) -> None:
     before = (folder / "z.png").read_bytes()
     run = cli("classify", folder / "z.png", "-l", LABELS, "-o", folder / "z.png")

@@ -221,6 +221,7 @@ def test_a_header_is_the_same_with_rows_and_without(cli: Cli, noisy_folder: Path
         assert head == ",".join(COLUMNS[table])
 
 
+@pytest.mark.slow
 def test_abstention_is_told_as_coverage(cli: Cli, noisy_folder: Path) -> None:
     labels = ",".join(sorted(path.name for path in noisy_folder.iterdir()))
     (plain,) = rows_of(cli("evaluate", noisy_folder, "-p", "plain").out)
@@ -285,6 +286,7 @@ def test_what_cannot_be_read_is_neither_right_nor_wrong(cli: Cli, demo_folder: P
     assert "None of the 3 images can be read" in run.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -327,6 +329,7 @@ def test_one_label_is_no_question(cli: Cli, demo_folder: Path, tmp_path: Path) -
     assert "--multi-label" not in run.err
 
 
+@pytest.mark.slow
 def test_labels_may_have_synonyms(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     """Folders of eight shapes in eight colours, judged by colour: a label of eight names."""
     names = {path.name: path.name.split()[0] for path in noisy_folder.iterdir()}
@@ -356,6 +359,7 @@ def test_sets_of_one_name_are_told_apart(tmp_path: Path) -> None:
         named_apart([sets[0], sets[0]])
 
 
+@pytest.mark.slow
 def test_zpe_is_the_papers_formula(noisy_folder: Path) -> None:
     """Written down anew with plain loops: the images' mean is taken off, then max over labels, mean over images, softmax."""
     data = from_folder(noisy_folder)
@@ -433,6 +437,7 @@ def test_one_image_a_label_can_be_halved(cli: Cli, demo_folder: Path) -> None:
     assert json.loads(run.out)["images"] == 32
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="a terminal is needed")
 def test_paths_and_labels_cannot_move_the_cursor(cli: Cli, demo_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "red star").mkdir()

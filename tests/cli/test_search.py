@@ -127,6 +127,7 @@ def test_genuine_vectors_rank_the_cats_first(shared: Path) -> None:
     assert {str(images["names"][n]) for n in order[:2]} == {"123_456.jpg", "456_123.jpg"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["npz", "jsonl", "parquet"])
 def test_embed_writes_what_was_computed(cli: Cli, demo_folder: Path, tmp_path: Path, extension: str) -> None:
     scenes, output = demo_folder / "scenes", tmp_path / f"vectors.{extension}"

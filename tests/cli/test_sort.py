@@ -260,6 +260,7 @@ def test_one_file_under_two_paths_is_not_removed(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "here" / "a.png").read_bytes() == b"only copy"
 
 
+@pytest.mark.slow
 def test_what_equals_it_by_chance_is_no_reason_to_remove_a_file(cli: Cli, photos: Path, tmp_path: Path) -> None:
     (photos / "b" / "broken.png").unlink()
     into = tmp_path / "sorted"
@@ -271,6 +272,7 @@ def test_what_equals_it_by_chance_is_no_reason_to_remove_a_file(cli: Cli, photos
     assert tree(into) == ["red star/same (2).png", "red star/same.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["--link", "--copy", "--move"])
 def test_links_still_lead_to_their_picture(cli: Cli, photos: Path, tmp_path: Path, how: str) -> None:
     (tmp_path / "links").mkdir()

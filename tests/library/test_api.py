@@ -95,6 +95,7 @@ def test_one_label_is_refused_at_once(classifier: Classifier) -> None:
         classifier.classify([], ["cat"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("thing", [b"bytes", 7, np.zeros((8, 8, 3))])
 def test_what_is_no_image_is_refused(classifier: Classifier, thing: object) -> None:
     with pytest.raises(InputError, match="Image 0 must be a path or a Pillow image, not"):

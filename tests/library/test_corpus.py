@@ -187,6 +187,7 @@ def jpegs() -> Iterator[bytes]:
             yield saved(picture(mode=mode), "JPEG", **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(20))
 def test_a_jpeg_without_its_metadata_is_the_same_picture(number: int) -> None:
     data = list(jpegs())[number]
@@ -228,6 +229,7 @@ def test_big_images_are_converted_in_strips_to_the_same_pixels(
     assert decode(data, WANTED)[0].tobytes() == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("big", "together"), [(100, False), (100_000, True)])
 def test_big_images_take_turns(monkeypatch: pytest.MonkeyPatch, big: int, together: bool) -> None:
     """Seen from a decoder that is written in Python; images that are not big are decoded by all threads at once."""

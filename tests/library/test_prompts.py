@@ -29,6 +29,7 @@ def test_open_clips_sets_have_their_published_sizes() -> None:
     assert len(PromptSet.load("openai-simple").templates) == 7
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_a_label_is_put_in_as_it_is(label: str) -> None:
     """Nothing in a label is evaluated: braces, percent signs and the placeholder itself stay text."""

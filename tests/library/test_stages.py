@@ -253,6 +253,7 @@ def test_what_is_at_hand_is_worked_on_where_the_next_is_not_known_yet(model: Mod
     assert [entry.number for entry in next(batches).unknown] == [1]
 
 
+@pytest.mark.slow
 def test_known_entries_are_not_held_without_end_behind_an_unknown_one(model: Model) -> None:
     pieces = ([loaded_entry(n, known=n != 0)] for n in range(20_000))
     passed = 0

@@ -26,6 +26,7 @@ from zsclip.unit_vectors import Embedding, Quality
 STAMP = ["size", "mtime_ns", "ctime_ns", "inode", "version"]
 
 
+@pytest.mark.slow
 def test_vectors_come_back_as_they_were(tmp_path: Path) -> None:
     made = some(1200)
     with Store(tmp_path) as store:

@@ -314,6 +314,7 @@ def test_probabilities_are_probabilities(images: int, labels: int, temperature: 
 # The store.
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(paths, st.integers(0, 2**62), st.integers(-(2**63), 2**63 - 1), st.integers(0, 3)), max_size=6),
     st.sampled_from(Quality), st.integers(0, 2**32 - 1), names,
