@@ -67,12 +67,12 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        model = f"local-dir:{checkpoint_folder(folder / 'model')}"
+        name = f"local-dir:{checkpoint_folder(folder / 'model')}"
         with Store(folder / "cache") as store:
-            model = Model(resolve(model), store)
+            model = Model(resolve(name), store)
             store.put_facts(model.identity, ModelFacts(100.0, 0.0, DIMENSION, "benchmark"))
             fill(store, model, folder, args)
-        command = [sys.executable, "-c", RUN, "evaluate", str(folder / "images"), "--model", model, "--per-class", "-q"]
+        command = [sys.executable, "-c", RUN, "evaluate", str(folder / "images"), "--model", name, "--per-class", "-q"]
         command += ["--cache-dir", str(folder / "cache"), "-f", "json", "-o", str(folder / "out.json"), *args.more]
         for one in range(args.sets):
             command += ["-p", str(folder / f"set-{one}.yaml")]

@@ -118,13 +118,13 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        model = f"local-dir:{checkpoint_folder(folder / 'model')}"
+        name = f"local-dir:{checkpoint_folder(folder / 'model')}"
         with Store(folder / "cache") as store:
-            model = Model(resolve(model), store)
+            model = Model(resolve(name), store)
             store.put_facts(model.identity, ModelFacts(100.0, 0.0, DIMENSION, "benchmark"))
             fill(store, model, folder / "images", args.images)
         size = sum(path.stat().st_size for path in (folder / "cache").iterdir()) / 1e6
-        command = [sys.executable, "-c", RUN, "classify", str(folder / "images"), "--model", model]
+        command = [sys.executable, "-c", RUN, "classify", str(folder / "images"), "--model", name]
         command += ["--cache-dir", str(folder / "cache"), "-l", ",".join(LABELS), "-q", "-o", str(folder / "out.csv")]
         seconds, peaks = [], []
         for _ in range(args.runs):
