@@ -29,14 +29,18 @@ class Stamp(NamedTuple):
     def of_file(cls, path: str | os.PathLike[str], status: os.stat_result) -> Stamp:
         """The stamp of a file with that status."""
         name = os.fsencode(os.path.abspath(path))
-        return cls(
-            name, status.st_size, _wrapped(status.st_mtime_ns), _wrapped(status.st_ctime_ns), _wrapped(status.st_ino)
-        )
+        modified, changed, inode = status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+        if modified >= _END or changed >= _END or inode >= _END:
+            modified, changed, inode = _wrapped(modified), _wrapped(changed), _wrapped(inode)
+        return cls(name, status.st_size, modified, changed, inode)
+
+
+_END = 1 << 63  # of SQLite's integers: as nanoseconds, the year 2262
 
 
 def _wrapped(number: int) -> int:
-    """SQLite's integers end in the year 2262; what is beyond goes round to a time of its own."""
-    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+    """What is beyond SQLite's integers goes round to a number of its own."""
+    return (number + _END) % (2 * _END) - _END
 
 
 @dataclass(frozen=True, slots=True)
