@@ -312,7 +312,7 @@ def test_what_cannot_be_read_is_neither_right_nor_wrong(cli: Cli, demo_folder: P
             1,
             "--calibrate /nowhere/x.yaml: there is no folder",
         ),
-        (("SCENES", "--embed-thumbnails"), 2, "give the report too"),
+        (("SCENES", "--embed-thumbnails"), 2, "does nothing without --report"),
     ],
 )
 def test_wrong_input(cli: Cli, noisy_folder: Path, arguments: tuple[str, ...], code: int, message: str) -> None:

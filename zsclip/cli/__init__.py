@@ -12,6 +12,7 @@ import typer
 
 from zsclip import __version__
 from zsclip.cli import cache, classify, demo, embed, evaluate, models, prompts, search, sort
+from zsclip.cli.combinations import Command
 from zsclip.cli.messages import fail, prepare_streams
 from zsclip.errors import ZsclipError
 
@@ -82,12 +83,12 @@ def _main(
     """Sort images by labels you make up, with CLIP: zsclip classify photos/ --labels cat,dog"""
 
 
-app.command("classify")(classify.classify)
-app.command("evaluate")(evaluate.evaluate)
-app.command("search")(search.search)
-app.command("sort")(sort.sort)
-app.command("embed")(embed.embed)
-app.command("demo")(demo.demo)
+app.command("classify", cls=Command)(classify.classify)
+app.command("evaluate", cls=Command)(evaluate.evaluate)
+app.command("search", cls=Command)(search.search)
+app.command("sort", cls=Command)(sort.sort)
+app.command("embed", cls=Command)(embed.embed)
+app.command("demo", cls=Command)(demo.demo)
 app.add_typer(models.app, name="models")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(cache.app, name="cache")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from zsclip.cli import options
+from zsclip.cli.combinations import Command
 from zsclip.cli.messages import console, listen, say
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ ClearedPretrained = Annotated[Optional[str], typer.Option("--pretrained", metava
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 
 
-@app.command()
+@app.command(cls=Command)
 def info(cache_dir: options.CacheDir = None) -> None:
     """Tell where the store is, how large, and what it holds of each model."""
     from zsclip import models
@@ -54,7 +55,7 @@ def info(cache_dir: options.CacheDir = None) -> None:
         out.print(f"  {models.short_identity(model.identity)}  {title}: {counts}", soft_wrap=True)
 
 
-@app.command()
+@app.command(cls=Command)
 def clear(
     model: ClearedModel = None,
     pretrained: ClearedPretrained = None,
@@ -94,7 +95,7 @@ def _identity(store: Store, model: str, pretrained: str | None) -> str:
     return Model(spec, store).identity
 
 
-@app.command()
+@app.command(cls=Command)
 def prune(
     max_size: Annotated[
         Optional[str],

@@ -13,7 +13,6 @@ import typer
 from zsclip.cli import groups, options
 
 if TYPE_CHECKING:
-    from zsclip.scoring.calibration import Calibration
     from zsclip.scoring.results import ImageResult
 
 logger = logging.getLogger("zsclip")
@@ -27,7 +26,6 @@ CalibrationFile = Annotated[
 
 @groups.grouped
 def classify(
-    context: typer.Context,
     labels: groups.LabelGroup,
     prompts: groups.PromptGroup,
     where: groups.PathGroup,
@@ -53,6 +51,7 @@ def classify(
     """
     from zsclip.cli.inputs import open_images, read_top_k, refuse_overwriting
     from zsclip.cli.printing import Printing, print_results
+    from zsclip.scoring.calibration import read_file
     from zsclip.scoring.rules import require_choice
 
     messages.listen()
@@ -65,7 +64,7 @@ def classify(
     if rows.only is not None and rows.only not in (*label_set.names, unknown):
         raise typer.BadParameter(f"{rows.only!r} is not among the labels.", param_hint="--only")
     sets = prompts.read()
-    calibrated = _read_calibration(context, calibration, multi_label) if calibration else None
+    calibrated = read_file(calibration) if calibration else None
     refuse_overwriting(rows.output, where.paths, labels.labels_file, decision.background, prompts.prompts, calibration)
     page.check(where.paths)
     images = open_images(where)
@@ -86,26 +85,6 @@ def classify(
         page.write(lambda pictures: gallery.html(_title(where.paths), pictures))
     if unreadable:
         raise typer.Exit(3)
-
-
-def _read_calibration(context: typer.Context, path: Path, multi_label: bool) -> Calibration:
-    from zsclip.scoring.calibration import read_file
-
-    if _is_given(context, "temperature"):
-        raise typer.BadParameter(
-            "a calibration brings its temperature. Leave out one of the two.",
-            param_hint="--calibration and --temperature",
-        )
-    if multi_label:
-        raise typer.BadParameter("a temperature for labels that compete does not suit labels on their own.",
-                                 param_hint="--calibration and --multi-label")  # fmt: skip
-    return read_file(path)
-
-
-def _is_given(context: typer.Context, name: str) -> bool:
-    """Whether an option was given, even if with its default."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name != "DEFAULT"
 
 
 def _title(paths: Sequence[str]) -> str:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-import typer
-
 from zsclip.cli import options
 
 if TYPE_CHECKING:
@@ -252,8 +250,6 @@ class ReportGroup:
 
         refuse_overwriting(self.report, *inputs, option="--report", extensions=(".html", ".htm"))
         require_folder(self.report, "--report")
-        if self.embed_thumbnails and self.report is None:
-            raise typer.BadParameter("give the report too: --report FILE.html", param_hint="--embed-thumbnails")
 
     def gallery(self, labels: Sequence[str], unknown: str | None, classifier: Classifier) -> Gallery | None:
         """A page to collect results for, if one is asked for."""

@@ -108,6 +108,8 @@ def report_known(counts: Counts) -> None:
     """Say of how many images the store had the vector."""
     if counts.found:
         logger.info("%d of %d images were in the store already.", counts.found, counts.found + counts.computed)
+    if not counts.computed:
+        logger.debug("No image had to be computed.")
 
 
 def open_images(where: PathGroup, *, exclude: Path | None = None) -> FoundImages:

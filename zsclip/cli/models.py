@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from zsclip.cli import groups, options
+from zsclip.cli.combinations import Command
 from zsclip.cli.messages import console, listen
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ To = Annotated[
 ]
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(filter: Filter = "", format: ListFormat = None) -> None:
     """List open_clip's architectures and their tags.
 
@@ -90,7 +91,7 @@ def _write_table(entries: list[Entry]) -> None:
         out.print(f"  {one.tag}{said}" if one.tag else "  no published weights", soft_wrap=True)
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     name: ShownModel = None,
     tag: ShownTag = None,
@@ -186,7 +187,7 @@ def _tokenizer(spec: ModelSpec) -> str:
     return f"{spec.tokenizer.title}{how}{'' if here else ' (not on this machine)'}"
 
 
-@app.command()
+@app.command(cls=Command)
 def pull(
     model: PulledModel,
     tag: ShownTag = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zsclip.cli import groups
+from zsclip.cli.combinations import Command
 from zsclip.cli.messages import console
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Prompt sets: list, show and check them.")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_() -> None:
     """List the prompt sets that can be named, your own first where names are the same."""
     from rich.table import Table
@@ -53,7 +54,7 @@ def _size(one: PromptSet) -> str:
     return f"{count}, prompts for {len(one.label_prompts)} labels" if one.label_prompts else count
 
 
-@app.command()
+@app.command(cls=Command)
 @groups.grouped
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A prompt set.", show_default=False)],
@@ -87,7 +88,7 @@ def show(
             out.print(f"  {printable(text)}", soft_wrap=True)
 
 
-@app.command()
+@app.command(cls=Command)
 def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Prompt set files.", show_default=False)],
 ) -> None:

@@ -56,8 +56,6 @@ def sort(
     from zsclip.scoring.rules import require_choice
 
     messages.listen()
-    if link + copy + move > 1:
-        raise typer.BadParameter("give one of --link, --copy and --move.", param_hint="--link")
     rules = decision.rules(multi_label=multi_label)
     label_set, background = labels.read(), decision.read_background()
     require_choice(label_set.names, rules, background)
@@ -79,7 +77,7 @@ def sort(
     unreadable = [result for result in results if result.error is not None]
     for result in unreadable:
         logger.warning("%s stays where it is: %s.", result.path, result.error)
-    how = "copy" if copy else "move" if move else "link"
+    how = next((name for name, asked in (("link", link), ("copy", copy), ("move", move)) if asked), "link")
     plan = list(folders.plan(results, into, label_set.names, decision.unknown_label, how))
     failed = _print_plan(plan) if dry_run else _carry_out(plan, into, how)
     if unreadable or failed:

@@ -205,13 +205,16 @@ def evaluate(
 def require_baseline(
     sets: Sequence[PromptSet], baseline: str | None, *, weigh: bool = False, select: bool = False
 ) -> None:
-    """Raise `PromptSetError` for a baseline that is none of the sets, nor what `weigh` and `select` make of them."""
+    """Raise `PromptSetError` for a baseline that is none of the sets, nor what `weigh` and `select` make of them, or the only one."""
     kinds = ["", *([ensembling.WEIGHED] if weigh else []), *([ensembling.SELECTED] if select else [])]
     names = [one.name + kind for one in sets for kind in kinds]
-    if baseline is not None and baseline not in names:
-        raise PromptSetError(
-            f"there is no such set among those compared: {', '.join(names)}.", where=f"`baseline={baseline}`"
-        )
+    if baseline is None:
+        return
+    where = f"`baseline={baseline}`"
+    if baseline not in names:
+        raise PromptSetError(f"there is no such set among those compared: {', '.join(names)}.", where=where)
+    if len(names) < 2:
+        raise PromptSetError("there is no other set to compare with it.", where=where, remedy="Give one more.")
 
 
 def predict(classes: ClassVectors, images: EmbeddedImages, rules: Rules) -> Predictions:

@@ -1,0 +1,76 @@
+"""Which options go together: one table for all commands, so that none is silently without effect."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import typer
+
+# Options of which one can be given, and why: two of them contradict each other.
+CONTRADICTIONS = (
+    (("quiet", "verbose"), "one asks for silence, the other for more to be said"),
+    (("no_cache", "rehash"), "without a store there is nothing to be made anew"),
+    (("link", "copy", "move"), "a file is filed in one way"),
+    (("calibration", "temperature"), "a calibration brings its temperature"),
+    (("calibration", "multi_label"), "a temperature for labels that compete does not suit labels on their own"),
+    (("multi_label", "min_margin"), "labels on their own do not lead each other"),
+    (("name", "model"), "both name a model"),
+    (("tag", "pretrained"), "both name its weights"),
+    *((("texts", other), "with texts no pictures are read")
+      for other in ("no_recursive", "null", "rehash", "workers", "max_pixels", "isolate", "decode_timeout")),
+)  # fmt: skip
+# What does nothing unless one of these is given too.
+NEEDS = {
+    "decode_timeout": ("isolate",),
+    "embed_thumbnails": ("report",),
+    "seed": ("weight_templates", "select_templates", "calibrate"),
+    "unknown_label": ("min_probability", "min_margin", "min_similarity", "background", "multi_label"),
+    "prompts": ("text", "minus"),
+    "template": ("text", "minus"),
+}
+
+
+class Command(typer.core.TyperCommand):
+    """A command that refuses options which contradict each other, do nothing, or are given twice."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See click. Of an option that takes one value click would take the last, silently."""
+        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        times = Counter(one.name for one in order if not (getattr(one, "is_flag", True) or one.multiple))
+        for name, count in times.items():
+            if count > 1:
+                ctx.fail(f"{self._shown(name)} was given {count} times and takes one value.")
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """See click."""
+        given = {name for name in ctx.params if ctx.get_parameter_source(name).name == "COMMANDLINE"}
+        for refusal in (*self._contradictions(given), *self._without_effect(given, ctx.params)):
+            ctx.fail(refusal)
+        return super().invoke(ctx)
+
+    def _contradictions(self, given: set[str]) -> Iterator[str]:
+        for names, reason in CONTRADICTIONS:
+            for pair in combinations(names, 2):
+                if given.issuperset(pair):
+                    yield f"{' and '.join(map(self._shown, pair))}: {reason}. Leave out one of the two."
+
+    def _without_effect(self, given: set[str], values: dict[str, Any]) -> Iterator[str]:
+        mine = {one.name for one in self.params}
+        for name, others in NEEDS.items():
+            known = [other for other in others if other in mine]
+            if name in given and known and not given.intersection(known):
+                yield f"{self._shown(name)} does nothing without {' or '.join(map(self._shown, known))}."
+        to_paths = values.get("format") == "paths"
+        if "null" in given and not to_paths and "-" not in values["paths"]:
+            needed = " or --format paths" if "format" in mine else ""
+            yield f"{self._shown('null')} does nothing without a list of paths on standard input (-){needed}."
+        if to_paths and "top_k" in given and "report" in mine - given:
+            yield "--top-k does nothing with --format paths, which come without labels."
+
+    def _shown(self, name: str | None) -> str:
+        shown = next(max(one.opts, key=len) for one in self.params if one.name == name)
+        return shown if shown.startswith("-") else shown.upper()
