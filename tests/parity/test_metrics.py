@@ -104,13 +104,6 @@ def test_ranks_do_not_change_with_temperature(temperature: float) -> None:
     np.testing.assert_array_equal(one.correct, one.truth_rank == 0)
 
 
-def test_what_is_predicted_ranks_first_whatever_its_similarity() -> None:
-    probability, similarity = np.array([[0.4, 0.4, 0.2]] * 3), np.array([[0.1, 0.2, 0.3]] * 3)
-    one = Predictions.of(probability, np.array([0, 1, 2]), similarity=similarity)
-    assert one.predicted.tolist() == [0, 0, 0]
-    assert one.truth_rank.tolist() == [0, 1, 2]
-
-
 def test_ece_is_the_gap_between_scikit_learns_curve_and_the_diagonal() -> None:
     from sklearn.calibration import calibration_curve
 

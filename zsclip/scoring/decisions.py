@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from zsclip.scoring.probability import ranking
+from zsclip.scoring.ranking import best, ranking
 from zsclip.scoring.results import Prediction
 from zsclip.scoring.rules import Rules
 from zsclip.unit_vectors import Doubles, Floats
@@ -49,27 +49,27 @@ class Scorer(Protocol):
 
 def withhold(probability: Doubles, similarity: Doubles, rules: Rules) -> NDArray[np.bool_]:
     """Where the rules' thresholds keep the best label from being decided on: bool (n,)."""
-    best = probability.argmax(axis=1)[:, None]  # the first of equals, as in a ranking
-    leading = np.take_along_axis(probability, best, -1)[:, 0]
+    first = best(probability, similarity)[:, None]
+    leading = np.take_along_axis(probability, first, -1)[:, 0]
     withheld = leading < rules.least_probability
     if rules.min_margin is not None:
         second = np.partition(probability, -2, axis=1)[:, -2] if probability.shape[1] > 1 else 0.0
         withheld |= leading - second < rules.min_margin
     if rules.min_similarity is not None:
-        withheld |= np.take_along_axis(similarity, best, -1)[:, 0] < rules.min_similarity
+        withheld |= np.take_along_axis(similarity, first, -1)[:, 0] < rules.min_similarity
     return withheld
 
 
 def decide(names: Sequence[str], scores: Scores, top_k: int, rules: Rules) -> list[Decision]:
     """The decision for each image, with its best `top_k` labels, best first."""
-    best = ranking(scores.probability, top_k)
-    p = np.take_along_axis(scores.probability, best, -1).tolist()
-    s = np.take_along_axis(scores.similarity, best, -1).tolist()
+    ranked = ranking(scores.probability, scores.similarity, top_k)
+    p = np.take_along_axis(scores.probability, ranked, -1).tolist()
+    s = np.take_along_axis(scores.similarity, ranked, -1).tolist()
     several = _holding(names, scores, rules) if rules.multi_label else None
     decisions = []
-    for row, (order, abstained) in enumerate(zip(best.tolist(), scores.withheld.tolist(), strict=True)):
-        ranked = zip(order, p[row], s[row], strict=True)
-        predictions = tuple(Prediction(names[n], chance, cosine) for n, chance, cosine in ranked)
+    for row, (order, abstained) in enumerate(zip(ranked.tolist(), scores.withheld.tolist(), strict=True)):
+        numbers = zip(order, p[row], s[row], strict=True)
+        predictions = tuple(Prediction(names[n], chance, cosine) for n, chance, cosine in numbers)
         labels = several[row] if several is not None else () if abstained else (predictions[0].label,)
         decisions.append(Decision(predictions, labels, abstained))
     return decisions
