@@ -171,16 +171,17 @@ class Classifier:
 
         `images` are paths or Pillow images, or a single one; one that cannot be read gives a result with `error`. Folders
         are not searched: `zsclip.images.sources.Finder` finds their images. `top_k=None` gives all labels. `rules` say how
-        probabilities and decisions are made; `background` are texts for "something else" that compete with the labels;
+        probabilities and decisions are made; `background` are texts for "something else" that compete with the labels
+        (independent labels without any: the model's own bias, else the curated ones);
         a `calibration` brings its temperature. Raises `LabelError` for fewer than two labels (unless the rules make sense of
         one), `CalibrationError` for a calibration made for something else, `PromptSetError` and `ModelError`.
         """
         label_set, sets, rules = as_label_set(labels), as_prompt_sets(prompts), rules or Rules()
         if calibration is not None:
             rules = self.calibrated(rules, calibration, label_set, sets, background)
-        if rules.multi_label and background is None:
-            background = curated_background()
         require_choice(label_set.names, rules, background)
+        if rules.multi_label and background is None and not self.model.facts.logit_bias:
+            background = curated_background()
         classes = self.class_vectors(label_set, sets, combine=rules.combine, background=background)
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k must be at least 1, or None for all labels, not {top_k}.")

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.cli import Cli, rows_of
+from support.small_models import save_transformers
 
-from zsclip import LabelError, LabelSet, Rules
+from zsclip import Classifier, LabelError, LabelSet, Rules
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.decisions import Scores, decide
 from zsclip.scoring.results import ImageResult, Prediction
 from zsclip.scoring.rules import require_choice
-from zsclip.unit_vectors import normalise
+from zsclip.unit_vectors import normalise, unit_mean
 
 SCALE = 100.0
 
@@ -90,6 +91,37 @@ def test_a_model_with_a_bias_of_its_own_needs_no_background() -> None:
     siglip = ClassVectors(made.names, made.vectors, 110.0, -12.9)
     ours = table(siglip.score(images, 9, Rules(multi_label=True)), siglip)
     np.testing.assert_allclose(ours, expit(110.0 * (images @ np.concatenate(made.vectors).T) - 12.9), atol=1e-4)
+
+
+def test_a_background_that_is_given_replaces_the_bias() -> None:
+    from scipy.special import expit
+
+    images, made = classes(4, [1, 1], background=3)
+    assert made.background is not None
+    siglip = ClassVectors(made.names, made.vectors, 110.0, -12.9, made.background)
+    ours = table(siglip.score(images, 9, Rules(multi_label=True)), siglip)
+    lead = images @ np.concatenate(made.vectors).T - (images @ unit_mean(made.background))[:, None]
+    np.testing.assert_allclose(ours, expit(110.0 * lead), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_sigmoid_model_honours_a_background_and_needs_none(cli: Cli, red_star: Path, tmp_path: Path) -> None:
+    save_transformers("siglip", tmp_path / "siglip")
+    (tmp_path / "background.txt").write_text("a photo of a wall\n")
+    arguments = ("classify", red_star, "-m", f"local-dir:{tmp_path / 'siglip'}", "-l", "cat,dog", "--multi-label")
+
+    def probability(*more: str | Path) -> list[float]:
+        run = cli(*arguments, *more, "-f", "jsonl", "-k", "all")
+        assert run.code == 0, run.err
+        return [one["probability"] for one in json.loads(run.out)["predictions"]]
+
+    assert probability() != probability("--background", tmp_path / "background.txt")
+    with Classifier.load(f"local-dir:{tmp_path / 'siglip'}") as classifier:
+        classes = classifier.class_vectors(["cat", "dog"])
+        (batch,) = classifier.embed_images([red_star])
+    assert classes.logit_bias
+    logits = classes.logit_scale * batch[0].embedding.vector @ np.concatenate(classes.vectors).T + classes.logit_bias
+    np.testing.assert_allclose(sorted(probability()), sorted(1 / (1 + np.exp(-logits))), atol=2e-6)
 
 
 @settings(deadline=None)

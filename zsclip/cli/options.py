@@ -115,8 +115,8 @@ Combine = Annotated[
 ]  # fmt: skip
 MultiLabel = Annotated[
     bool,
-    typer.Option("--multi-label", help="Each label on its own, compared with the background, instead of with the others.",
-                 rich_help_panel=_DECISION),
+    typer.Option("--multi-label", rich_help_panel=_DECISION,
+                 help="Each label on its own, against the background (SigLIP: its own bias), instead of against the others."),
 ]  # fmt: skip
 Background = Annotated[
     Optional[str],

@@ -99,9 +99,10 @@ class ClassVectors:
         return labels, all_of_them[:, count:].max(axis=1) > labels.max(axis=1)
 
     def _independent(self, embeddings: Floats, of_labels: Doubles, rules: Rules) -> Doubles:
-        if self.logit_bias:  # SigLIP: trained to judge each pair by itself
-            return independent_probabilities(self.logit_scale * of_labels + self.logit_bias, rules.temperature)
-        if self.background is None:
+        if self.background is not None:
+            reference = similarities(embeddings, unit_mean(self.background)[None])
+            return independent_probabilities(self.logit_scale * (of_labels - reference), rules.temperature)
+        if not self.logit_bias:
             raise LabelError("Labels on their own need background texts to be compared with.")
-        reference = similarities(embeddings, unit_mean(self.background)[None])
-        return independent_probabilities(self.logit_scale * (of_labels - reference), rules.temperature)
+        # SigLIP: trained to judge each pair by itself.
+        return independent_probabilities(self.logit_scale * of_labels + self.logit_bias, rules.temperature)
