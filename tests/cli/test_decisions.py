@@ -207,6 +207,48 @@ def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZSCLIP_MODEL", "demo")
 
 
+def near(vector: np.ndarray, distance: float, seed: int = 0) -> np.ndarray:
+    """A unit vector at about this distance from another."""
+    aside = np.random.default_rng(seed).standard_normal(vector.shape)
+    aside -= (aside @ vector) * vector
+    return normalise((vector + distance * aside / np.linalg.norm(aside)).astype(np.float32))
+
+
+@pytest.mark.parametrize(("distance", "is_told"), [(0.0, True), (0.009, True), (0.011, False), (0.1, False)])
+def test_labels_are_alike_if_no_picture_makes_their_logits_differ_by_one(distance: float, is_told: bool) -> None:
+    images, made = classes(1, [1, 1])
+    twin = near(made.vectors[0][0], distance)[None]
+    three = ClassVectors(("a", "b", "c"), (*made.vectors, twin), SCALE)
+    assert three.alike() == ([("a", "c")] if is_told else [])
+    worst = normalise((three.vectors[0] - twin).astype(np.float32)) if distance else images[:1]
+    gap = float(SCALE * (worst @ (three.vectors[0] - twin).T)[0, 0])
+    assert (gap < 1) is is_told
+
+
+def test_labels_of_the_same_names_are_alike_however_they_are_combined() -> None:
+    names = vectors(np.random.default_rng(2), 3)
+    made = ClassVectors(("a", "b", "c"), (names, names[::-1], names[:2]), SCALE)
+    assert made.alike() == [("a", "b")]
+
+
+def test_of_many_labels_that_are_alike_each_is_told_once() -> None:
+    one = vectors(np.random.default_rng(3), 1)
+    made = ClassVectors(tuple(map(str, range(3000))), (one,) * 3000, SCALE)
+    assert made.alike() == [("0", str(n)) for n in range(1, 3000)]
+
+
+def test_labels_that_no_picture_tells_apart_are_named(cli: Cli, red_star: Path, tmp_path: Path) -> None:
+    run = cli("classify", red_star, "-l", "red star,Red Star,blue ring", "-f", "csv")
+    assert run.code == 0
+    assert run.err.count("warning") == 1
+    assert "No picture can tell 'red star' from 'Red Star'" in run.err
+    run = cli("sort", red_star, "-l", "cat,dog,bird,tree,house,boat,car,blue ring", "--into", tmp_path, "--dry-run", "-q")
+    assert run.err.count("warning") == 1
+    assert "No picture can tell 'cat' from 'dog'" in run.err
+    assert "and 1 more" in run.err
+    assert "No picture" not in cli("classify", red_star, "-l", "red star,blue ring", "-f", "csv").err
+
+
 @pytest.mark.slow
 def test_formats_with_abstention(cli: Cli, red_star: Path) -> None:
     arguments = (

@@ -209,6 +209,14 @@ def test_a_set_that_is_made_here_may_be_the_baseline(cli: Cli, noisy_folder: Pat
     assert "no such set among those compared: photo, photo + selected." in run.err
 
 
+def test_labels_that_no_picture_tells_apart_are_named_once(cli: Cli, demo_folder: Path, tmp_path: Path) -> None:
+    for folder, label in (("cat", "red star"), ("dog", "blue ring")):
+        shutil.copytree(demo_folder / "scenes" / label, tmp_path / folder)
+    run = cli("evaluate", tmp_path, "-p", "plain", "-p", "photo", "-f", "json", "-q")
+    assert run.err.count("No picture can tell 'cat' from 'dog'") == 1
+    assert any("No picture can tell 'cat' from 'dog'" in note for note in json.loads(run.out)["notes"])
+
+
 def test_no_mistakes(cli: Cli, demo_folder: Path) -> None:
     base = ("evaluate", demo_folder / "scenes", "-p", "plain", "--errors", "5")
     assert cli(*base, "-f", "csv").out == "prompts,path,label,predicted,probability\n"

@@ -16,12 +16,12 @@ from zsclip.evaluation import template_weights as ensembling
 from zsclip.evaluation.comparison import Comparison
 from zsclip.evaluation.dataset import LabelledImages
 from zsclip.evaluation.metrics import Booleans, Integers, Interval, Predictions, Summary
-from zsclip.scoring.classes import ClassVectors
+from zsclip.scoring.classes import ClassVectors, alike_in_words
 from zsclip.scoring.prompt_vectors import PromptVectors
 from zsclip.scoring.rules import Rules, require_choice
 from zsclip.text.labels import LabelSet
 from zsclip.text.prompts import PromptSet
-from zsclip.text.wording import counted
+from zsclip.text.wording import counted, listed
 from zsclip.unit_vectors import Floats
 
 logger = logging.getLogger("zsclip")
@@ -59,13 +59,17 @@ class TemplateScore:
 
 @dataclass(frozen=True)
 class SetResult:
-    """One prompt set: its predictions and their metrics. `kind` is where it comes from: `given`, `zpe` or `selected`."""
+    """One prompt set: its predictions and their metrics. `kind` is where it comes from: `given`, `zpe` or `selected`.
+
+    `alike` are pairs of labels that it does not tell apart, whatever the picture.
+    """
 
     prompts: PromptSet
     kind: str
     predictions: Predictions
     summary: Summary
     templates: tuple[TemplateScore, ...] = ()  # each by itself, best first
+    alike: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -95,6 +99,18 @@ class Evaluation:
     def others(self) -> tuple[SetResult, ...]:
         """The sets that are compared with the baseline."""
         return tuple(one for one in self.sets if one is not self.baseline)
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """Why the figures may not mean what they seem to."""
+        sets_of: dict[tuple[tuple[str, str], ...], list[str]] = {}
+        for one in self.sets:
+            if one.alike:
+                sets_of.setdefault(one.alike, []).append(one.name)
+        return tuple(
+            f"{'' if len(names) == len(self.sets) else f'{listed(names)}: '}{alike_in_words(pairs)}"
+            for pairs, names in sets_of.items()
+        )
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -193,7 +209,8 @@ def evaluate(
             alone = (
                 _alone(texts, variant, reported, rules) if per_template and kind == "given" and one.templates else ()
             )
-            results.append(SetResult(variant, kind, found, metrics.summary(found, len(images.labels)), alone))
+            summary, alike = metrics.summary(found, len(images.labels)), tuple(classes.alike())
+            results.append(SetResult(variant, kind, found, summary, alone, alike))
     start = results[0] if baseline is None else next(one for one in results if one.name == baseline)
     others = [one.predictions for one in results if one is not start]
     return Evaluation(

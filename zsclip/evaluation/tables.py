@@ -120,7 +120,7 @@ def document(
         **{name: DETAILS[name](found, errors) for name in tables},
         "calibration": asdict(calibration) if calibration else None,
         "unreadable": [{"path": path, "error": error} for path, error in found.unreadable],
-        "notes": list(found.notes),
+        "notes": [*found.warnings, *found.notes],
         "methods": METHODS,
     }
 

@@ -26,7 +26,7 @@ def evaluation_html(found: Evaluation, title: str, pictures: Pictures, calibrati
         "baseline": found.baseline.name,
         "abstains": found.abstains,
         "unreadable": found.unreadable,
-        "notes": [*found.notes],
+        "notes": [*found.warnings, *found.notes],
         "methods": tables.METHODS,
         "calibration": asdict(calibration) if calibration else None,
         "sets": [{**row, **_details(found, one, pictures)} for row, one in zip(rows, found.sets, strict=True)],
