@@ -167,11 +167,15 @@ def test_relabelling_by_keyboard_and_the_way_back_to_evaluate(
     assert [row["checked"] for row in rows].count("yes") == 1
     (changed,) = [row for row in rows if row["label"] != row["predicted"]]
     assert changed["path"].endswith(chosen.split("/")[-1].replace("\\xff\\xfe", "\udcff\udcfe"))
-    run = cli("evaluate", "--manifest", file, "-l", LABELS, "-p", "openai-simple", "-f", "json")
+    judge = ("evaluate", "--manifest", file, "-l", LABELS, "-p", "openai-simple", "-f", "json")
+    run = cli(*judge)
     assert run.code == 0, run.err
+    assert "5 rows not checked" in run.err
     document = json.loads(run.out)
+    assert (document["images"], document["prompts"][0]["top1"]) == (1, 0)  # the one that was corrected
+    document = json.loads(cli(*judge, "--allow-predictions").out)
     assert document["images"] == 6
-    assert document["prompts"][0]["top1"] == pytest.approx(5 / 6)  # all but the one that was corrected
+    assert document["prompts"][0]["top1"] == pytest.approx(5 / 6)
     browser.choose("scope", "checked")
     assert len(downloaded(browser).read_text().splitlines()) == 2
     quiet_and_at_home(browser)

@@ -242,7 +242,9 @@ def test_labels_that_no_picture_tells_apart_are_named(cli: Cli, red_star: Path, 
     assert run.code == 0
     assert run.err.count("warning") == 1
     assert "No picture can tell 'red star' from 'Red Star'" in run.err
-    run = cli("sort", red_star, "-l", "cat,dog,bird,tree,house,boat,car,blue ring", "--into", tmp_path, "--dry-run", "-q")
+    run = cli(
+        "sort", red_star, "-l", "cat,dog,bird,tree,house,boat,car,blue ring", "--into", tmp_path, "--dry-run", "-q"
+    )
     assert run.err.count("warning") == 1
     assert "No picture can tell 'cat' from 'dog'" in run.err
     assert "and 1 more" in run.err

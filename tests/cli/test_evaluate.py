@@ -257,7 +257,9 @@ def test_a_background_takes_its_share(cli: Cli, noisy_folder: Path, tmp_path: Pa
     assert 0 < float(row["coverage"]) <= 1
 
 
-def test_classifys_own_output_is_a_manifest(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
+def test_classifys_own_output_is_refused_as_truth_and_taken_only_if_asked_for(
+    cli: Cli, noisy_folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     labels = "red star,blue ring,green heart"
     for form in ("csv", "jsonl", "tsv"):
@@ -267,10 +269,21 @@ def test_classifys_own_output_is_a_manifest(cli: Cli, noisy_folder: Path, tmp_pa
             *("--min-probability", "0.9", "-o", manifest),
         )
         assert written.code == 3
-        run = cli("evaluate", "--manifest", manifest, "-l", labels, "-p", "plain", "-f", "csv")
+        judge = ("evaluate", "--manifest", manifest, "-l", labels, "-p", "plain")
+        refused = cli(*judge)
+        assert (refused.code, refused.out) == (1, "")
+        assert "its labels are predictions" in refused.err
+        assert "--allow-predictions" in refused.err
+        run = cli(*judge, "--allow-predictions", "-f", "csv")
         assert run.code == 0, run.err
         (row,) = rows_of(run.out)
-        assert row["top1"] == "1"
+        assert (row["top1"], row["predicted_labels"]) == ("1", row["images"])
+        assert f"{row['images']} labels are predictions that nobody checked" in run.err
+        document = json.loads(cli(*judge, "--allow-predictions", "-f", "json").out)
+        assert str(document["predicted_labels"]) == row["images"]
+        assert "are predictions that nobody checked" in document["notes"][0]
+        table = cli(*judge, "--allow-predictions", "-f", "table", "-q").out
+        assert f"judged by {row['images']} predictions that nobody checked" in table
         assert "with an error" in run.err
         assert "labelled 'unknown'" in run.err
 
@@ -321,6 +334,7 @@ def test_what_cannot_be_read_is_neither_right_nor_wrong(cli: Cli, demo_folder: P
             "--calibrate /nowhere/x.yaml: there is no folder",
         ),
         (("SCENES", "--embed-thumbnails"), 2, "give the report too"),
+        (("SCENES", "--allow-predictions"), 2, "concerns a manifest"),
     ],
 )
 def test_wrong_input(cli: Cli, noisy_folder: Path, arguments: tuple[str, ...], code: int, message: str) -> None:

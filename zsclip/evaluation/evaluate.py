@@ -31,13 +31,17 @@ _FEW = 30
 
 @dataclass(frozen=True)
 class EmbeddedImages:
-    """Labelled images as unit vectors float32 (n, d), with the number of each one's label; and those that are not."""
+    """Labelled images as unit vectors float32 (n, d), with the number of each one's label; and those that are not.
+
+    `predicted` of the labels are predictions that nobody checked.
+    """
 
     paths: tuple[str, ...]
     vectors: Floats
     truth: Integers
     labels: LabelSet
     unreadable: tuple[tuple[str, str], ...] = ()
+    predicted: int = 0
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -82,6 +86,7 @@ class Evaluation:
     """Prompt sets on the same images, `paths`. `comparisons` are those of the other sets, in order, with the baseline.
 
     `chosen_on` images were set apart to choose templates or weights by; nothing reported was measured on them.
+    `predicted` of the labels are predictions that nobody checked.
     """
 
     paths: tuple[str, ...]
@@ -94,6 +99,7 @@ class Evaluation:
     abstains: bool
     chosen_on: int = 0
     model: str = ""
+    predicted: int = 0
 
     @property
     def others(self) -> tuple[SetResult, ...]:
@@ -107,10 +113,17 @@ class Evaluation:
         for one in self.sets:
             if one.alike:
                 sets_of.setdefault(one.alike, []).append(one.name)
-        return tuple(
+        warnings = []
+        if self.predicted:
+            warnings.append(
+                f"{counted(self.predicted, 'label')} {'is a prediction' if self.predicted == 1 else 'are predictions'} that "
+                f"nobody checked: figures say how far the prompts agree with that, not how right they are."
+            )
+        warnings += [
             f"{'' if len(names) == len(self.sets) else f'{listed(names)}: '}{alike_in_words(pairs)}"
             for pairs, names in sets_of.items()
-        )
+        ]
+        return tuple(warnings)
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -157,7 +170,7 @@ def embed(classifier: Classifier, data: LabelledImages, advance: Callable[[], No
         path, error = unreadable[0]
         raise InputError(f"None of the {len(unreadable)} images can be read. The first, {path}: {error}.")
     return EmbeddedImages(
-        tuple(paths), vectors[: len(paths)], np.array(truth, np.int64), data.labels, tuple(unreadable)
+        tuple(paths), vectors[: len(paths)], np.array(truth, np.int64), data.labels, tuple(unreadable), data.predicted
     )
 
 
@@ -216,6 +229,7 @@ def evaluate(
     return Evaluation(
         reported.paths, images.labels, tuple(results), start, tuple(comparison.compare(start.predictions, others)),
         images.unreadable, rules, rules.abstains or background is not None, len(choosing), classifier.model.spec.title,
+        images.predicted,
     )  # fmt: skip
 
 

@@ -31,6 +31,8 @@ def _comparison_row(found: Evaluation, one: SetResult, against: Comparison | Non
         for name in ("coverage", "covered_accuracy", "covered_low", "covered_high"):
             del row[name]
     compared = {**_flat(asdict(against)), "verdict": against.verdict} if against else {}
+    if found.predicted:
+        row["predicted_labels"] = found.predicted
     names = ("difference", "difference_low", "difference_high", "gained", "lost", "p_value", "p_adjusted", "verdict")
     return {**row, "baseline": found.baseline.name, **{name: compared.get(name) for name in names}}
 
@@ -111,6 +113,7 @@ def document(
         "images": found.baseline.summary.images,
         "labels": list(found.labels.names),
         "chosen_on": found.chosen_on,
+        "predicted_labels": found.predicted,
         "rules": {**asdict(found.rules), "unknown_label": unknown},
         "baseline": found.baseline.name,
         "prompts": [

@@ -54,6 +54,10 @@ class _Printer:
         found = self._found
         images = found.baseline.summary.images
         self._line(f"{counted(images, 'image')}, {counted(len(found.labels), 'label')}, {found.model}. Shares in %.")
+        if found.predicted:
+            self._line(
+                f"Agreement, not accuracy: judged by {counted(found.predicted, 'prediction')} that nobody checked."
+            )
         self._line()
         means = [] if self._narrow else ["recall", "F1"]
         self._table(
