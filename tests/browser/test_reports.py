@@ -282,6 +282,26 @@ def test_an_evaluation_tells_what_the_json_tells(browser: Browser, judged: Path,
     quiet_and_at_home(browser)
 
 
+def test_a_set_that_is_better_and_no_better_than_guessing_says_both(
+    browser: Browser, cli: Cli, demo_folder: Path, tmp_path: Path
+) -> None:
+    for folder, label in (("star", "ring"), ("ring", "star")):
+        (tmp_path / "wrong" / folder).mkdir(parents=True)
+        for scene in (demo_folder / "scenes").glob(f"* {label}"):
+            shutil.copy(scene / "001.png", tmp_path / "wrong" / folder / f"{scene.name}.png")
+    (tmp_path / "constant.yaml").write_text("labels: {star: [a circle], ring: [a circle]}\n")
+    page = tmp_path / "wrong.html"
+    cli("evaluate", tmp_path / "wrong", "-p", "plain", "-p", tmp_path / "constant.yaml", "--report", page, "-q")
+    browser.open(page)
+    assert browser.texts(".verdict") == ["better, not above chance"]
+    assert browser.run("return document.querySelector('.verdict').classList.contains('good')") is False
+    assert any("Chance is 50.0 % (one of 2 labels)" in text for text in browser.texts("main p"))
+    notes = " ".join(browser.texts(".note"))
+    assert "plain is worse than guessing" in notes
+    assert "constant is no better than guessing" in notes
+    quiet_and_at_home(browser)
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_long_labels_cut_no_figure_off(
     browser: Browser, cli: Cli, noisy_folder: Path, tmp_path: Path, width: int

@@ -217,6 +217,36 @@ def test_labels_that_no_picture_tells_apart_are_named_once(cli: Cli, demo_folder
     assert any("No picture can tell 'cat' from 'dog'" in note for note in json.loads(run.out)["notes"])
 
 
+@pytest.fixture
+def mislabelled(demo_folder: Path, tmp_path: Path) -> Path:
+    """Pictures of four shapes in folders of other shapes, and prompts that always answer the same."""
+    shapes = ("circle", "ring", "heart", "star")
+    for n, shape in enumerate(shapes):
+        (tmp_path / "wrong" / shape).mkdir(parents=True)
+        for scene in (demo_folder / "scenes").glob(f"* {shapes[n - 1]}"):
+            shutil.copy(scene / "001.png", tmp_path / "wrong" / shape / f"{scene.name}.png")
+    (tmp_path / "constant.yaml").write_text("labels:\n" + "".join(f"  {shape}: [a star]\n" for shape in shapes))
+    return tmp_path
+
+
+def test_better_than_another_set_is_not_better_than_guessing(cli: Cli, mislabelled: Path) -> None:
+    base = ("evaluate", mislabelled / "wrong", "-p", "plain", "-p", mislabelled / "constant.yaml", "-q")
+    run = cli(*base, "-f", "json")
+    document = json.loads(run.out)
+    assert (document["chance"], document["commonest"]) == (0.25, {"label": "circle", "share": 0.25})
+    assert [one["standing"] for one in document["prompts"]] == ["below chance", "not above chance"]
+    assert document["prompts"][1]["verdict"] == "better"
+    for told in (run.err, " ".join(document["notes"]), " ".join(cli(*base, "-f", "table").out.split())):
+        assert "plain is worse than guessing" in told
+        assert "constant is no better than guessing" in told
+    assert "Chance is 25.0" in cli(*base, "-f", "table").out
+    rows = rows_of(cli(*base, "-f", "csv").out)
+    assert [(row["chance"], row["commonest"], row["standing"]) for row in rows] == [
+        ("0.25", "0.25", "below chance"),
+        ("0.25", "0.25", "not above chance"),
+    ]
+
+
 def test_no_mistakes(cli: Cli, demo_folder: Path) -> None:
     base = ("evaluate", demo_folder / "scenes", "-p", "plain", "--errors", "5")
     assert cli(*base, "-f", "csv").out == "prompts,path,label,predicted,probability\n"
@@ -283,7 +313,7 @@ def test_classifys_own_output_is_refused_as_truth_and_taken_only_if_asked_for(
         assert str(document["predicted_labels"]) == row["images"]
         assert "are predictions that nobody checked" in document["notes"][0]
         table = cli(*judge, "--allow-predictions", "-f", "table", "-q").out
-        assert f"judged by {row['images']} predictions that nobody checked" in table
+        assert f"{row['images']} labels are predictions that nobody checked" in " ".join(table.split())
         assert "with an error" in run.err
         assert "labelled 'unknown'" in run.err
 

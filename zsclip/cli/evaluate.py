@@ -331,8 +331,9 @@ def _print(
         else:
             rows = rows_of.DETAILS[tables[0]](found, errors) if tables else rows_of.comparison_rows(found)
             write_csv(stream, rows, rows_of.COLUMNS.get(tables[0], ()) if tables else ())
-    for warning in found.warnings:
-        logger.warning("%s", warning)
+    if form != "table" or output is not None:  # a table has them
+        for warning in found.warnings:
+            logger.warning("%s", warning)
     for note in found.notes:
         logger.info("%s", note)
 

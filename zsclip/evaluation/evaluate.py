@@ -27,6 +27,10 @@ from zsclip.unit_vectors import Floats
 logger = logging.getLogger("zsclip")
 
 _FEW = 30
+_STANDINGS = {
+    "below chance": "worse than guessing: all of the interval of top-1 is below chance ({chance}).",
+    "not above chance": "no better than guessing, as far as these images show: chance ({chance}) is within the interval of top-1.",
+}
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,22 @@ class Evaluation:
         """The sets that are compared with the baseline."""
         return tuple(one for one in self.sets if one is not self.baseline)
 
+    @property
+    def chance(self) -> float:
+        """The share of images that guessing gets right: one of the labels."""
+        return 1 / len(self.labels)
+
+    @cached_property
+    def commonest(self) -> tuple[str, float]:
+        """The label of most images, and the share that always answering it gets right."""
+        counts = np.bincount(self.baseline.predictions.truth, minlength=len(self.labels))
+        return self.labels.names[int(counts.argmax())], float(counts.max() / counts.sum())
+
+    def standing(self, one: SetResult) -> str:
+        """How a set's top-1 stands to chance, by its 95 % interval: `above chance`, `not above chance` or `below chance`."""
+        low, high = one.summary.top1_interval
+        return "above chance" if low > self.chance else "below chance" if high < self.chance else "not above chance"
+
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """Why the figures may not mean what they seem to."""
@@ -123,6 +143,11 @@ class Evaluation:
             f"{'' if len(names) == len(self.sets) else f'{listed(names)}: '}{alike_in_words(pairs)}"
             for pairs, names in sets_of.items()
         ]
+        for standing, words in _STANDINGS.items():
+            if names := [one.name for one in self.sets if self.standing(one) == standing]:
+                warnings.append(
+                    f"{listed(names)} {'is' if len(names) == 1 else 'are'} {words.format(chance=f'{100 * self.chance:.1f} %')}"
+                )
         return tuple(warnings)
 
     @cached_property
@@ -139,6 +164,17 @@ class Evaluation:
             for one in self.sets
             if one.kind == "given" and one.prompts.chosen
         ]
+        label, share = self.commonest
+        beaten = [
+            one.name
+            for one in self.sets
+            if self.standing(one) == "above chance" and one.summary.top1_interval.low <= share
+        ]
+        if beaten:
+            notes.append(
+                f"{listed(beaten)}: not shown to be right more often than always answering {label!r} "
+                f"({100 * share:.1f} %); look at mean recall."
+            )
         sizes = {len(one.prompts.templates) for one in self.sets}
         if len(sizes) > 1:
             notes.append(

@@ -34,7 +34,8 @@ def _comparison_row(found: Evaluation, one: SetResult, against: Comparison | Non
     if found.predicted:
         row["predicted_labels"] = found.predicted
     names = ("difference", "difference_low", "difference_high", "gained", "lost", "p_value", "p_adjusted", "verdict")
-    return {**row, "baseline": found.baseline.name, **{name: compared.get(name) for name in names}}
+    row = {**row, "baseline": found.baseline.name, **{name: compared.get(name) for name in names}}
+    return {**row, "chance": found.chance, "commonest": found.commonest[1], "standing": found.standing(one)}
 
 
 def _flat(numbers: Row) -> Row:
@@ -112,6 +113,8 @@ def document(
         "model": found.model,
         "images": found.baseline.summary.images,
         "labels": list(found.labels.names),
+        "chance": found.chance,
+        "commonest": {"label": found.commonest[0], "share": found.commonest[1]},
         "chosen_on": found.chosen_on,
         "predicted_labels": found.predicted,
         "rules": {**asdict(found.rules), "unknown_label": unknown},

@@ -54,10 +54,6 @@ class _Printer:
         found = self._found
         images = found.baseline.summary.images
         self._line(f"{counted(images, 'image')}, {counted(len(found.labels), 'label')}, {found.model}. Shares in %.")
-        if found.predicted:
-            self._line(
-                f"Agreement, not accuracy: judged by {counted(found.predicted, 'prediction')} that nobody checked."
-            )
         self._line()
         means = [] if self._narrow else ["recall", "F1"]
         self._table(
@@ -75,6 +71,10 @@ class _Printer:
                 for one in found.sets
             ],
         )
+        label, share = found.commonest
+        always = f"; always answering {label!r} would give {self._percent(share)}" if share > found.chance else ""
+        self._line()
+        self._prose(f"Chance is {self._percent(found.chance)} (one of {counted(len(found.labels), 'label')}){always}.")
         if found.abstains:
             self._line()
             self._table(
@@ -105,6 +105,9 @@ class _Printer:
                     for one, against in zip(found.others, found.comparisons, strict=True)
                 ],
             )
+        for warning in found.warnings:
+            self._line()
+            self._prose(warning)
 
     def per_class(self, one: SetResult) -> None:
         names = self._found.labels.names
@@ -224,6 +227,9 @@ class _Printer:
 
     def _line(self, text: str = "", style: str = "") -> None:
         self._console.print(printable(text), style=style, soft_wrap=True)
+
+    def _prose(self, text: str) -> None:
+        self._console.print(printable(text))
 
     def _table(
         self, header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,), gap: int = 2

@@ -23,6 +23,8 @@ def evaluation_html(found: Evaluation, title: str, pictures: Pictures, calibrati
         "model": found.model,
         "images": found.baseline.summary.images,
         "labels": list(found.labels.names),
+        "chance": found.chance,
+        "commonest": found.commonest,
         "baseline": found.baseline.name,
         "abstains": found.abstains,
         "unreadable": found.unreadable,
