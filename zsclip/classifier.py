@@ -173,7 +173,8 @@ class Classifier:
         """Yield a result per image, in order, as they are computed.
 
         `images` are paths or Pillow images, or a single one; one that cannot be read gives a result with `error`. Folders
-        are not searched: `zsclip.images.sources.Finder` finds their images. `top_k=None` gives all labels. `rules` say how
+        are not searched: `zsclip.images.sources.Finder` finds their images. `top_k=None` gives all labels; independent labels that
+        hold are told in any case. `rules` say how
         probabilities and decisions are made; `background` are texts for "something else" that compete with the labels
         (independent labels without any: the model's own bias, else the curated ones);
         a `calibration` brings its temperature. Raises `LabelError` for fewer than two labels (unless the rules make sense of

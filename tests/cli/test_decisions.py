@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.cli import Cli, rows_of
 from support.small_models import save_transformers
 
-from zsclip import Classifier, LabelError, LabelSet, Rules
+from zsclip import Classifier, InputError, LabelError, LabelSet, Rules
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.decisions import Scores, decide
 from zsclip.scoring.results import ImageResult, Prediction
@@ -124,6 +124,26 @@ def test_a_sigmoid_model_honours_a_background_and_needs_none(cli: Cli, red_star:
     np.testing.assert_allclose(sorted(probability()), sorted(1 / (1 + np.exp(-logits))), atol=2e-6)
 
 
+@given(st.integers(0, 500), st.integers(1, 5), st.none() | st.floats(0, 1), st.none() | st.floats(0.5, 1))
+def test_every_independent_label_that_holds_has_its_numbers(
+    seed: int, top_k: int, probability: float | None, similarity: float | None
+) -> None:
+    images, made = classes(seed, [1] * 5, background=2)
+    rules = Rules(multi_label=True, min_probability=probability, min_similarity=similarity)
+    for one in made.score(images, top_k, rules):
+        told = {said.label: said for said in one.predictions}
+        assert set(one.labels) <= set(told)
+        assert len(told) >= top_k
+        least = 0.5 if probability is None else probability
+        holding = [
+            said.label
+            for said in told.values()
+            if said.probability >= least and (similarity is None or said.similarity >= similarity)
+        ]
+        assert sorted(holding) == sorted(one.labels)
+        assert one.abstained is (not one.labels)
+
+
 @settings(deadline=None)
 @given(st.integers(0, 500), st.floats(0, 1), st.floats(0, 1), st.floats(-1, 1))
 def test_each_threshold_withholds_the_decision(seed: int, probability: float, margin: float, similarity: float) -> None:
@@ -161,7 +181,11 @@ def test_a_result_has_a_label_unless_it_abstained_or_could_not_be_read() -> None
 def test_independent_labels_that_hold_are_all_told_in_the_order_of_the_labels() -> None:
     scores = Scores(np.array([[0.6, 0.2, 0.9], [0.1, 0.2, 0.3]]), np.zeros((2, 3)), np.array([False, True]))
     first, second = decide(("a", "b", "c"), scores, 1, Rules(multi_label=True))
-    assert (first.predictions[0].label, first.labels, first.abstained) == ("c", ("a", "c"), False)
+    assert ([said.label for said in first.predictions], first.labels, first.abstained) == (
+        ["c", "a"],
+        ("a", "c"),
+        False,
+    )
     assert (second.predictions[0].label, second.labels, second.abstained) == ("c", (), True)
 
 
@@ -171,13 +195,14 @@ def test_independent_labels_that_hold_are_all_told_in_the_order_of_the_labels() 
         ({"temperature": 0}, "above 0"),
         ({"combine": "median"}, "no combine='median'"),
         ({"multi_label": True, "combine": "sum"}, "needs a softmax"),
+        ({"multi_label": True, "min_margin": 0.1}, "compete"),
         ({"min_probability": 1.5}, "between 0 and 1"),
         ({"min_margin": -0.1}, "between 0 and 1"),
         ({"min_similarity": 2}, "between -1 and 1"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(values: dict[str, float], message: str) -> None:
-    with pytest.raises(LabelError, match=message):
+    with pytest.raises((LabelError, InputError), match=message):
         Rules(**values)
 
 
@@ -304,6 +329,62 @@ def test_independent_labels_may_hold_together(cli: Cli, red_star: Path, tmp_path
             *("-f", "paths", "--only", label),
         )
         assert (run.out == f"{red_star}\n") is holds, label
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> Path:
+    background = tmp_path / "background.yaml"
+    background.write_text("".join(f"- a picture of a {shape}.\n" for shape in ("circle", "ring", "heart", "cross")))
+    return background
+
+
+def test_all_labels_that_hold_are_in_every_format(cli: Cli, red_star: Path, shapes: Path) -> None:
+    """However few are asked for, and whatever is in their names."""
+    labels = r"blue,red,star;red\star,star"
+    arguments = ("classify", red_star, red_star, "-l", labels, "--multi-label", "--background", shapes, "-k", "1")
+    for form, delimiter in (("csv", ","), ("tsv", "\t")):
+        run = cli(*arguments, "-f", form)
+        assert run.out.splitlines()[0].split(delimiter) == [
+            *("path", "label", "best_label", "labels", "probability", "similarity", "error"),
+        ]
+        for row in rows_of(run.out, delimiter):
+            assert row["labels"] == r"red;star\;red\\star;star"
+    for line in cli(*arguments, "-f", "jsonl").out.splitlines():
+        document = json.loads(line)
+        assert document["labels"] == ["red", r"star;red\star", "star"]
+        assert {said["label"] for said in document["predictions"]} == set(document["labels"])
+    assert "red" in cli(*arguments, "-f", "table").out.split("star", 1)[1]
+    none = ("classify", red_star, "-l", "blue,ring", "--multi-label", "--background", shapes, "-k", "1")
+    (row,) = rows_of(cli(*none, "-f", "csv").out)
+    assert (row["label"], row["labels"]) == ("unknown", "")
+    assert json.loads(cli(*none, "-f", "jsonl").out)["labels"] == []
+
+
+def test_only_lists_a_picture_for_each_label_that_holds_and_none_that_is_unknown(
+    cli: Cli, red_star: Path, shapes: Path
+) -> None:
+    base = (
+        "classify",
+        red_star,
+        "-l",
+        "blue,red,star",
+        "--multi-label",
+        "--background",
+        shapes,
+        "-k",
+        "1",
+        "-f",
+        "paths",
+    )
+    for label, is_listed in (("red", True), ("star", True), ("blue", False), ("unknown", False)):
+        assert bool(cli(*base, "--only", label).out) is is_listed
+
+
+def test_a_margin_is_for_labels_that_compete(cli: Cli, red_star: Path, tmp_path: Path) -> None:
+    for command in (("classify",), ("sort", "--into", tmp_path / "sorted")):
+        run = cli(*command, red_star, "-l", "red,star", "--multi-label", "--min-margin", "0.1")
+        assert (run.code, run.out) == (2, "")
+        assert "--multi-label and --min-margin" in " ".join(run.err.replace("│", " ").split())
 
 
 @pytest.mark.slow

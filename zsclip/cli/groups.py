@@ -215,6 +215,11 @@ class DecisionGroup:
         """The same as the library has it; raises `LabelError`."""
         from zsclip.scoring.rules import Rules
 
+        if multi_label and self.min_margin is not None:
+            raise typer.BadParameter(
+                "a margin is between labels that compete. Leave out one of the two.",
+                param_hint="--multi-label and --min-margin",
+            )
         return Rules(
             self.temperature, self.combine, multi_label, self.min_probability, self.min_margin, self.min_similarity
         )
@@ -237,6 +242,11 @@ class RowsGroup:
     format: options.Format = None
     output: options.Output = None
     only: options.Only = None
+
+    def require_only(self, labels: Sequence[str | None]) -> None:
+        """Raise for images asked for by a label that there is not."""
+        if self.only is not None and self.only not in labels:
+            raise typer.BadParameter(f"{self.only!r} is not among the labels.", param_hint="--only")
 
 
 @dataclass(repr=False, eq=False)

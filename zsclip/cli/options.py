@@ -158,7 +158,7 @@ Output = Annotated[
 ]  # fmt: skip
 Only = Annotated[
     Optional[str],
-    typer.Option("--only", metavar="LABEL", help="Only images decided for this label.", rich_help_panel=_OUTPUT),
+    typer.Option("--only", metavar="LABEL", help="Only images for which this label holds.", rich_help_panel=_OUTPUT),
 ]
 Report = Annotated[
     Optional[Path],
