@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -27,7 +28,7 @@ from zsclip.images.reading import Reading
 from zsclip.images.worker_pool import DEFAULT_SECONDS
 from zsclip.models import ModelSpec, resolve
 from zsclip.scoring.calibration import Binding, Calibration
-from zsclip.scoring.classes import ClassVectors
+from zsclip.scoring.classes import ClassVectors, alike_in_words
 from zsclip.scoring.prompt_vectors import PromptVectors
 from zsclip.scoring.results import ImageResult, Match, SearchResult
 from zsclip.scoring.rules import Rules, require_choice
@@ -39,6 +40,8 @@ from zsclip.text.labels import LabelSet, LabelsLike, as_label_set
 from zsclip.text.prompts import PromptSet, PromptsLike, as_prompt_sets
 from zsclip.text.query import Query
 from zsclip.unit_vectors import Floats
+
+logger = logging.getLogger("zsclip")
 
 Images: TypeAlias = "ImageSource | Iterable[ImageSource] | Listing"
 
@@ -170,18 +173,22 @@ class Classifier:
         """Yield a result per image, in order, as they are computed.
 
         `images` are paths or Pillow images, or a single one; one that cannot be read gives a result with `error`. Folders
-        are not searched: `zsclip.images.sources.Finder` finds their images. `top_k=None` gives all labels. `rules` say how
-        probabilities and decisions are made; `background` are texts for "something else" that compete with the labels;
+        are not searched: `zsclip.images.sources.Finder` finds their images. `top_k=None` gives all labels; independent labels that
+        hold are told in any case. `rules` say how
+        probabilities and decisions are made; `background` are texts for "something else" that compete with the labels
+        (independent labels without any: the model's own bias, else the curated ones);
         a `calibration` brings its temperature. Raises `LabelError` for fewer than two labels (unless the rules make sense of
         one), `CalibrationError` for a calibration made for something else, `PromptSetError` and `ModelError`.
         """
         label_set, sets, rules = as_label_set(labels), as_prompt_sets(prompts), rules or Rules()
         if calibration is not None:
             rules = self.calibrated(rules, calibration, label_set, sets, background)
-        if rules.multi_label and background is None:
-            background = curated_background()
         require_choice(label_set.names, rules, background)
+        if rules.multi_label and background is None and not self.model.facts.logit_bias:
+            background = curated_background()
         classes = self.class_vectors(label_set, sets, combine=rules.combine, background=background)
+        if alike := classes.alike():
+            logger.warning("%s", alike_in_words(alike))
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k must be at least 1, or None for all labels, not {top_k}.")
         kept = len(label_set) if top_k is None else min(top_k, len(label_set))

@@ -167,11 +167,15 @@ def test_relabelling_by_keyboard_and_the_way_back_to_evaluate(
     assert [row["checked"] for row in rows].count("yes") == 1
     (changed,) = [row for row in rows if row["label"] != row["predicted"]]
     assert changed["path"].endswith(chosen.split("/")[-1].replace("\\xff\\xfe", "\udcff\udcfe"))
-    run = cli("evaluate", "--manifest", file, "-l", LABELS, "-p", "openai-simple", "-f", "json")
+    judge = ("evaluate", "--manifest", file, "-l", LABELS, "-p", "openai-simple", "-f", "json")
+    run = cli(*judge)
     assert run.code == 0, run.err
+    assert "5 rows not checked" in run.err
     document = json.loads(run.out)
+    assert (document["images"], document["prompts"][0]["top1"]) == (1, 0)  # the one that was corrected
+    document = json.loads(cli(*judge, "--allow-predictions").out)
     assert document["images"] == 6
-    assert document["prompts"][0]["top1"] == pytest.approx(5 / 6)  # all but the one that was corrected
+    assert document["prompts"][0]["top1"] == pytest.approx(5 / 6)
     browser.choose("scope", "checked")
     assert len(downloaded(browser).read_text().splitlines()) == 2
     quiet_and_at_home(browser)
@@ -275,6 +279,26 @@ def test_an_evaluation_tells_what_the_json_tells(browser: Browser, judged: Path,
     browser.click(".chooser button:nth-child(3)")
     assert browser.texts(".chooser [aria-pressed=true]") == [f"{SCRIPT} <label>"]
     assert browser.texts(".mistakes .path") != before
+    quiet_and_at_home(browser)
+
+
+def test_a_set_that_is_better_and_no_better_than_guessing_says_both(
+    browser: Browser, cli: Cli, demo_folder: Path, tmp_path: Path
+) -> None:
+    for folder, label in (("star", "ring"), ("ring", "star")):
+        (tmp_path / "wrong" / folder).mkdir(parents=True)
+        for scene in (demo_folder / "scenes").glob(f"* {label}"):
+            shutil.copy(scene / "001.png", tmp_path / "wrong" / folder / f"{scene.name}.png")
+    (tmp_path / "constant.yaml").write_text("labels: {star: [a circle], ring: [a circle]}\n")
+    page = tmp_path / "wrong.html"
+    cli("evaluate", tmp_path / "wrong", "-p", "plain", "-p", tmp_path / "constant.yaml", "--report", page, "-q")
+    browser.open(page)
+    assert browser.texts(".verdict") == ["better, not above chance"]
+    assert browser.run("return document.querySelector('.verdict').classList.contains('good')") is False
+    assert any("Chance is 50.0 % (one of 2 labels)" in text for text in browser.texts("main p"))
+    notes = " ".join(browser.texts(".note"))
+    assert "plain is worse than guessing" in notes
+    assert "constant is no better than guessing" in notes
     quiet_and_at_home(browser)
 
 

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.cli import Cli, rows_of
+from support.small_models import save_transformers
 
-from zsclip import LabelError, LabelSet, Rules
+from zsclip import Classifier, InputError, LabelError, LabelSet, Rules
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.decisions import Scores, decide
 from zsclip.scoring.results import ImageResult, Prediction
 from zsclip.scoring.rules import require_choice
-from zsclip.unit_vectors import normalise
+from zsclip.unit_vectors import normalise, unit_mean
 
 SCALE = 100.0
 
@@ -92,6 +93,57 @@ def test_a_model_with_a_bias_of_its_own_needs_no_background() -> None:
     np.testing.assert_allclose(ours, expit(110.0 * (images @ np.concatenate(made.vectors).T) - 12.9), atol=1e-4)
 
 
+def test_a_background_that_is_given_replaces_the_bias() -> None:
+    from scipy.special import expit
+
+    images, made = classes(4, [1, 1], background=3)
+    assert made.background is not None
+    siglip = ClassVectors(made.names, made.vectors, 110.0, -12.9, made.background)
+    ours = table(siglip.score(images, 9, Rules(multi_label=True)), siglip)
+    lead = images @ np.concatenate(made.vectors).T - (images @ unit_mean(made.background))[:, None]
+    np.testing.assert_allclose(ours, expit(110.0 * lead), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_sigmoid_model_honours_a_background_and_needs_none(cli: Cli, red_star: Path, tmp_path: Path) -> None:
+    save_transformers("siglip", tmp_path / "siglip")
+    (tmp_path / "background.txt").write_text("a photo of a wall\n")
+    arguments = ("classify", red_star, "-m", f"local-dir:{tmp_path / 'siglip'}", "-l", "cat,dog", "--multi-label")
+
+    def probability(*more: str | Path) -> list[float]:
+        run = cli(*arguments, *more, "-f", "jsonl", "-k", "all")
+        assert run.code == 0, run.err
+        return [one["probability"] for one in json.loads(run.out)["predictions"]]
+
+    assert probability() != probability("--background", tmp_path / "background.txt")
+    with Classifier.load(f"local-dir:{tmp_path / 'siglip'}") as classifier:
+        classes = classifier.class_vectors(["cat", "dog"])
+        (batch,) = classifier.embed_images([red_star])
+    assert classes.logit_bias
+    logits = classes.logit_scale * batch[0].embedding.vector @ np.concatenate(classes.vectors).T + classes.logit_bias
+    np.testing.assert_allclose(sorted(probability()), sorted(1 / (1 + np.exp(-logits))), atol=2e-6)
+
+
+@given(st.integers(0, 500), st.integers(1, 5), st.none() | st.floats(0, 1), st.none() | st.floats(0.5, 1))
+def test_every_independent_label_that_holds_has_its_numbers(
+    seed: int, top_k: int, probability: float | None, similarity: float | None
+) -> None:
+    images, made = classes(seed, [1] * 5, background=2)
+    rules = Rules(multi_label=True, min_probability=probability, min_similarity=similarity)
+    for one in made.score(images, top_k, rules):
+        told = {said.label: said for said in one.predictions}
+        assert set(one.labels) <= set(told)
+        assert len(told) >= top_k
+        least = 0.5 if probability is None else probability
+        holding = [
+            said.label
+            for said in told.values()
+            if said.probability >= least and (similarity is None or said.similarity >= similarity)
+        ]
+        assert sorted(holding) == sorted(one.labels)
+        assert one.abstained is (not one.labels)
+
+
 @settings(deadline=None)
 @given(st.integers(0, 500), st.floats(0, 1), st.floats(0, 1), st.floats(-1, 1))
 def test_each_threshold_withholds_the_decision(seed: int, probability: float, margin: float, similarity: float) -> None:
@@ -129,7 +181,11 @@ def test_a_result_has_a_label_unless_it_abstained_or_could_not_be_read() -> None
 def test_independent_labels_that_hold_are_all_told_in_the_order_of_the_labels() -> None:
     scores = Scores(np.array([[0.6, 0.2, 0.9], [0.1, 0.2, 0.3]]), np.zeros((2, 3)), np.array([False, True]))
     first, second = decide(("a", "b", "c"), scores, 1, Rules(multi_label=True))
-    assert (first.predictions[0].label, first.labels, first.abstained) == ("c", ("a", "c"), False)
+    assert ([said.label for said in first.predictions], first.labels, first.abstained) == (
+        ["c", "a"],
+        ("a", "c"),
+        False,
+    )
     assert (second.predictions[0].label, second.labels, second.abstained) == ("c", (), True)
 
 
@@ -139,13 +195,14 @@ def test_independent_labels_that_hold_are_all_told_in_the_order_of_the_labels() 
         ({"temperature": 0}, "above 0"),
         ({"combine": "median"}, "no combine='median'"),
         ({"multi_label": True, "combine": "sum"}, "needs a softmax"),
+        ({"multi_label": True, "min_margin": 0.1}, "compete"),
         ({"min_probability": 1.5}, "between 0 and 1"),
         ({"min_margin": -0.1}, "between 0 and 1"),
         ({"min_similarity": 2}, "between -1 and 1"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(values: dict[str, float], message: str) -> None:
-    with pytest.raises(LabelError, match=message):
+    with pytest.raises((LabelError, InputError), match=message):
         Rules(**values)
 
 
@@ -173,6 +230,50 @@ def test_no_label_may_be_called_what_the_absence_of_one_is() -> None:
 @pytest.fixture(autouse=True)
 def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZSCLIP_MODEL", "demo")
+
+
+def near(vector: np.ndarray, distance: float, seed: int = 0) -> np.ndarray:
+    """A unit vector at about this distance from another."""
+    aside = np.random.default_rng(seed).standard_normal(vector.shape)
+    aside -= (aside @ vector) * vector
+    return normalise((vector + distance * aside / np.linalg.norm(aside)).astype(np.float32))
+
+
+@pytest.mark.parametrize(("distance", "is_told"), [(0.0, True), (0.009, True), (0.011, False), (0.1, False)])
+def test_labels_are_alike_if_no_picture_makes_their_logits_differ_by_one(distance: float, is_told: bool) -> None:
+    images, made = classes(1, [1, 1])
+    twin = near(made.vectors[0][0], distance)[None]
+    three = ClassVectors(("a", "b", "c"), (*made.vectors, twin), SCALE)
+    assert three.alike() == ([("a", "c")] if is_told else [])
+    worst = normalise((three.vectors[0] - twin).astype(np.float32)) if distance else images[:1]
+    gap = float(SCALE * (worst @ (three.vectors[0] - twin).T)[0, 0])
+    assert (gap < 1) is is_told
+
+
+def test_labels_of_the_same_names_are_alike_however_they_are_combined() -> None:
+    names = vectors(np.random.default_rng(2), 3)
+    made = ClassVectors(("a", "b", "c"), (names, names[::-1], names[:2]), SCALE)
+    assert made.alike() == [("a", "b")]
+
+
+def test_of_many_labels_that_are_alike_each_is_told_once() -> None:
+    one = vectors(np.random.default_rng(3), 1)
+    made = ClassVectors(tuple(map(str, range(3000))), (one,) * 3000, SCALE)
+    assert made.alike() == [("0", str(n)) for n in range(1, 3000)]
+
+
+def test_labels_that_no_picture_tells_apart_are_named(cli: Cli, red_star: Path, tmp_path: Path) -> None:
+    run = cli("classify", red_star, "-l", "red star,Red Star,blue ring", "-f", "csv")
+    assert run.code == 0
+    assert run.err.count("warning") == 1
+    assert "No picture can tell 'red star' from 'Red Star'" in run.err
+    run = cli(
+        "sort", red_star, "-l", "cat,dog,bird,tree,house,boat,car,blue ring", "--into", tmp_path, "--dry-run", "-q"
+    )
+    assert run.err.count("warning") == 1
+    assert "No picture can tell 'cat' from 'dog'" in run.err
+    assert "and 1 more" in run.err
+    assert "No picture" not in cli("classify", red_star, "-l", "red star,blue ring", "-f", "csv").err
 
 
 @pytest.mark.slow
@@ -228,6 +329,62 @@ def test_independent_labels_may_hold_together(cli: Cli, red_star: Path, tmp_path
             *("-f", "paths", "--only", label),
         )
         assert (run.out == f"{red_star}\n") is holds, label
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> Path:
+    background = tmp_path / "background.yaml"
+    background.write_text("".join(f"- a picture of a {shape}.\n" for shape in ("circle", "ring", "heart", "cross")))
+    return background
+
+
+def test_all_labels_that_hold_are_in_every_format(cli: Cli, red_star: Path, shapes: Path) -> None:
+    """However few are asked for, and whatever is in their names."""
+    labels = r"blue,red,star;red\star,star"
+    arguments = ("classify", red_star, red_star, "-l", labels, "--multi-label", "--background", shapes, "-k", "1")
+    for form, delimiter in (("csv", ","), ("tsv", "\t")):
+        run = cli(*arguments, "-f", form)
+        assert run.out.splitlines()[0].split(delimiter) == [
+            *("path", "label", "best_label", "labels", "probability", "similarity", "error"),
+        ]
+        for row in rows_of(run.out, delimiter):
+            assert row["labels"] == r"red;star\;red\\star;star"
+    for line in cli(*arguments, "-f", "jsonl").out.splitlines():
+        document = json.loads(line)
+        assert document["labels"] == ["red", r"star;red\star", "star"]
+        assert {said["label"] for said in document["predictions"]} == set(document["labels"])
+    assert "red" in cli(*arguments, "-f", "table").out.split("star", 1)[1]
+    none = ("classify", red_star, "-l", "blue,ring", "--multi-label", "--background", shapes, "-k", "1")
+    (row,) = rows_of(cli(*none, "-f", "csv").out)
+    assert (row["label"], row["labels"]) == ("unknown", "")
+    assert json.loads(cli(*none, "-f", "jsonl").out)["labels"] == []
+
+
+def test_only_lists_a_picture_for_each_label_that_holds_and_none_that_is_unknown(
+    cli: Cli, red_star: Path, shapes: Path
+) -> None:
+    base = (
+        "classify",
+        red_star,
+        "-l",
+        "blue,red,star",
+        "--multi-label",
+        "--background",
+        shapes,
+        "-k",
+        "1",
+        "-f",
+        "paths",
+    )
+    for label, is_listed in (("red", True), ("star", True), ("blue", False), ("unknown", False)):
+        assert bool(cli(*base, "--only", label).out) is is_listed
+
+
+def test_a_margin_is_for_labels_that_compete(cli: Cli, red_star: Path, tmp_path: Path) -> None:
+    for command in (("classify",), ("sort", "--into", tmp_path / "sorted")):
+        run = cli(*command, red_star, "-l", "red,star", "--multi-label", "--min-margin", "0.1")
+        assert (run.code, run.out) == (2, "")
+        assert "--multi-label and --min-margin" in " ".join(run.err.replace("│", " ").split())
 
 
 @pytest.mark.slow

@@ -209,6 +209,44 @@ def test_a_set_that_is_made_here_may_be_the_baseline(cli: Cli, noisy_folder: Pat
     assert "no such set among those compared: photo, photo + selected." in run.err
 
 
+def test_labels_that_no_picture_tells_apart_are_named_once(cli: Cli, demo_folder: Path, tmp_path: Path) -> None:
+    for folder, label in (("cat", "red star"), ("dog", "blue ring")):
+        shutil.copytree(demo_folder / "scenes" / label, tmp_path / folder)
+    run = cli("evaluate", tmp_path, "-p", "plain", "-p", "photo", "-f", "json", "-q")
+    assert run.err.count("No picture can tell 'cat' from 'dog'") == 1
+    assert any("No picture can tell 'cat' from 'dog'" in note for note in json.loads(run.out)["notes"])
+
+
+@pytest.fixture
+def mislabelled(demo_folder: Path, tmp_path: Path) -> Path:
+    """Pictures of four shapes in folders of other shapes, and prompts that always answer the same."""
+    shapes = ("circle", "ring", "heart", "star")
+    for n, shape in enumerate(shapes):
+        (tmp_path / "wrong" / shape).mkdir(parents=True)
+        for scene in (demo_folder / "scenes").glob(f"* {shapes[n - 1]}"):
+            shutil.copy(scene / "001.png", tmp_path / "wrong" / shape / f"{scene.name}.png")
+    (tmp_path / "constant.yaml").write_text("labels:\n" + "".join(f"  {shape}: [a star]\n" for shape in shapes))
+    return tmp_path
+
+
+def test_better_than_another_set_is_not_better_than_guessing(cli: Cli, mislabelled: Path) -> None:
+    base = ("evaluate", mislabelled / "wrong", "-p", "plain", "-p", mislabelled / "constant.yaml", "-q")
+    run = cli(*base, "-f", "json")
+    document = json.loads(run.out)
+    assert (document["chance"], document["commonest"]) == (0.25, {"label": "circle", "share": 0.25})
+    assert [one["standing"] for one in document["prompts"]] == ["below chance", "not above chance"]
+    assert document["prompts"][1]["verdict"] == "better"
+    for told in (run.err, " ".join(document["notes"]), " ".join(cli(*base, "-f", "table").out.split())):
+        assert "plain is worse than guessing" in told
+        assert "constant is no better than guessing" in told
+    assert "Chance is 25.0" in cli(*base, "-f", "table").out
+    rows = rows_of(cli(*base, "-f", "csv").out)
+    assert [(row["chance"], row["commonest"], row["standing"]) for row in rows] == [
+        ("0.25", "0.25", "below chance"),
+        ("0.25", "0.25", "not above chance"),
+    ]
+
+
 def test_no_mistakes(cli: Cli, demo_folder: Path) -> None:
     base = ("evaluate", demo_folder / "scenes", "-p", "plain", "--errors", "5")
     assert cli(*base, "-f", "csv").out == "prompts,path,label,predicted,probability\n"
@@ -249,7 +287,9 @@ def test_a_background_takes_its_share(cli: Cli, noisy_folder: Path, tmp_path: Pa
     assert 0 < float(row["coverage"]) <= 1
 
 
-def test_classifys_own_output_is_a_manifest(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
+def test_classifys_own_output_is_refused_as_truth_and_taken_only_if_asked_for(
+    cli: Cli, noisy_folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     labels = "red star,blue ring,green heart"
     for form in ("csv", "jsonl", "tsv"):
@@ -259,10 +299,21 @@ def test_classifys_own_output_is_a_manifest(cli: Cli, noisy_folder: Path, tmp_pa
             *("--min-probability", "0.9", "-o", manifest),
         )
         assert written.code == 3
-        run = cli("evaluate", "--manifest", manifest, "-l", labels, "-p", "plain", "-f", "csv")
+        judge = ("evaluate", "--manifest", manifest, "-l", labels, "-p", "plain")
+        refused = cli(*judge)
+        assert (refused.code, refused.out) == (1, "")
+        assert "its labels are predictions" in refused.err
+        assert "--allow-predictions" in refused.err
+        run = cli(*judge, "--allow-predictions", "-f", "csv")
         assert run.code == 0, run.err
         (row,) = rows_of(run.out)
-        assert row["top1"] == "1"
+        assert (row["top1"], row["predicted_labels"]) == ("1", row["images"])
+        assert f"{row['images']} labels are predictions that nobody checked" in run.err
+        document = json.loads(cli(*judge, "--allow-predictions", "-f", "json").out)
+        assert str(document["predicted_labels"]) == row["images"]
+        assert "are predictions that nobody checked" in document["notes"][0]
+        table = cli(*judge, "--allow-predictions", "-f", "table", "-q").out
+        assert f"{row['images']} labels are predictions that nobody checked" in " ".join(table.split())
         assert "with an error" in run.err
         assert "labelled 'unknown'" in run.err
 
@@ -313,6 +364,7 @@ def test_what_cannot_be_read_is_neither_right_nor_wrong(cli: Cli, demo_folder: P
             "--calibrate /nowhere/x.yaml: there is no folder",
         ),
         (("SCENES", "--embed-thumbnails"), 2, "does nothing without --report"),
+        (("SCENES", "--allow-predictions"), 2, "does nothing without --manifest"),
     ],
 )
 def test_wrong_input(cli: Cli, noisy_folder: Path, arguments: tuple[str, ...], code: int, message: str) -> None:

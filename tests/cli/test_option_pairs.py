@@ -63,7 +63,7 @@ CASES = {
         {**PROMPTS, **DECISIONS, **REPORT, **MESSAGES, **SETTINGS, **LABELS,
          "manifest": ("--manifest", "MANIFEST"), "class_names": ("--class-names", "CALLED"),
          "baseline": ("-p", "photo", "-p", "plain", "--baseline", "plain"),
-         "per_class": ("--per-class",), "per_template": ("--per-template",), "confusion": ("--confusion",), "errors": ("--errors", "2"),
+         "per_class": ("--per-class",), "per_template": ("--per-template",), "confusion": ("--confusion",), "errors": ("--errors", "2"), "allow_predictions": ("--manifest", "PREDICTED", "--allow-predictions"),
          "weight_templates": ("--weight-templates", "zpe"), "select_templates": ("--select-templates",),
          "save_prompts": ("--save-prompts", "OUT/set.yaml"), "calibrate": ("--calibrate", "OUT/calibration.yaml"),
          "seed": ("--calibrate", "OUT/calibration.yaml", "--seed", "2"), "output": ("-o", "OUT/rows.csv")},

@@ -199,33 +199,68 @@ def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
     assert from_folder(tmp_path, names=ClassNames.load(tmp_path / "n.csv")).truth == ("b", "cat")
 
 
+PREDICTED = [
+    "path,label,probability,similarity,error\na.jpg,cat,0.9,0.3,\nb.jpg,dog,0.9,0.3,\n",
+    "path\tlabel\tprobability\na.jpg\tcat\t0.9\nb.jpg\tdog\t0.9\n",
+    '{"path": "a.jpg", "label": "cat", "predictions": []}\n{"path": "b.jpg", "label": "dog"}\n',
+]
+
+
+@pytest.mark.parametrize("text", PREDICTED)
+def test_labels_that_are_predictions_are_taken_only_if_that_is_asked_for(tmp_path: Path, text: str) -> None:
+    manifest = write(tmp_path / "m.csv", text)
+    with pytest.raises(InputError, match=r"m.csv: .*its labels are predictions.*`allow_predictions`"):
+        from_manifest(manifest)
+    data = from_manifest(manifest, allow_predictions=True)
+    assert (data.truth, data.predicted) == (("cat", "dog"), 2)
+
+
 @pytest.mark.parametrize(
-    ("text", "is_warned"),
+    "text",
     [
-        ("path,label,probability,similarity,error\na.jpg,cat,0.9,0.3,\nb.jpg,dog,0.9,0.3,\n", True),
-        ("path,label,predicted,probability,checked\na.jpg,cat,cat,0.9,yes\nb.jpg,dog,cat,0.9,no\n", False),
-        ("path,label\na.jpg,cat\nb.jpg,dog\n", False),
-        ('{"path": "a.jpg", "label": "cat", "predictions": []}\n{"path": "b.jpg", "label": "dog"}\n', True),
-        ('{"path": "a.jpg", "label": "cat"}\n{"path": "b.jpg", "label": "dog"}\n', False),
-        (
-            '{"path": "a.jpg", "label": "cat", "probability": 1, "checked": true}\n{"path": "b", "label": "dog"}\n',
-            False,
-        ),
+        "path,label,predicted,probability,checked\na.jpg,cat,cat,0.9,yes\nb.jpg,dog,cat,0.9,no\nc.jpg,cat,cat,1,\n",
+        '{"path": "a.jpg", "label": "cat", "checked": true}\n{"path": "b.jpg", "label": "dog", "checked": false}\n'
+        '{"path": "c.jpg", "label": "cat", "probability": 1}\n',
     ],
 )
-def test_labels_that_are_predictions_are_said_to_be(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, is_warned: bool
-) -> None:
-    from_manifest(write(tmp_path / "m.csv", text))
-    assert ("its labels are predictions: sets that agree with them look right" in caplog.text) == is_warned
+def test_where_labels_were_checked_only_those_count(tmp_path: Path, text: str) -> None:
+    manifest = write(tmp_path / "m.csv", text)
+    data = from_manifest(manifest, labels=LabelSet.of(["cat", "dog"]))
+    assert (data.paths, data.truth, data.predicted) == (("a.jpg",), ("cat",), 0)
+    assert data.notes[0] == "Left out of m.csv: 2 rows not checked."
+    data = from_manifest(manifest, allow_predictions=True)
+    assert (data.truth, data.predicted) == (("cat", "dog", "cat"), 2)
 
 
-def test_one_image_in_two_spellings_is_one(tmp_path: Path) -> None:
-    data = from_manifest(write(tmp_path / "m.csv", "path,label\na.jpg,cat\n./a.jpg,cat\nx/../a.jpg,cat\nb.jpg,dog\n"))
+def test_nothing_checked_is_nothing_to_judge_by(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no labelled images in it; Left out of m.csv: 1 row not checked.*Check some"):
+        from_manifest(write(tmp_path / "m.csv", "path,label,checked\na.jpg,cat,no\n"))
+
+
+def test_labels_without_probabilities_are_peoples(tmp_path: Path) -> None:
+    data = from_manifest(write(tmp_path / "m.csv", "path,label,score\na.jpg,cat,3\nb.jpg,dog,4\n"))
+    assert (len(data.paths), data.predicted) == (2, 0)
+
+
+def test_one_image_in_two_spellings_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    spellings = ("a.jpg", "./a.jpg", "x/../a.jpg", f"{tmp_path}/a.jpg", f"../{tmp_path.name}/a.jpg")
+    rows = "".join(f"{path},cat\n" for path in spellings)
+    data = from_manifest(write(tmp_path / "m.csv", f"path,label\n{rows}b.jpg,dog\n"))
     assert data.paths == ("a.jpg", "b.jpg")
-    assert data.notes == ("Left out of m.csv: 2 rows repeated.",)
-    with pytest.raises(InputError, match="'dog' here and 'cat' on line 2"):
-        from_manifest(write(tmp_path / "m.csv", "path,label\na.jpg,cat\n.//a.jpg,dog\n"))
+    assert data.notes == ("Left out of m.csv: 4 rows repeated.",)
+    for other in spellings[1:]:
+        with pytest.raises(InputError, match=r"m.csv:3: .*'dog' here and 'cat' on line 2"):
+            from_manifest(write(tmp_path / "m.csv", f"path,label\na.jpg,cat\n{other},dog\n"))
+
+
+def test_a_relative_path_is_the_same_as_an_absolute_one_from_where_it_starts(tmp_path: Path) -> None:
+    tree(tmp_path / "data", "a.jpg")
+    for folder, root in (("data", None), (".", tmp_path / "data")):
+        manifest = tmp_path / folder / "m.csv"
+        write(manifest, f"path,label\na.jpg,cat\n{tmp_path / 'data' / 'a.jpg'},dog\n")
+        with pytest.raises(InputError, match="'dog' here and 'cat' on line 2"):
+            from_manifest(manifest, root)
 
 
 @pytest.mark.parametrize("given", [None, LabelSet.of(["cat", "dog"])])

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zsclip.evaluation import comparison, metrics
+from zsclip import LabelSet, PromptSet, Rules
+from zsclip.evaluation import comparison, evaluate, metrics
 from zsclip.evaluation.metrics import Predictions
 
 
@@ -102,13 +103,6 @@ def test_ranks_do_not_change_with_temperature(temperature: float) -> None:
     theirs = (similarity > similarity[np.arange(200), truth][:, None]).sum(1)
     np.testing.assert_array_equal(one.truth_rank, theirs)
     np.testing.assert_array_equal(one.correct, one.truth_rank == 0)
-
-
-def test_what_is_predicted_ranks_first_whatever_its_similarity() -> None:
-    probability, similarity = np.array([[0.4, 0.4, 0.2]] * 3), np.array([[0.1, 0.2, 0.3]] * 3)
-    one = Predictions.of(probability, np.array([0, 1, 2]), similarity=similarity)
-    assert one.predicted.tolist() == [0, 0, 0]
-    assert one.truth_rank.tolist() == [0, 1, 2]
 
 
 def test_ece_is_the_gap_between_scikit_learns_curve_and_the_diagonal() -> None:
@@ -262,6 +256,44 @@ def test_a_comparison_counts_what_is_gained_and_lost() -> None:
     found = comparison.compare(right(0, 1, 2), [right(1, 2, 3, 4), right(0, 1, 2)])
     assert (found[0].gained, found[0].lost, found[0].difference) == (2, 1, 0.1)
     assert (found[1].gained, found[1].lost, found[1].p_value, found[1].verdict) == (0, 0, 1.0, "unclear")
+
+
+def judged(right: int, wrong: int, labels: int, truth: list[int] | None = None) -> evaluate.Evaluation:
+    """One prompt set on images of which so many are right."""
+    true = np.array(truth if truth is not None else [0] * (right + wrong))
+    said = np.where(np.arange(len(true)) < right, true, (true + 1) % labels)
+    found = Predictions(true, said, *(np.ones(len(true)),) * 2, true * 0, true < 0)
+    one = evaluate.SetResult(PromptSet.of(["<label>"], name="plain"), "given", found, metrics.summary(found, labels))
+    names = LabelSet.of(f"label {n}" for n in range(labels))
+    return evaluate.Evaluation(tuple(map(str, true)), names, (one,), one, (), (), Rules(), False)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "labels", "standing"),
+    [
+        (791, 9209, 10, "below chance"),  # CIFAR-10 on random weights
+        (100, 900, 10, "not above chance"),
+        (118, 882, 10, "not above chance"),  # 11.8 %, from 9.9 on
+        (121, 879, 10, "above chance"),  # 12.1 %, from 10.2 on
+        (3, 0, 2, "not above chance"),  # three of three may be luck
+        (8, 0, 2, "above chance"),
+    ],
+)
+def test_a_set_is_above_chance_if_its_whole_interval_is(right: int, wrong: int, labels: int, standing: str) -> None:
+    found = judged(right, wrong, labels)
+    assert found.chance == 1 / labels
+    assert found.standing(found.baseline) == standing
+    said = " ".join(found.warnings)
+    assert ("worse than guessing" in said) is (standing == "below chance")
+    assert ("no better than guessing" in said) is (standing == "not above chance")
+
+
+def test_the_commonest_label_is_what_a_set_has_to_beat() -> None:
+    found = judged(85, 15, 2, [0] * 90 + [1] * 10)
+    assert found.commonest == ("label 0", 0.9)
+    assert found.standing(found.baseline) == "above chance"
+    assert any("always answering 'label 0' (90.0 %)" in note for note in found.notes)
+    assert not any("always answering" in note for note in judged(99, 1, 2, [0, 1] * 50).notes)
 
 
 def test_coverage_curve_and_thresholds() -> None:

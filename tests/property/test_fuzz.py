@@ -26,7 +26,7 @@ from zsclip.images.item import Stamp
 from zsclip.images.preprocessing import Preprocessing
 from zsclip.output.cells import printable
 from zsclip.output.delimited import delimited_rows
-from zsclip.output.rows import MATCH_LAYOUT, json_line, result_layout, row_writer
+from zsclip.output.rows import MATCH_LAYOUT, joined_labels, json_line, result_layout, row_writer
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.results import ImageResult, Match, Prediction
 from zsclip.scoring.rules import Rules
@@ -97,6 +97,13 @@ def test_results_read_back_equal(
     assert [row[1] for row in read] == [one.label or "" for one in results]
     assert [row[4] for row in read] == [one.predictions[1].label if one.predictions else "" for one in results]
     assert [row[-1] for row in read] == [one.error or "" for one in results]
+
+
+@given(st.lists(names.filter(lambda name: name and not set(name) & set("\r\n\0")), min_size=1, max_size=5))
+def test_labels_in_one_cell_are_told_apart(labels: list[str]) -> None:
+    """By the reader that the README names."""
+    reader = csv.reader([joined_labels(labels)], delimiter=";", quoting=csv.QUOTE_NONE, escapechar="\\")
+    assert next(reader) == labels
 
 
 @given(st.lists(st.tuples(paths, st.floats(-1, 1)), max_size=5), st.sampled_from(["csv", "tsv", "jsonl", "paths"]))

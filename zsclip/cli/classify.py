@@ -51,6 +51,7 @@ def classify(
     """
     from zsclip.cli.inputs import open_images, read_top_k, refuse_overwriting
     from zsclip.cli.printing import Printing, print_results
+    from zsclip.output.rows import result_layout
     from zsclip.scoring.calibration import read_file
     from zsclip.scoring.rules import require_choice
 
@@ -61,8 +62,7 @@ def classify(
     label_set, background = labels.read(), decision.read_background()
     require_choice(label_set.names, rules, background, unknown=decision.unknown_label)
     unknown = decision.unknown_label if rules.abstains or background is not None else None
-    if rows.only is not None and rows.only not in (*label_set.names, unknown):
-        raise typer.BadParameter(f"{rows.only!r} is not among the labels.", param_hint="--only")
+    rows.require_only((*label_set.names, unknown))
     sets = prompts.read()
     calibrated = read_file(calibration) if calibration else None
     refuse_overwriting(rows.output, where.paths, labels.labels_file, decision.background, prompts.prompts, calibration)
@@ -76,8 +76,8 @@ def classify(
             return classifier.classify(images.listing, label_set, sets, top_k=kept, rules=rules, background=background)
 
         gallery = page.gallery(label_set.names, unknown, classifier)
-        columns = len(label_set) if kept is None else min(kept, len(label_set))
-        how = Printing(rows, messages.quiet, label_set.names, columns, unknown, where.null, images.is_one_file, gallery)
+        layout = result_layout(min(kept or len(label_set), len(label_set)), unknown, several=multi_label)
+        how = Printing(rows, messages.quiet, label_set.names, layout, unknown, where.null, images.is_one_file, gallery)
         unreadable = print_results(classifier, results, images.count, how)
         images.report(classifier.counts)
         messages.report(classifier)

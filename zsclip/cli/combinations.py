@@ -25,6 +25,7 @@ CONTRADICTIONS = (
 # What does nothing unless one of these is given too.
 NEEDS = {
     "decode_timeout": ("isolate",),
+    "allow_predictions": ("manifest",),
     "embed_thumbnails": ("report",),
     "seed": ("weight_templates", "select_templates", "calibrate"),
     "unknown_label": ("min_probability", "min_margin", "min_similarity", "background", "multi_label"),

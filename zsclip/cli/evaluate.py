@@ -37,7 +37,12 @@ Folder = Annotated[
 Manifest = Annotated[
     Optional[Path],
     typer.Option("--manifest", metavar="FILE", rich_help_panel=_INPUT,
-                 help="Images and labels from CSV, TSV or JSON Lines with path and label, such as zsclip's own output."),
+                 help="Images and labels from CSV, TSV or JSON Lines with path and label, such as a gallery's labels.csv."),
+]  # fmt: skip
+AllowPredictions = Annotated[
+    bool,
+    typer.Option("--allow-predictions", rich_help_panel=_INPUT,
+                 help="Take a manifest's labels that are predictions nobody checked, too: it measures agreement with them."),
 ]  # fmt: skip
 ClassNamesFile = Annotated[
     Optional[Path],
@@ -107,6 +112,7 @@ class LabelledGroup:
     folder: Folder = None
     manifest: Manifest = None
     class_names: ClassNamesFile = None
+    allow_predictions: AllowPredictions = False
 
     def read(self, labels: groups.LabelGroup, unknown: str) -> LabelledImages:
         """The images; raises `InputError` and `LabelError`."""
@@ -119,7 +125,9 @@ class LabelledGroup:
         names = None if self.class_names is None else dataset.ClassNames.load(self.class_names)
         label_set = labels.read() if labels.given else None
         if self.manifest is not None:
-            data = dataset.from_manifest(self.manifest, self.folder, label_set, names, unknown)
+            data = dataset.from_manifest(
+                self.manifest, self.folder, label_set, names, unknown, allow_predictions=self.allow_predictions
+            )
         else:
             assert self.folder is not None
             data = dataset.from_folder(self.folder, label_set, names, unknown)
@@ -321,6 +329,9 @@ def _print(
             write_csv(stream, rows, rows_of.COLUMNS.get(tables[0], ()) if tables else ())
     if form == "csv" and tables and found.abstains:
         logger.warning("CSV holds one table, which knows no thresholds: --format json and table show what they do.")
+    if form != "table" or output is not None:  # a table has them
+        for warning in found.warnings:
+            logger.warning("%s", warning)
     for note in found.notes:
         logger.info("%s", note)
 

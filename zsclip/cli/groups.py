@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+import typer
+
 from zsclip.cli import options
 
 if TYPE_CHECKING:
@@ -235,6 +237,11 @@ class RowsGroup:
     format: options.Format = None
     output: options.Output = None
     only: options.Only = None
+
+    def require_only(self, labels: Sequence[str | None]) -> None:
+        """Raise for images asked for by a label that there is not."""
+        if self.only is not None and self.only not in labels:
+            raise typer.BadParameter(f"{self.only!r} is not among the labels.", param_hint="--only")
 
 
 @dataclass(repr=False, eq=False)

@@ -38,6 +38,7 @@ def console(file: TextIO | None = None, *, stderr: bool = False) -> Console:
 # Settings whose option is not their name with dashes.
 _OPTIONS = {"use_cache": "--no-cache", "prompts": "--prompts", "templates": "--template"}
 _SETTINGS = frozenset({
+    "allow_predictions",
     "background", "baseline", "batch_size", "cache_dir", "calibrate", "calibration", "class_names", "combine", "decode_timeout", "device",
     "engine", "exact", "format", "image", "into", "isolate", "labels", "labels_file", "max_pixels", "min_margin", "min_probability",
     "min_similarity", "minus", "model", "multi_label", "offline", "output", "precision", "pretrained", "rehash", "report",

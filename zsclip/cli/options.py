@@ -115,8 +115,8 @@ Combine = Annotated[
 ]  # fmt: skip
 MultiLabel = Annotated[
     bool,
-    typer.Option("--multi-label", help="Each label on its own, compared with the background, instead of with the others.",
-                 rich_help_panel=_DECISION),
+    typer.Option("--multi-label", rich_help_panel=_DECISION,
+                 help="Each label on its own, against the background (SigLIP: its own bias), instead of against the others."),
 ]  # fmt: skip
 Background = Annotated[
     Optional[str],
@@ -158,7 +158,7 @@ Output = Annotated[
 ]  # fmt: skip
 Only = Annotated[
     Optional[str],
-    typer.Option("--only", metavar="LABEL", help="Only images decided for this label.", rich_help_panel=_OUTPUT),
+    typer.Option("--only", metavar="LABEL", help="Only images for which this label holds.", rich_help_panel=_OUTPUT),
 ]
 Report = Annotated[
     Optional[Path],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from zsclip.classifier import Classifier
     from zsclip.cli.groups import RowsGroup
-    from zsclip.output.rows import Writer
+    from zsclip.output.rows import Layout, Writer
     from zsclip.report.gallery import Gallery
     from zsclip.scoring.results import ImageResult
 
@@ -31,7 +31,7 @@ class Printing:
     rows: RowsGroup
     quiet: bool
     labels: Sequence[str]
-    columns: int
+    layout: Layout[ImageResult]
     unknown: str | None
     null: bool
     single: bool
@@ -86,10 +86,10 @@ def _is_wanted(result: ImageResult, how: Printing) -> bool:
 
 
 def _writer(name: str, stream: TextIO, stdout_console: Console | None, how: Printing) -> Writer[ImageResult]:
-    from zsclip.output.rows import result_layout, row_writer
+    from zsclip.output.rows import row_writer
     from zsclip.output.terminal import RankingWriter, TableWriter
 
     if name != "table":
-        return row_writer(name, stream, result_layout(how.columns, how.unknown), null=how.null)
+        return row_writer(name, stream, how.layout, null=how.null)
     rows = stdout_console or console(stream)
     return RankingWriter(rows, how.unknown) if how.single else TableWriter(rows, how.labels, how.unknown)

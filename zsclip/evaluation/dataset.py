@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -21,13 +21,15 @@ from zsclip.text.yaml_reader import YamlFile
 class LabelledImages:
     """Paths with the names of their labels, and the labels to choose from.
 
-    `notes` say what was read in another way than one might think.
+    `predicted` of the labels are predictions that nobody checked; `notes` say what was read in another way than one might
+    think.
     """
 
     paths: tuple[str, ...]
     truth: tuple[str, ...]
     labels: LabelSet
     notes: tuple[str, ...] = ()
+    predicted: int = 0
 
 
 @dataclass
@@ -90,26 +92,34 @@ def from_manifest(
     labels: LabelSet | None = None,
     names: ClassNames | None = None,
     unknown: str = "unknown",
+    *,
+    allow_predictions: bool = False,
 ) -> LabelledImages:
-    """The images of a manifest: CSV, TSV or JSON Lines with `path` and `label`, such as zsclip's own output.
+    """The images of a manifest: CSV, TSV or JSON Lines with `path` and `label`, such as a gallery's labels.csv.
 
     Relative paths start at `root`; without it at the current folder, or at the manifest's where the first is only there.
-    Rows with an error, without a label or labelled `unknown` are left out, and so are repeated ones. Raises `InputError`
-    and `LabelError`.
+    Rows with an error, without a label or labelled `unknown` are left out, and so are repeated ones and, where there is a
+    column `checked`, those that are not. A file with probabilities and without that column holds predictions: it is
+    refused, unless `allow_predictions`. Raises `InputError` and `LabelError`.
     """
     names = names or ClassNames()
-    read = Manifest(manifest, unknown if labels is None or unknown not in labels.names else None)
-    pairs = read.pairs()
+    no_label = unknown if labels is None or unknown not in labels.names else None
+    read = Manifest(manifest, no_label, allow_predictions=allow_predictions)
+    labelled = read.rows()
+    start = root if root is not None else _start([row.path for row in labelled], manifest)
+    pairs = read.distinct(labelled, start)
     given = list(dict.fromkeys(label for _, label in pairs))
     notes = [*read.notes(), *_unused_names(names, given, "label in the manifest")]
-    start = root if root is not None else _start(pairs, manifest)
     if root is None and start != Path():
         notes.append(f"Relative paths are taken from {start}, where {manifest.name} lies.")
     called = {label: names.names.get(label) or Label.of(label) for label in given}
-    rows = [(os.path.join(start, path) if str(start) != "." else path, called[label]) for path, label in pairs]
-    if not rows:
-        raise InputError("; ".join([f"{manifest}: no labelled images in it", *read.notes()]) + ".")
-    return _assembled(rows, list(called.values()), labels, names, unknown, notes)
+    if not pairs:
+        raise InputError(
+            "; ".join(["no labelled images in it", *read.notes()]), where=str(manifest), remedy=read.remedy
+        )
+    rows = [(path, called[label]) for path, label in pairs]
+    data = _assembled(rows, list(called.values()), labels, names, unknown, notes)
+    return replace(data, predicted=read.predicted)
 
 
 def _assembled(
@@ -235,8 +245,8 @@ def _read_csv_names(path: Path) -> dict[str, Label]:
     return names
 
 
-def _start(pairs: list[tuple[str, str]], manifest: Path) -> Path:
-    relative = next((path for path, _ in pairs if not os.path.isabs(path)), None)
+def _start(paths: list[str], manifest: Path) -> Path:
+    relative = next((path for path in paths if not os.path.isabs(path)), None)
     beside = manifest.parent
     if relative is None or os.path.lexists(relative) or not os.path.lexists(beside / relative):
         return Path()

@@ -16,28 +16,36 @@ from zsclip.evaluation import template_weights as ensembling
 from zsclip.evaluation.comparison import Comparison
 from zsclip.evaluation.dataset import LabelledImages
 from zsclip.evaluation.metrics import Booleans, Integers, Interval, Predictions, Summary
-from zsclip.scoring.classes import ClassVectors
+from zsclip.scoring.classes import ClassVectors, alike_in_words
 from zsclip.scoring.prompt_vectors import PromptVectors
 from zsclip.scoring.rules import Rules, require_choice
 from zsclip.text.labels import LabelSet
 from zsclip.text.prompts import PromptSet
-from zsclip.text.wording import counted
+from zsclip.text.wording import counted, listed
 from zsclip.unit_vectors import Floats
 
 logger = logging.getLogger("zsclip")
 
 _FEW = 30
+_STANDINGS = {
+    "below chance": "worse than guessing: all of the interval of top-1 is below chance ({chance}).",
+    "not above chance": "no better than guessing, as far as these images show: chance ({chance}) is within the interval of top-1.",
+}
 
 
 @dataclass(frozen=True)
 class EmbeddedImages:
-    """Labelled images as unit vectors float32 (n, d), with the number of each one's label; and those that are not."""
+    """Labelled images as unit vectors float32 (n, d), with the number of each one's label; and those that are not.
+
+    `predicted` of the labels are predictions that nobody checked.
+    """
 
     paths: tuple[str, ...]
     vectors: Floats
     truth: Integers
     labels: LabelSet
     unreadable: tuple[tuple[str, str], ...] = ()
+    predicted: int = 0
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -59,13 +67,17 @@ class TemplateScore:
 
 @dataclass(frozen=True)
 class SetResult:
-    """One prompt set: its predictions and their metrics. `kind` is where it comes from: `given`, `zpe` or `selected`."""
+    """One prompt set: its predictions and their metrics. `kind` is where it comes from: `given`, `zpe` or `selected`.
+
+    `alike` are pairs of labels that it does not tell apart, whatever the picture.
+    """
 
     prompts: PromptSet
     kind: str
     predictions: Predictions
     summary: Summary
     templates: tuple[TemplateScore, ...] = ()  # each by itself, best first
+    alike: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -78,6 +90,7 @@ class Evaluation:
     """Prompt sets on the same images, `paths`. `comparisons` are those of the other sets, in order, with the baseline.
 
     `chosen_on` images were set apart to choose templates or weights by; nothing reported was measured on them.
+    `predicted` of the labels are predictions that nobody checked.
     """
 
     paths: tuple[str, ...]
@@ -90,11 +103,52 @@ class Evaluation:
     abstains: bool
     chosen_on: int = 0
     model: str = ""
+    predicted: int = 0
 
     @property
     def others(self) -> tuple[SetResult, ...]:
         """The sets that are compared with the baseline."""
         return tuple(one for one in self.sets if one is not self.baseline)
+
+    @property
+    def chance(self) -> float:
+        """The share of images that guessing gets right: one of the labels."""
+        return 1 / len(self.labels)
+
+    @cached_property
+    def commonest(self) -> tuple[str, float]:
+        """The label of most images, and the share that always answering it gets right."""
+        counts = np.bincount(self.baseline.predictions.truth, minlength=len(self.labels))
+        return self.labels.names[int(counts.argmax())], float(counts.max() / counts.sum())
+
+    def standing(self, one: SetResult) -> str:
+        """How a set's top-1 stands to chance, by its 95 % interval: `above chance`, `not above chance` or `below chance`."""
+        low, high = one.summary.top1_interval
+        return "above chance" if low > self.chance else "below chance" if high < self.chance else "not above chance"
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """Why the figures may not mean what they seem to."""
+        sets_of: dict[tuple[tuple[str, str], ...], list[str]] = {}
+        for one in self.sets:
+            if one.alike:
+                sets_of.setdefault(one.alike, []).append(one.name)
+        warnings = []
+        if self.predicted:
+            warnings.append(
+                f"{counted(self.predicted, 'label')} {'is a prediction' if self.predicted == 1 else 'are predictions'} that "
+                f"nobody checked: figures say how far the prompts agree with that, not how right they are."
+            )
+        warnings += [
+            f"{'' if len(names) == len(self.sets) else f'{listed(names)}: '}{alike_in_words(pairs)}"
+            for pairs, names in sets_of.items()
+        ]
+        for standing, words in _STANDINGS.items():
+            if names := [one.name for one in self.sets if self.standing(one) == standing]:
+                warnings.append(
+                    f"{listed(names)} {'is' if len(names) == 1 else 'are'} {words.format(chance=f'{100 * self.chance:.1f} %')}"
+                )
+        return tuple(warnings)
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -110,6 +164,17 @@ class Evaluation:
             for one in self.sets
             if one.kind == "given" and one.prompts.chosen
         ]
+        label, share = self.commonest
+        beaten = [
+            one.name
+            for one in self.sets
+            if self.standing(one) == "above chance" and one.summary.top1_interval.low <= share
+        ]
+        if beaten:
+            notes.append(
+                f"{listed(beaten)}: not shown to be right more often than always answering {label!r} "
+                f"({100 * share:.1f} %); look at mean recall."
+            )
         sizes = {len(one.prompts.templates) for one in self.sets}
         if len(sizes) > 1:
             notes.append(
@@ -141,7 +206,7 @@ def embed(classifier: Classifier, data: LabelledImages, advance: Callable[[], No
         path, error = unreadable[0]
         raise InputError(f"None of the {len(unreadable)} images can be read. The first, {path}: {error}.")
     return EmbeddedImages(
-        tuple(paths), vectors[: len(paths)], np.array(truth, np.int64), data.labels, tuple(unreadable)
+        tuple(paths), vectors[: len(paths)], np.array(truth, np.int64), data.labels, tuple(unreadable), data.predicted
     )
 
 
@@ -193,12 +258,14 @@ def evaluate(
             alone = (
                 _alone(texts, variant, reported, rules) if per_template and kind == "given" and one.templates else ()
             )
-            results.append(SetResult(variant, kind, found, metrics.summary(found, len(images.labels)), alone))
+            summary, alike = metrics.summary(found, len(images.labels)), tuple(classes.alike())
+            results.append(SetResult(variant, kind, found, summary, alone, alike))
     start = results[0] if baseline is None else next(one for one in results if one.name == baseline)
     others = [one.predictions for one in results if one is not start]
     return Evaluation(
         reported.paths, images.labels, tuple(results), start, tuple(comparison.compare(start.predictions, others)),
         images.unreadable, rules, rules.abstains or background is not None, len(choosing), classifier.model.spec.title,
+        images.predicted,
     )  # fmt: skip
 
 

@@ -5,69 +5,118 @@ from __future__ import annotations
 import csv
 import io
 import json
-import logging
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zsclip.errors import InputError
-from zsclip.text.wording import counted
-
-logger = logging.getLogger("zsclip")
+from zsclip.text.wording import counted, listed
 
 _MOST_BYTES = 500_000_000  # some millions of rows
 
 
+@dataclass(frozen=True)
+class LabelledRow:
+    """A row of a manifest, and the line it is on. `checked` says whether somebody looked at the label."""
+
+    line: int
+    path: str
+    label: str
+    error: str = ""
+    checked: bool = False
+
+
 class Manifest:
-    """A manifest as it is read, counting what it leaves out."""
+    """A manifest as it is read, counting what it leaves out.
 
-    def __init__(self, path: Path, unknown: str | None) -> None:
+    Labels may be somebody's or predictions. Where there is a column `checked`, those are somebody's that were checked; in
+    any other file with probabilities none is. Predictions are left out, or refused, unless `allow_predictions`.
+    """
+
+    def __init__(self, path: Path, unknown: str | None, *, allow_predictions: bool = False) -> None:
         self.path = path
+        self.predicted = 0  # labels that are predictions, and taken
         self._unknown = unknown
+        self._allow_predictions = allow_predictions
         self._keys: set[str] = set()  # the columns found
-        self._errors = self._unlabelled = self._undecided = self._repeated = 0
+        self._left_out: Counter[str] = Counter()
 
-    def pairs(self) -> list[tuple[str, str]]:
-        """Paths and labels, without those left out; raises `InputError`."""
+    def rows(self) -> list[LabelledRow]:
+        """The rows that have a label to judge by; raises `InputError`."""
         text = read_text(self.path, "manifest")
-        rows = self._json_rows(text) if text.lstrip()[:1] == "{" else self._table_rows(text)
-        seen: dict[str, tuple[str, str, int]] = {}
-        for line, path, label, error in rows:
-            if error:
-                self._errors += 1
-            elif not path:
-                raise InputError(f"{self.path}:{line}: manifest: no path in this row.")
-            elif not label:
-                self._unlabelled += 1
-            elif label == self._unknown:
-                self._undecided += 1
-            elif (key := os.path.normpath(path)) not in seen:
-                seen[key] = (path, label, line)
-            elif seen[key][1] == label:
-                self._repeated += 1
-            else:
-                _, other, where = seen[key]
+        rows = list(self._json_rows(text) if text.lstrip()[:1] == "{" else self._table_rows(text))
+        labelled = [row for row in rows if self._is_labelled(row)]
+        if "checked" in self._keys:
+            predicted = [row for row in labelled if not row.checked]
+        elif found := self._keys & {"probability", "predictions"}:
+            predicted = labelled
+            if not self._allow_predictions:
                 raise InputError(
-                    f"{self.path}:{line}: manifest: {path} is {label!r} here and {other!r} on line {where}. "
-                    f"Leave one of them."
+                    f"manifest: its labels are predictions (it has {listed(sorted(found))}): judged by them, prompts look "
+                    f"the better the more they agree with what predicted.",
+                    where=str(self.path),
+                    remedy="Check some in a gallery (`report`) and take its labels.csv; remove the probabilities from a "
+                    "file that people labelled; or, to measure agreement: `allow_predictions`.",
                 )
-        if self._keys & {"probability", "predictions"} and "checked" not in self._keys:
-            logger.warning("%s: its labels are predictions: sets that agree with them look right.", self.path)
-        return [(path, label) for path, label, _ in seen.values()]
+        else:
+            predicted = []
+        if self._allow_predictions:
+            self.predicted = len(predicted)
+            return labelled
+        self._left_out["not checked"] = len(predicted)
+        return [row for row in labelled if row.checked] if predicted else labelled
+
+    def distinct(self, rows: Sequence[LabelledRow], start: Path) -> list[tuple[str, str]]:
+        """Paths that are taken from `start`, with their labels, each file once.
+
+        Raises `InputError` for a file with two labels.
+        """
+        seen: dict[str, LabelledRow] = {}
+        pairs = []
+        for row in rows:
+            path = os.path.join(start, row.path) if str(start) != "." else row.path
+            first = seen.setdefault(os.path.abspath(path), row)
+            if first is row:
+                pairs.append((path, row.label))
+            elif first.label == row.label:
+                self._left_out["repeated"] += 1
+            else:
+                raise InputError(
+                    f"{self.path}:{row.line}: manifest: {row.path} is {row.label!r} here and {first.label!r} on line "
+                    f"{first.line}. Leave one of them."
+                )
+        return pairs
 
     def notes(self) -> list[str]:
         """What was left out."""
-        counts = (
-            (self._errors, "with an error"),
-            (self._unlabelled, "without a label"),
-            (self._undecided, f"labelled {self._unknown!r}"),
-            (self._repeated, "repeated"),
-        )
-        left_out = [f"{counted(count, 'row')} {what}" for count, what in counts if count]
+        left_out = [f"{counted(count, 'row')} {why}" for why, count in self._left_out.items() if count]
         return [f"Left out of {self.path.name}: {', '.join(left_out)}."] if left_out else []
 
-    def _json_rows(self, text: str) -> Iterator[tuple[int, str, str, str]]:
+    @property
+    def remedy(self) -> str:
+        """What to do where nothing is left."""
+        if not self._left_out["not checked"]:
+            return ""
+        return "Check some labels in the gallery, or measure agreement with predictions: `allow_predictions`."
+
+    def _is_labelled(self, row: LabelledRow) -> bool:
+        if row.error:
+            why = "with an error"
+        elif not row.path:
+            raise InputError(f"{self.path}:{row.line}: manifest: no path in this row.")
+        elif not row.label:
+            why = "without a label"
+        elif row.label == self._unknown:
+            why = f"labelled {self._unknown!r}"
+        else:
+            return True
+        self._left_out[why] += 1
+        return False
+
+    def _json_rows(self, text: str) -> Iterator[LabelledRow]:
         for number, line in enumerate(text.split("\n"), 1):
             if not line.strip():
                 continue
@@ -81,9 +130,10 @@ class Manifest:
             path, label, error = (document.get(name) for name in ("path", "label", "error"))
             if not isinstance(path, str) or not isinstance(label, (str, type(None))):
                 raise InputError(f"{self.path}:{number}: manifest: path and label must be texts.")
-            yield number, path, (label or "").strip(), str(error or "")
+            checked = _is_yes(str(document.get("checked")))
+            yield LabelledRow(number, path, (label or "").strip(), str(error or ""), checked)
 
-    def _table_rows(self, text: str) -> Iterator[tuple[int, str, str, str]]:
+    def _table_rows(self, text: str) -> Iterator[LabelledRow]:
         head = text.split("\n", 1)[0]
         rows = csv_rows(self.path, text, "\t" if "\t" in head else ",")
         _, header = next(rows, (1, []))
@@ -99,10 +149,15 @@ class Manifest:
                 f"{self.path}: manifest: the first line must name the columns, with path and label among them, "
                 f"not: {head.strip()[:80]}"
             )
-        place = {name: columns.index(name) for name in ("path", "label", "error") if name in columns}
+        place = {name: columns.index(name) for name in ("path", "label", "error", "checked") if name in columns}
         for line, row in rows:
             cells = {name: row[at] if at < len(row) else "" for name, at in place.items()}
-            yield line, cells["path"], cells["label"].strip(), cells.get("error", "").strip()
+            error, checked = (cells.get(name, "").strip() for name in ("error", "checked"))
+            yield LabelledRow(line, cells["path"], cells["label"].strip(), error, _is_yes(checked))
+
+
+def _is_yes(text: str) -> bool:
+    return text.lower() in ("yes", "true", "y", "1")
 
 
 def csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -13,6 +13,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from zsclip.scoring.ranking import best, rank_of
+
 Doubles: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 Booleans: TypeAlias = NDArray[np.bool_]
@@ -51,26 +53,17 @@ class Predictions:
     ) -> Predictions:
         """From probabilities (n, labels) and the true labels (n,).
 
-        Of equal probabilities, as losers have at a temperature next to 0, the higher `similarity` (n, labels) ranks
-        higher, then the first label; what is predicted is the first of the most probable and ranks before all.
+        Labels rank as in `zsclip.scoring.ranking`, equals by their `similarity` (n, labels) if it is given.
         """
-        rows = np.arange(len(truth))
-        predicted = probability.argmax(axis=1)
-        of_truth = probability[rows, truth]
-        ahead = np.arange(probability.shape[1]) < truth[:, None]
-        for values in (probability,) if similarity is None else (similarity, probability):
-            mine = values[rows, truth][:, None]
-            ahead = (values > mine) | ((values == mine) & ahead)
-        ahead[rows, predicted] = True
-        ahead[predicted == truth] = False
-        none = np.zeros(len(truth), bool)
+        similarity = probability if similarity is None else similarity
+        rows, predicted = np.arange(len(truth)), best(probability, similarity)
         return cls(
             truth,
             predicted,
             probability[rows, predicted],
-            of_truth,
-            ahead.sum(axis=1),
-            none if withheld is None else withheld,
+            probability[rows, truth],
+            rank_of(truth, probability, similarity),
+            np.zeros(len(truth), bool) if withheld is None else withheld,
         )
 
     @classmethod

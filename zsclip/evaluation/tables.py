@@ -31,8 +31,11 @@ def _comparison_row(found: Evaluation, one: SetResult, against: Comparison | Non
         for name in ("coverage", "covered_accuracy", "covered_low", "covered_high"):
             del row[name]
     compared = {**_flat(asdict(against)), "verdict": against.verdict} if against else {}
+    if found.predicted:
+        row["predicted_labels"] = found.predicted
     names = ("difference", "difference_low", "difference_high", "gained", "lost", "p_value", "p_adjusted", "verdict")
-    return {**row, "baseline": found.baseline.name, **{name: compared.get(name) for name in names}}
+    row = {**row, "baseline": found.baseline.name, **{name: compared.get(name) for name in names}}
+    return {**row, "chance": found.chance, "commonest": found.commonest[1], "standing": found.standing(one)}
 
 
 def _flat(numbers: Row) -> Row:
@@ -110,7 +113,10 @@ def document(
         "model": found.model,
         "images": found.baseline.summary.images,
         "labels": list(found.labels.names),
+        "chance": found.chance,
+        "commonest": {"label": found.commonest[0], "share": found.commonest[1]},
         "chosen_on": found.chosen_on,
+        "predicted_labels": found.predicted,
         "rules": {**asdict(found.rules), "unknown_label": unknown},
         "baseline": found.baseline.name,
         "prompts": [
@@ -120,7 +126,7 @@ def document(
         **{name: DETAILS[name](found, errors) for name in tables},
         "calibration": asdict(calibration) if calibration else None,
         "unreadable": [{"path": path, "error": error} for path, error in found.unreadable],
-        "notes": list(found.notes),
+        "notes": [*found.warnings, *found.notes],
         "methods": METHODS,
     }
 

@@ -71,6 +71,10 @@ class _Printer:
                 for one in found.sets
             ],
         )
+        label, share = found.commonest
+        always = f"; always answering {label!r} would give {self._percent(share)}" if share > found.chance else ""
+        self._line()
+        self._prose(f"Chance is {self._percent(found.chance)} (one of {counted(len(found.labels), 'label')}){always}.")
         if found.abstains:
             self._line()
             self._table(
@@ -101,6 +105,9 @@ class _Printer:
                     for one, against in zip(found.others, found.comparisons, strict=True)
                 ],
             )
+        for warning in found.warnings:
+            self._line()
+            self._prose(warning)
 
     def per_class(self, one: SetResult) -> None:
         names = self._found.labels.names
@@ -220,6 +227,9 @@ class _Printer:
 
     def _line(self, text: str = "", style: str = "") -> None:
         self._console.print(printable(text), style=style, soft_wrap=True)
+
+    def _prose(self, text: str) -> None:
+        self._console.print(printable(text))
 
     def _table(
         self, header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,), gap: int = 2

@@ -34,20 +34,23 @@ class Layout(Generic[R]):
     document: Callable[[R], dict[str, Any]]
 
 
-def result_layout(top_k: int, unknown: str | None = None) -> Layout[ImageResult]:
+def result_layout(top_k: int, unknown: str | None = None, *, several: bool = False) -> Layout[ImageResult]:
     """Path, label, the best label with its numbers, the runners-up up to `top_k`, error.
 
-    `unknown` is what an abstention is called, if there may be any: only then has the best label a column of its own.
+    `unknown` is what an abstention is called, if there may be any: only then has the best label a column of its own. With
+    `several`, `labels` are all that hold.
     """
-    columns = ["path", "label", *([] if unknown is None else ["best_label"]), "probability", "similarity"]
+    columns = ["path", "label", *([] if unknown is None else ["best_label"]), *(["labels"] if several else [])]
+    columns += ["probability", "similarity"]
     for rank in range(2, top_k + 1):
         columns += [f"label_{rank}", f"probability_{rank}", f"similarity_{rank}"]
     columns.append("error")
 
     def cells(result: ImageResult) -> list[str]:
         row = [result.path, *([] if unknown is None else [shown_label(result, unknown) or ""])]
-        for prediction in result.predictions:
-            row += [prediction.label, f"{prediction.probability:.6f}", f"{prediction.similarity:.6f}"]
+        for number, prediction in enumerate(result.predictions[:top_k]):
+            of_all = [joined_labels(result.labels)] if several and number == 0 else []
+            row += [prediction.label, *of_all, f"{prediction.probability:.6f}", f"{prediction.similarity:.6f}"]
         row += [""] * (len(columns) - 1 - len(row))
         return [*row, result.error or ""]
 
@@ -55,6 +58,7 @@ def result_layout(top_k: int, unknown: str | None = None) -> Layout[ImageResult]
         return {
             "path": result.path,
             "label": shown_label(result, unknown),
+            **({"labels": list(result.labels)} if several else {}),
             "predictions": [
                 {"label": p.label, "probability": round(p.probability, 6), "similarity": round(p.similarity, 6)}
                 for p in result.predictions
@@ -75,6 +79,11 @@ def _match_document(match: Match) -> dict[str, Any]:
 
 
 MATCH_LAYOUT: Layout[Match] = Layout(("path", "similarity", "error"), _match_cells, _match_document)
+
+
+def joined_labels(labels: Sequence[str]) -> str:
+    """Labels in one cell, separated by `;`. A `;` or a backslash in a label has a backslash before it."""
+    return ";".join(label.replace("\\", "\\\\").replace(";", "\\;") for label in labels)
 
 
 def shown_label(result: ImageResult, unknown: str | None) -> str | None:

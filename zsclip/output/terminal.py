@@ -44,19 +44,23 @@ class TableWriter:
             line.append(name, style="bold" if decided else "italic")
             chance = percent(best.probability) if decided else ""
             line.append(f" {chance:>6}", style="green" if best.probability >= 0.5 else "yellow")
-            self._append_runners_up(line, others)
+            self._append_runners_up(line, others, result.labels[1:] and result.labels)
         line.truncate(self._console.width, overflow="ellipsis")
         self._console.print(line, soft_wrap=True)
 
-    def _append_runners_up(self, line: Text, others: Sequence[Prediction]) -> None:
+    def _append_runners_up(self, line: Text, others: Sequence[Prediction], holding: Sequence[str]) -> None:
+        """As many as fit, those that hold beside the best bright; of these, how many more there are."""
         from rich.cells import cell_len
 
         lead = "   "
-        for other in others:
+        for number, other in enumerate(others):
             text = f"{lead}{printable(other.label)} {percent(other.probability).strip()}"
-            if line.cell_len + cell_len(text) > self._console.width:
+            left = sum(one.label in holding for one in others[number + 1 :])
+            if line.cell_len + cell_len(text) + (4 if left else 0) > self._console.width:
+                if left := left + (other.label in holding):
+                    line.append(f" +{left}", style="bold")
                 return
-            line.append(text, style="dim")
+            line.append(text, style="bold" if other.label in holding else "dim")
             lead = ", "
 
 
@@ -81,7 +85,8 @@ class RankingWriter:
         bar_width = max(4, min(60, width - label_width - 26))
         for rank, prediction in enumerate(result.predictions, 1):
             line = Text(f"{rank:>3}  {fit_width(printable(prediction.label), label_width)}  ", no_wrap=True)
-            line.append(bar(prediction.probability, bar_width), style="green" if rank == 1 else "cyan")
+            is_decided = rank == 1 or prediction.label in result.labels
+            line.append(bar(prediction.probability, bar_width), style="green" if is_decided else "cyan")
             line.append(f" {percent(prediction.probability)}", style="bold" if rank == 1 else "")
             line.append(f"  {prediction.similarity:7.4f}", style="dim")
             self._console.print(line, soft_wrap=True)

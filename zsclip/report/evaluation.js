@@ -39,6 +39,13 @@ function whisker(value, low, high, from, to, kind, zero = null) {
 
 const VERDICTS = { better: "good", worse: "bad", unclear: "plain" };
 
+/** "Better" alone would mislead of a set that is no better than guessing. */
+function verdict(one) {
+  const misleading = one.verdict === "better" && one.standing !== "above chance";
+  return make("span", { className: `verdict ${misleading ? "plain" : VERDICTS[one.verdict]}` },
+    misleading ? `better, ${one.standing}` : one.verdict);
+}
+
 function comparison() {
   const lows = sets.map((one) => one.top1_low);
   const highs = sets.map((one) => one.top1_high);
@@ -63,7 +70,7 @@ function comparison() {
       interval(one.difference_low, one.difference_high, true),
       whisker(one.difference, one.difference_low, one.difference_high, -reach, reach, VERDICTS[one.verdict], 0),
       String(one.gained), String(one.lost), pValue(one.p_value), pValue(one.p_adjusted),
-      make("span", { className: `verdict ${VERDICTS[one.verdict]}` }, one.verdict),
+      verdict(one),
     ],
   }));
   return make("section", { className: "card" },
@@ -73,6 +80,8 @@ function comparison() {
     compared ? table("Differences from the baseline",
       ["Prompts", "Difference", "95 % interval", "", "Gained", "Lost", "p", "p (Holm)", ""], against,
       (index) => index > 0 && index !== 3 && index !== 8, "stack") : null,
+    make("p", { className: "small later" }, `Chance is ${percent(data.chance)} (one of ${count(names.length, "label")})${
+      data.commonest[1] > data.chance ? `; always answering ${printable(data.commonest[0])} would give ${percent(data.commonest[1])}` : ""}.`),
     make("p", { className: "small soft later" }, `Shares in percent: ${data.methods}`),
     ...data.notes.map((note) => make("p", { className: "small note" }, printable(note))));
 }

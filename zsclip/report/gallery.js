@@ -463,7 +463,7 @@ document.getElementById("page").append(
   make("main", {}, unread, grid, nothing),
   make("footer", { className: "small soft" },
     make("p", { className: "keys" }, ...keys.flatMap(([key, what]) => [make("span", {}, make("kbd", {}, key), ` ${what}`)])),
-    make("p", {}, "Download the labels and judge prompts by them: zsclip evaluate --manifest labels.csv")),
+    make("p", {}, "Download the labels and judge prompts by those that are checked: zsclip evaluate --manifest labels.csv")),
   status, dialog);
 
 addEventListener("scroll", place, { passive: true });

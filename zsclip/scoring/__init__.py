@@ -7,8 +7,8 @@ from zsclip.scoring.decisions import Scorer as Scorer
 from zsclip.scoring.decisions import Scores as Scores
 from zsclip.scoring.probability import independent_probabilities as independent_probabilities
 from zsclip.scoring.probability import probabilities as probabilities
-from zsclip.scoring.probability import ranking as ranking
 from zsclip.scoring.probability import similarities as similarities
+from zsclip.scoring.ranking import ranking as ranking
 from zsclip.scoring.rules import COMBINE as COMBINE
 from zsclip.scoring.rules import Rules as Rules
 from zsclip.scoring.rules import require_choice as require_choice

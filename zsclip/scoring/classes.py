@@ -13,9 +13,11 @@ from zsclip.errors import LabelError
 from zsclip.scoring.decisions import Decision, Scores, decide, withhold
 from zsclip.scoring.probability import independent_probabilities, probabilities, similarities
 from zsclip.scoring.rules import Rules
+from zsclip.text.wording import listed
 from zsclip.unit_vectors import Doubles, Floats, unit_mean
 
 _SCORES_AT_ONCE = 1 << 20
+_ALIKE = 1.0  # logits that can differ by less are alike
 
 
 def class_vectors(
@@ -60,6 +62,26 @@ class ClassVectors:
     def _starts(self) -> NDArray[np.intp]:
         return np.cumsum([0, *(len(vectors) for vectors in self.vectors[:-1])])
 
+    def alike(self) -> list[tuple[str, str]]:
+        """Labels that no picture can tell apart: pairs of a label and the first one before it that is like it.
+
+        Whatever the picture, two labels' logits differ by the model's scale times the distance of their class vectors at
+        most. Where that is under 1, neither is ever e times as probable as the other, and mostly they are equal. At a scale
+        of 100 that is a distance of 0.01 (a cosine of 0.99995): well above what rounding does to one text's vector, far
+        below what lies between synonyms. Labels whose names are kept apart are compared by the mean of their names.
+        """
+        vectors = np.stack([of_label[0] if len(of_label) == 1 else unit_mean(of_label) for of_label in self.vectors])
+        least = 1 - (_ALIKE / self.logit_scale) ** 2 / 2
+        labels = np.arange(len(vectors))
+        step = max(1, _SCORES_AT_ONCE // len(vectors))
+        pairs = []
+        for start in range(0, len(vectors), step):
+            rows = labels[start : start + step]
+            is_alike = (vectors[rows] @ vectors[: rows[-1]].T >= least) & (labels[: rows[-1]] < rows[:, None])
+            for row in np.flatnonzero(is_alike.any(axis=1)).tolist():
+                pairs.append((self.names[int(is_alike[row].argmax())], self.names[start + row]))
+        return pairs
+
     def score(self, embeddings: Floats, top_k: int, rules: Rules | None = None) -> list[Decision]:
         """Decide for each of the unit vectors (n, d), with its best `top_k` labels, best first."""
         rules = rules or Rules()
@@ -99,9 +121,19 @@ class ClassVectors:
         return labels, all_of_them[:, count:].max(axis=1) > labels.max(axis=1)
 
     def _independent(self, embeddings: Floats, of_labels: Doubles, rules: Rules) -> Doubles:
-        if self.logit_bias:  # SigLIP: trained to judge each pair by itself
-            return independent_probabilities(self.logit_scale * of_labels + self.logit_bias, rules.temperature)
-        if self.background is None:
+        if self.background is not None:
+            reference = similarities(embeddings, unit_mean(self.background)[None])
+            return independent_probabilities(self.logit_scale * (of_labels - reference), rules.temperature)
+        if not self.logit_bias:
             raise LabelError("Labels on their own need background texts to be compared with.")
-        reference = similarities(embeddings, unit_mean(self.background)[None])
-        return independent_probabilities(self.logit_scale * (of_labels - reference), rules.temperature)
+        # SigLIP: trained to judge each pair by itself.
+        return independent_probabilities(self.logit_scale * of_labels + self.logit_bias, rules.temperature)
+
+
+def alike_in_words(pairs: Sequence[tuple[str, str]]) -> str:
+    """What to say about labels that are alike."""
+    named = listed([f"{one!r} from {other!r}" for one, other in pairs])
+    return (
+        f"No picture can tell {named}: their class vectors are (nearly) the same, so they share one probability. Leave "
+        f"one of them out, or use other words for it."
+    )

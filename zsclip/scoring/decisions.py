@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from zsclip.scoring.probability import ranking
+from zsclip.scoring.ranking import best, ranking
 from zsclip.scoring.results import Prediction
 from zsclip.scoring.rules import Rules
 from zsclip.unit_vectors import Doubles, Floats
@@ -47,37 +47,49 @@ class Scorer(Protocol):
         """Decide for each of the unit vectors (n, d), with its best `top_k` labels, best first."""
 
 
+def holding(probability: Doubles, similarity: Doubles, rules: Rules) -> NDArray[np.bool_]:
+    """Which labels pass the rules' thresholds, each by itself: bool (n, labels)."""
+    holds = probability >= rules.least_probability
+    if rules.min_similarity is not None:
+        holds &= similarity >= rules.min_similarity
+    return np.asarray(holds)
+
+
 def withhold(probability: Doubles, similarity: Doubles, rules: Rules) -> NDArray[np.bool_]:
-    """Where the rules' thresholds keep the best label from being decided on: bool (n,)."""
-    best = probability.argmax(axis=1)[:, None]  # the first of equals, as in a ranking
-    leading = np.take_along_axis(probability, best, -1)[:, 0]
-    withheld = leading < rules.least_probability
+    """Where the rules' thresholds leave no label to decide for: bool (n,)."""
+    if not rules.abstains:
+        return np.zeros(len(probability), bool)
+    holds = holding(probability, similarity, rules)
+    if rules.multi_label:
+        return np.asarray(~holds.any(axis=1))
+    withheld = ~np.take_along_axis(holds, best(probability, similarity)[:, None], -1)[:, 0]
     if rules.min_margin is not None:
         second = np.partition(probability, -2, axis=1)[:, -2] if probability.shape[1] > 1 else 0.0
-        withheld |= leading - second < rules.min_margin
-    if rules.min_similarity is not None:
-        withheld |= np.take_along_axis(similarity, best, -1)[:, 0] < rules.min_similarity
-    return withheld
+        withheld |= probability.max(axis=1) - second < rules.min_margin
+    return np.asarray(withheld)
 
 
 def decide(names: Sequence[str], scores: Scores, top_k: int, rules: Rules) -> list[Decision]:
-    """The decision for each image, with its best `top_k` labels, best first."""
-    best = ranking(scores.probability, top_k)
-    p = np.take_along_axis(scores.probability, best, -1).tolist()
-    s = np.take_along_axis(scores.similarity, best, -1).tolist()
-    several = _holding(names, scores, rules) if rules.multi_label else None
+    """The decision for each image, with its best `top_k` labels, best first.
+
+    Independent labels that hold are all among them, however many.
+    """
+    told = np.full(len(scores.probability), top_k)
+    several: list[tuple[str, ...]] | None = None
+    if rules.multi_label:
+        holds = holding(scores.probability, scores.similarity, rules)
+        several = [tuple(names[n] for n in np.flatnonzero(row).tolist()) for row in holds]
+        ranked = ranking(scores.probability, scores.similarity, len(names))
+        places = np.take_along_axis(holds, ranked, -1) * np.arange(1, len(names) + 1)
+        told = np.maximum(told, places.max(axis=1))
+    else:
+        ranked = ranking(scores.probability, scores.similarity, top_k)
+    p = np.take_along_axis(scores.probability, ranked, -1).tolist()
+    s = np.take_along_axis(scores.similarity, ranked, -1).tolist()
     decisions = []
-    for row, (order, abstained) in enumerate(zip(best.tolist(), scores.withheld.tolist(), strict=True)):
-        ranked = zip(order, p[row], s[row], strict=True)
-        predictions = tuple(Prediction(names[n], chance, cosine) for n, chance, cosine in ranked)
+    for row, (order, abstained) in enumerate(zip(ranked.tolist(), scores.withheld.tolist(), strict=True)):
+        numbers = list(zip(order, p[row], s[row], strict=True))[: told[row]]
+        predictions = tuple(Prediction(names[n], chance, cosine) for n, chance, cosine in numbers)
         labels = several[row] if several is not None else () if abstained else (predictions[0].label,)
         decisions.append(Decision(predictions, labels, abstained))
     return decisions
-
-
-def _holding(names: Sequence[str], scores: Scores, rules: Rules) -> list[tuple[str, ...]]:
-    """Of independent labels, those that hold for each image."""
-    holds = scores.probability >= rules.least_probability
-    if rules.min_similarity is not None:
-        holds &= scores.similarity >= rules.min_similarity
-    return [tuple(names[n] for n in np.flatnonzero(row).tolist()) for row in holds]

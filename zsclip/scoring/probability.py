@@ -1,4 +1,4 @@
-"""Similarities, probabilities and rankings as arrays. NumPy only."""
+"""Similarities and probabilities as arrays. NumPy only."""
 
 from __future__ import annotations
 
@@ -29,8 +29,3 @@ def probabilities(
 def independent_probabilities(logits: Doubles, temperature: float = 1.0) -> Doubles:
     """Sigmoid of `logits / temperature`, each label on its own, without overflow: float64, same shape."""
     return np.asarray(np.exp(-np.logaddexp(0.0, -logits / temperature)))
-
-
-def ranking(probability: Doubles, top_k: int) -> NDArray[np.intp]:
-    """The `top_k` best labels of each row, best first, equals in the order of the labels: (n, top_k)."""
-    return np.argsort(-probability, axis=-1, kind="stable")[:, :top_k]

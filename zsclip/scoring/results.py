@@ -42,7 +42,8 @@ class SearchResult:
 class ImageResult:
     """Everything known about one image: its best predictions, best first, or the error that kept it from being read.
 
-    `labels` are all labels that hold: the best one, or with independent labels every one that is likely enough.
+    `labels` are all labels that hold: the best one, or with independent labels every one that is likely enough; each is
+    among the predictions.
     `abstained` says that the image got no label; what to call that is up to whoever writes the result. `error_kind`
     is the kind of the error where it is known, `level` the level of a hierarchy of labels.
     """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zsclip.errors import LabelError
+from zsclip.errors import InputError, LabelError
 
 COMBINE = ("mean", "max", "sum")
 
@@ -20,7 +20,7 @@ class Rules:
     `combine` says what a label of several names is: the unit `mean` of their vectors; its best name (`max`); or the `sum`
     of its names' probabilities. An image gets no label if its best one has a probability under `min_probability`, leads
     by less than `min_margin`, has a similarity under `min_similarity`, or loses to the background. Raises `LabelError`
-    for values that make no sense.
+    for values that make no sense, and `InputError` for `multi_label` with `min_margin`.
     """
 
     temperature: float = 1.0
@@ -37,6 +37,11 @@ class Rules:
             raise LabelError(f"There is no combine={self.combine!r}. There are: {', '.join(COMBINE)}.")
         if self.multi_label and self.combine == "sum":
             raise LabelError("A sum of names' probabilities needs a softmax: use combine mean or max with multi-label.")
+        if self.multi_label and self.min_margin is not None:
+            raise InputError(
+                "A margin is between labels that compete, and labels on their own do not.",
+                remedy="Leave out one of `multi_label` and `min_margin`.",
+            )
         for name, value in (("probability", self.min_probability), ("margin", self.min_margin)):
             if value is not None and not 0 <= value <= 1:
                 raise LabelError(f"A least {name} must be between 0 and 1, not {value}.")
