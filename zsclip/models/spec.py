@@ -112,7 +112,7 @@ class ModelSpec:
             "activation": "quick_gelu" if self.quick_gelu else "gelu",
             "tokenizer": self.tokenizer.identity(),
             "context_length": self.context_length,
-            "preprocessing": asdict(self.preprocessing),
+            "preprocessing": self.preprocessing.identity(),
             "preprocessing_version": PREPROCESSING_VERSION,
         }
         if self.layout != "open_clip":

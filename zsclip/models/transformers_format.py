@@ -187,6 +187,7 @@ def read_preprocessing(name: str, path: Path, config: Mapping[str, Any]) -> Prep
         std=_colour(path, details, "image_std"),
         resize_mode=mode,
         interpolation="bilinear" if resample == 2 else "bicubic",
+        crop="floor" if mode == "shortest" else "even",
     )
 
 
