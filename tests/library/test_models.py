@@ -287,6 +287,25 @@ def test_models_show_needs_no_download(architecture: str, tag: str, cli: Cli) ->
     assert "not on this machine" in run.out
     assert f"parameters     {models.parameter_counts()[architecture]:,}" in run.out
     assert cli("models", "show", "--model", architecture, "--pretrained", tag).out == run.out
+    assert cli("models", "show", architecture, "--pretrained", tag).out == run.out
+
+
+def test_models_show_takes_a_tag_as_an_argument_or_as_an_option_but_not_two(cli: Cli) -> None:
+    shown = cli("models", "show", "ViT-B-32", "--pretrained", "openai").out
+    assert "pretrained     openai" in shown
+    assert shown == cli("models", "show", "ViT-B-32", "openai").out
+    run = cli("models", "show", "ViT-B-32", "openai", "--pretrained", "laion400m_e32")
+    assert (run.code, run.out) == (2, "")
+    assert "--pretrained" in run.err
+    assert cli("models", "show", "ViT-B-32", "--model", "RN50").code == 2
+
+
+def test_models_show_with_a_name_leaves_the_environment_aside(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = cli("models", "show", "ViT-B-32")
+    monkeypatch.setenv("ZSCLIP_MODEL", "RN50")
+    monkeypatch.setenv("ZSCLIP_PRETRAINED", "yfcc15m")
+    assert cli("models", "show", "ViT-B-32") == plain
+    assert "pretrained     yfcc15m" in cli("models", "show").out
 
 
 @pytest.mark.slow

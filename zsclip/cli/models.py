@@ -92,6 +92,7 @@ def _write_table(entries: list[Entry]) -> None:
 
 @app.command()
 def show(
+    context: typer.Context,
     name: ShownModel = None,
     tag: ShownTag = None,
     model: options.Model = None,
@@ -113,7 +114,9 @@ def show(
     from zsclip.models import without_weights
 
     listen(quiet=quiet, verbose=verbose)
-    which, weights = (name, tag) if name else (model, tag or pretrained)
+    if name:  # the environment's are meant for where nothing is named
+        model, pretrained = (_typed(context, option) for option in ("model", "pretrained"))
+    which, weights = _only(name, model, "--model"), _only(tag, pretrained, "--pretrained")
     if which and not weights and (spec := without_weights(which)):
         rows = _describe(spec, None)
     else:
@@ -123,6 +126,19 @@ def show(
     out = console()
     for key, value in rows.items():
         out.print(f"{key:<15}{value}", soft_wrap=True)
+
+
+def _typed(context: typer.Context, option: str) -> str | None:
+    """An option's value if it stands on the command line, not if it comes from the environment."""
+    source = context.get_parameter_source(option)
+    return context.params[option] if source is not None and source.name == "COMMANDLINE" else None
+
+
+def _only(argument: str | None, option: str | None, name: str) -> str | None:
+    """What was given, as an argument or as an option; two different things are wrong usage."""
+    if argument and option and argument != option:
+        raise typer.BadParameter(f"{argument} is given already.", param_hint=name)
+    return argument or option
 
 
 def _describe(spec: ModelSpec, model: Model | None) -> dict[str, str]:
