@@ -218,7 +218,19 @@ def test_a_configuration_with_wrong_values_says_which(tmp_path: Path, key: str, 
         resolve(f"local-dir:{tmp_path}")
 
 
-@pytest.mark.parametrize("name", ["hf-hub:foo bar", "hf-hub:", "hf-hub:a/b/c", "hf-hub:a"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hf-hub:foo bar",
+        "hf-hub:",
+        "hf-hub:a/b/c",
+        "hf-hub:a",
+        "hf-hub:a@b/c",
+        "hf-hub:a/b@",
+        "hf-hub:a/b@../c",
+        "hf-hub:a/b@c d",
+    ],
+)
 def test_a_name_that_is_no_repository_says_so(name: str) -> None:
     with pytest.raises(ModelError, match="is no repository of the hub"):
         resolve(name)

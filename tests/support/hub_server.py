@@ -1,4 +1,4 @@
-"""A Hugging Face hub on this machine: repositories are folders `ORG/REPO` under a root."""
+"""A Hugging Face hub on this machine: repositories are folders `ORG/REPO` under a root, revisions of them `ORG/REPO@REVISION`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+def commit(revision: str = "main") -> str:
+    """The commit that a branch or tag is at."""
+    return hashlib.sha1(revision.encode()).hexdigest()
 
 
 class Hub:
@@ -32,6 +36,7 @@ def serve(root: Path) -> Iterator[Hub]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        _revision = "main"
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -50,11 +55,19 @@ def serve(root: Path) -> Iterator[Hub]:
             if hub.silent.is_set():
                 stopped.wait(60)
                 return
-            match = re.fullmatch(r"/([^?]+)/resolve/[^/]+/([^?]+)(?:\?.*)?", self.path)
+            match = re.fullmatch(r"/([^?]+)/resolve/([^/]+)/([^?]+)(?:\?.*)?", self.path)
             if match is None or not (hub.root / match[1]).is_dir():
                 self._send(404, b"", body=False, error="RepoNotFound")
                 return
-            path = hub.root / match[1] / match[2]
+            repository, asked = hub.root / match[1], unquote(match[2])
+            others = [path.name.partition("@")[2] for path in repository.parent.glob(f"{repository.name}@*")]
+            revision = next((one for one in ("main", *others) if asked in (one, commit(one))), None)
+            if revision is None:
+                self._send(404, b"", body=False, error="RevisionNotFound")
+                return
+            self._revision = revision
+            path = repository if revision == "main" else repository.with_name(f"{repository.name}@{revision}")
+            path /= match[3]
             if not path.is_file():
                 self._send(404, b"", body=False, error="EntryNotFound")
                 return
@@ -67,7 +80,7 @@ def serve(root: Path) -> Iterator[Hub]:
             self.send_response(status)
             self.send_header("Content-Length", str(len(data) - start))
             self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("X-Repo-Commit", commit(self._revision))
             if status == 206:
                 self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
             if error:

@@ -32,7 +32,9 @@ ShownTag = Annotated[Optional[str], typer.Argument(metavar="TAG|FILE", help="As 
 PulledModel = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", show_default=False, help="An architecture of open_clip, hf-hub:ORG/REPO or local-dir:PATH."
+        metavar="MODEL",
+        show_default=False,
+        help="An architecture of open_clip, hf-hub:ORG/REPO[@REVISION] or local-dir:PATH.",
     ),
 ]
 To = Annotated[
@@ -145,13 +147,15 @@ def _describe(spec: ModelSpec, model: Model | None) -> dict[str, str]:
     from zsclip import models
     from zsclip.output.cells import printable
 
-    wanted = spec.preprocessing
+    wanted, known = spec.preprocessing, model.known_identity() if model else None
     height, width = wanted.size
     rows = {
         "model": spec.name,
         "pretrained": spec.pretrained or "",
         "weights": _weights(spec),
-        "identity": _identity(model) if model else "",
+        "revision": _revision(spec),
+        "digest": models.weights_key(known) if known else "",
+        "identity": models.short_identity(known) if known else "",
         "embedding": f"{spec.embed_dim} dimensions",
         "activation": "QuickGELU" if spec.quick_gelu else "GELU",
         "context length": f"{spec.context_length} tokens",
@@ -186,11 +190,13 @@ def _weights(spec: ModelSpec) -> str:
     return f"to be chosen; its tags are: {tags}" if tags else "none published; it needs a checkpoint file"
 
 
-def _identity(model: Model) -> str:
+def _revision(spec: ModelSpec) -> str:
+    """The commit that the weights come from, where Hugging Face's cache tells."""
     from zsclip import models
+    from zsclip.models.weights import revision
 
-    known = model.spec.tag_key or models.on_disk(model.spec)
-    return models.short_identity(model.identity) if known else ""
+    checkpoint = models.on_disk(spec)
+    return (checkpoint and revision(checkpoint)) or ""
 
 
 def _tokenizer(spec: ModelSpec) -> str:

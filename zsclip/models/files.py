@@ -35,6 +35,11 @@ def on_disk(spec: ModelSpec) -> Path | None:
     return hub.first_cached(repository, filenames) if repository else None
 
 
+def address(spec: ModelSpec) -> str | None:
+    """Where on the hub the weights are; None for those that are a file on this machine."""
+    return f"hf://{spec.remote['hf_hub']}" if spec.remote.get("hf_hub") else None
+
+
 def is_complete(spec: ModelSpec) -> bool:
     """Whether all that the model needs is on this machine; asks no network."""
     tower = spec.text_tower

@@ -17,12 +17,14 @@ logger = logging.getLogger("zsclip")
 
 _PROBE_SECONDS = 5.0  # a hub that has not answered by then is taken for unreachable
 _REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_REVISION = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # a branch, a tag or a commit
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What is asked of a repository, and how messages speak of it: the model it is for, the arguments of `models pull` that
-    name that model, and what it is that is wanted, in the plural."""
+    name that model, and what it is that is wanted, in the plural. A repository may have its revision with it, everywhere here:
+    `ORG/REPO@REVISION`."""
 
     model: str
     arguments: str
@@ -42,7 +44,8 @@ def cached(repository: str, filename: str) -> Path | None:
     """The file in the cache, None if it is not there."""
     import huggingface_hub
 
-    found = huggingface_hub.try_to_load_from_cache(repository, filename)
+    name, revision = split(repository)
+    found = huggingface_hub.try_to_load_from_cache(name, filename, revision=revision)
     return Path(found) if isinstance(found, str) else None
 
 
@@ -50,7 +53,9 @@ def is_known_missing(repository: str, filename: str) -> bool:
     """Whether the hub has said that the repository has no such file."""
     import huggingface_hub
 
-    return huggingface_hub.try_to_load_from_cache(repository, filename) is huggingface_hub._CACHED_NO_EXIST
+    name, revision = split(repository)
+    found = huggingface_hub.try_to_load_from_cache(name, filename, revision=revision)
+    return found is huggingface_hub._CACHED_NO_EXIST
 
 
 def first_cached(repository: str, filenames: Sequence[str]) -> Path | None:
@@ -73,10 +78,16 @@ def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
     Raises `ModelError` where it is not in the cache and the hub cannot be asked.
     """
     import huggingface_hub
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     repository = wanted.repository
     require_repository(wanted.model, repository)
+    name, revision = split(repository)
     if found := cached(repository, filename):
         return found
     if is_known_missing(repository, filename):
@@ -88,8 +99,9 @@ def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
         logger.info("Fetching %s of %s from the hub, once.", filename, repository)
         return Path(
             huggingface_hub.hf_hub_download(
-                repository,
+                name,
                 filename,
+                revision=revision,
                 library_name="zsclip",
                 library_version=__version__,
                 etag_timeout=_PROBE_SECONDS,
@@ -99,9 +111,15 @@ def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
         raise _not_here(wanted, filename, _first_line(error)) from None
     except RepositoryNotFoundError:
         raise ModelError(
-            f"there is no repository {repository!r} on the hub that is open to you.",
+            f"there is no repository {name!r} on the hub that is open to you.",
             where=wanted.model,
             remedy="Check its name; for one that asks for an account, log in with: hf auth login.",
+        ) from None
+    except RevisionNotFoundError:
+        raise ModelError(
+            f"the repository {name} has no revision {revision!r}.",
+            where=wanted.model,
+            remedy="After the @ comes a branch, a tag or a commit with all of its 40 digits.",
         ) from None
     except EntryNotFoundError:
         if alone:
@@ -120,10 +138,23 @@ def is_repository(name: object) -> bool:
     return isinstance(name, str) and _REPOSITORY.fullmatch(name) is not None
 
 
+def split(repository: str) -> tuple[str, str | None]:
+    """The repository's name and its revision; None for the one that the hub gives where none is named."""
+    name, _, revision = repository.partition("@")
+    return name, revision or None
+
+
 def require_repository(model: str, repository: str) -> None:
-    """Raise `ModelError` for what cannot be a repository's name."""
-    if not is_repository(repository):
-        raise ModelError(f"{repository!r} is no repository of the hub, which is written ORG/REPO.", where=model)
+    """Raise `ModelError` for what cannot be a repository's name, with or without a revision."""
+    name, at, revision = repository.partition("@")
+    if not is_repository(name) or (at and not _REVISION.fullmatch(revision)):
+        raise no_repository(model, repository)
+
+
+def no_repository(model: str, repository: str) -> ModelError:
+    """What to raise for what cannot be a repository's name."""
+    what = f"{repository!r} is no repository of the hub, which is written ORG/REPO or ORG/REPO@REVISION."
+    return ModelError(what, where=model)
 
 
 def remedy(arguments: str) -> str:
@@ -148,7 +179,8 @@ def _require_network(wanted: Wanted, filename: str) -> None:
     """
     from huggingface_hub import constants, get_session, hf_hub_url
 
-    url = hf_hub_url(wanted.repository, filename, endpoint=constants.ENDPOINT)
+    name, revision = split(wanted.repository)
+    url = hf_hub_url(name, filename, revision=revision, endpoint=constants.ENDPOINT)
     outcome: list[Exception | None] = []
 
     def ask() -> None:
