@@ -156,10 +156,89 @@ def test_a_download_that_breaks_off_is_not_taken_for_whole(hub: hub_server.Hub) 
     assert "Traceback" not in run.stderr
     assert models.on_disk(resolve("hf-hub:org/demo")) is None
     hub.breaks_off_at = None
+    assert "it goes on where it stopped" in run.stderr
     assert zsclip("models", "pull", "hf-hub:org/demo").returncode == 0
     found = models.on_disk(resolve("hf-hub:org/demo"))
     assert found is not None
     assert hashlib.sha256(found.read_bytes()).digest() == hashlib.sha256(source.read_bytes()).digest()
+
+
+def test_a_download_that_broke_off_goes_on_where_it_stopped(
+    hub: hub_server.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 40_000)  # the client keeps whole chunks, as a rule of 10 MB
+    source = put_demo(hub, "org/demo") / "open_clip_model.safetensors"
+    hub.breaks_off_at = 100_000
+    with pytest.raises(ModelError, match="it goes on where it stopped"):
+        models.fetch(resolve("hf-hub:org/demo"))
+    hub.breaks_off_at = None
+    hub.ranges.clear()
+    assert models.fetch(resolve("hf-hub:org/demo")).read_bytes() == source.read_bytes()
+    assert hub.ranges == ["bytes=80000-"]
+
+
+def test_what_arrived_of_another_file_is_not_taken(hub: hub_server.Hub, tmp_path: Path) -> None:
+    source = put_demo(hub, "org/demo") / "open_clip_model.safetensors"
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    blobs = tmp_path / "home" / "hub" / "models--org--demo" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{digest}.zsclip.incomplete").write_bytes(b"x" * 1000)
+    with pytest.raises(ModelError, match="what arrived is not what the hub names by its SHA-256"):
+        models.fetch(resolve("hf-hub:org/demo"))
+    assert models.fetch(resolve("hf-hub:org/demo")).read_bytes() == source.read_bytes()  # from the beginning
+
+
+@pytest.mark.parametrize(("seconds", "code"), [("", 1), ("20", 0)])
+def test_a_slow_hub_gets_the_time_that_hugging_faces_variable_says(
+    seconds: str, code: int, hub: hub_server.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_demo(hub, "org/demo")
+    hub.slow = 6.0
+    monkeypatch.delenv("HF_HUB_ETAG_TIMEOUT", raising=False)
+    if seconds:
+        monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", seconds)
+    run = zsclip("models", "pull", "hf-hub:org/demo")
+    assert run.returncode == code, run.stderr
+    assert ("HF_HUB_ETAG_TIMEOUT gives it more" in run.stderr) == (code == 1)
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_weights_in_several_files_are_fetched_known_and_packed(safe: bool, hub: hub_server.Hub, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = hub.root / "org" / "clip"
+    folder.mkdir(parents=True)
+    small.save_transformers("clip", folder)
+    with Classifier.load(f"local-dir:{folder}", use_cache=False, engine="torch") as classifier:
+        expected = classifier.embed_texts(small.TEXTS)
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    stem, ending = ("model", "safetensors") if safe else ("pytorch_model", "bin")
+    names = [f"{stem}-0000{n}-of-00002.{ending}" for n in (1, 2)]
+    homes = {name: names[n % 2] for n, name in enumerate(state)}
+    for file in names:
+        part = {name: state[name] for name, home in homes.items() if home == file}
+        save_file(part, folder / file) if safe else torch.save(part, folder / file)
+    (folder / f"{stem}.{ending}.index.json").write_text(json.dumps({"weight_map": homes}))
+    models.pack(resolve("hf-hub:org/clip"), tmp_path / "packed")
+    found = {}
+    for name in (f"local-dir:{folder}", "hf-hub:org/clip", f"local-dir:{tmp_path / 'packed'}"):
+        with Classifier.load(name, engine="torch") as classifier:
+            assert np.array_equal(classifier.embed_texts(small.TEXTS), expected)
+            found[name] = json.loads(classifier.model.identity)["weights"]
+    assert len(set(found.values())) == 1
+    assert next(iter(found.values())).startswith("sample:" if safe else "sha256:")
+    with (tmp_path / "packed" / names[1]).open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x55")
+    with Classifier.load(f"local-dir:{tmp_path / 'packed'}", engine="torch") as classifier:
+        assert json.loads(classifier.model.identity)["weights"] not in found.values()
+    (tmp_path / "packed" / names[0]).unlink()
+    with pytest.raises(ModelError, match=f"{names[0]}"):
+        Classifier.load(f"local-dir:{tmp_path / 'packed'}", engine="torch").embed_texts(["a"])
 
 
 def test_a_packed_folder_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

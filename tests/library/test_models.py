@@ -11,7 +11,7 @@ import pytest
 from support.cli import Cli, rows_of
 
 from zsclip import ModelError, models
-from zsclip.models import open_clip_data, resolve
+from zsclip.models import open_clip_data, resolve, weights
 
 
 def test_the_default_is_the_documented_one() -> None:
@@ -171,6 +171,27 @@ def test_a_folder_that_is_no_model_says_why(tmp_path: Path, files: dict[str, str
         (tmp_path / name).write_text(text)
     with pytest.raises(ModelError, match=message):
         resolve(f"local-dir:{tmp_path}")
+
+
+def test_a_folder_with_several_weights_is_refused_with_their_names(tmp_path: Path) -> None:
+    folder = Path(str(resolve("demo").checkpoint)).parent
+    (tmp_path / "open_clip_config.json").write_text((folder / "open_clip_config.json").read_text())
+    (tmp_path / "epoch_1.pt").touch()
+    assert resolve(f"local-dir:{tmp_path}").checkpoint == tmp_path / "epoch_1.pt"
+    (tmp_path / "epoch_2.pt").touch()
+    with pytest.raises(ModelError, match=r"several files that may be its weights: epoch_1\.pt, epoch_2\.pt. Leave one"):
+        resolve(f"local-dir:{tmp_path}")
+    (tmp_path / "open_clip_pytorch_model.bin").touch()  # a name that open_clip knows
+    assert resolve(f"local-dir:{tmp_path}").checkpoint == tmp_path / "open_clip_pytorch_model.bin"
+
+
+@pytest.mark.parametrize(
+    "names", [[], {"a": "../model.safetensors"}, {"a": "/etc/passwd"}, {"a": 1}, {"a": "x.py"}, None]
+)
+def test_an_index_of_weights_names_files_beside_it_only(names: object, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    with pytest.raises(ModelError, match="names no files of weights beside it"):
+        weights.parts(tmp_path / "model.safetensors.index.json")
 
 
 def test_a_folders_own_preprocessing_is_read(tmp_path: Path) -> None:

@@ -18,14 +18,17 @@ def commit(revision: str = "main") -> str:
 
 
 class Hub:
-    """The server's address and manners: `breaks_off_at` bytes of a file it hangs up; `silent`: asked for files it says nothing."""
+    """The server's address and manners: `breaks_off_at` bytes of a file it hangs up; `silent`: asked for files it says nothing; `slow`:
+    that it takes so many seconds for its first answer. `ranges` are the parts of files that it was asked for."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.address = ""
         self.breaks_off_at: int | None = None
         self.silent = threading.Event()
+        self.slow = 0.0
         self.asked: list[str] = []
+        self.ranges: list[str] = []
 
 
 @contextmanager
@@ -52,6 +55,11 @@ def serve(root: Path) -> Iterator[Hub]:
             if self.path == "/":
                 self._send(200, b"", body=False)
                 return
+            if "Range" in self.headers:
+                hub.ranges.append(self.headers["Range"])
+            if hub.slow:
+                seconds, hub.slow = hub.slow, 0.0
+                stopped.wait(seconds)
             if hub.silent.is_set():
                 stopped.wait(60)
                 return

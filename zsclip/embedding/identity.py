@@ -30,7 +30,9 @@ class Identities:
         try:
             known = self._fingerprint(path)
         except OSError as error:
-            raise ModelError(f"{path} cannot be read: {error.strerror}.", where=self._spec.title) from None
+            raise ModelError(
+                f"{error.filename or path} cannot be read: {error.strerror}.", where=self._spec.title
+            ) from None
         if self._address and self._store.weights(self._address) != known:
             self._store.put_weights(self._address, known)
         identity = self._spec.identity(known.key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import threading
@@ -10,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsclip import __version__
 from zsclip.errors import ModelError
+from zsclip.models import download
 
 logger = logging.getLogger("zsclip")
 
-_PROBE_SECONDS = 5.0  # a hub that has not answered by then is taken for unreachable
+_SECONDS = 5.0  # a hub that has not answered by then is taken for unreachable, unless HF_HUB_ETAG_TIMEOUT gives it another time
 _REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _REVISION = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # a branch, a tag or a commit
 
@@ -77,7 +78,6 @@ def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
 
     Raises `ModelError` where it is not in the cache and the hub cannot be asked.
     """
-    import huggingface_hub
     from huggingface_hub.errors import (
         EntryNotFoundError,
         LocalEntryNotFoundError,
@@ -97,16 +97,7 @@ def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
     _require_network(wanted, filename)
     try:
         logger.info("Fetching %s of %s from the hub, once.", filename, repository)
-        return Path(
-            huggingface_hub.hf_hub_download(
-                name,
-                filename,
-                revision=revision,
-                library_name="zsclip",
-                library_version=__version__,
-                etag_timeout=_PROBE_SECONDS,
-            )
-        )
+        return download.fetch(name, filename, revision, _patience())
     except LocalEntryNotFoundError as error:
         raise _not_here(wanted, filename, _first_line(error)) from None
     except RepositoryNotFoundError:
@@ -127,7 +118,7 @@ def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
         return None
     except _download_errors() as error:
         raise ModelError(
-            f"the download of {filename} from {repository} failed: {_first_line(error)}. Nothing of it is used; run it again.",
+            f"the download of {filename} from {repository} failed: {_first_line(error)}. Run it again: it goes on where it stopped.",
             where=wanted.model,
             remedy=remedy(wanted.arguments),
         ) from None
@@ -166,6 +157,13 @@ def remedy(arguments: str) -> str:
     )
 
 
+def _patience() -> float:
+    """How many seconds the hub is given to answer: the client's own default is too long for a machine without a network."""
+    from huggingface_hub import constants
+
+    return float(constants.HF_HUB_ETAG_TIMEOUT) if os.environ.get("HF_HUB_ETAG_TIMEOUT") else _SECONDS
+
+
 def _not_here(wanted: Wanted, filename: str, reason: str) -> ModelError:
     what = f"its {wanted.what} ({filename} of {wanted.repository}) are not on this machine, and {reason}."
     return ModelError(what, where=wanted.model, remedy=remedy(wanted.arguments))
@@ -180,20 +178,22 @@ def _require_network(wanted: Wanted, filename: str) -> None:
     from huggingface_hub import constants, get_session, hf_hub_url
 
     name, revision = split(wanted.repository)
+    seconds = _patience()
     url = hf_hub_url(name, filename, revision=revision, endpoint=constants.ENDPOINT)
     outcome: list[Exception | None] = []
 
     def ask() -> None:
         try:
-            get_session().head(url, timeout=_PROBE_SECONDS)
+            get_session().head(url, timeout=seconds)
             outcome.append(None)
         except Exception as error:  # carried over to the thread that asked
             outcome.append(error)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(_PROBE_SECONDS)
-    error = outcome[0] if outcome else TimeoutError(f"no answer within {_PROBE_SECONDS:.0f} seconds")
+    thread.join(seconds)
+    late = TimeoutError(f"no answer within {seconds:.0f} seconds; HF_HUB_ETAG_TIMEOUT gives it more")
+    error = outcome[0] if outcome else late
     if error is not None:
         raise _not_here(wanted, filename, f"{constants.ENDPOINT} cannot be reached ({_first_line(error)})")
 

@@ -184,6 +184,12 @@ def _from_folder(name: str, folder: Path) -> ModelSpec:
         others = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".pth", ".pt"))
         if not others:
             raise _no_weights(name, folder, WEIGHT_NAMES)
+        if len(others) > 1:
+            raise ModelError(
+                f"{folder} has several files that may be its weights: {', '.join(one.name for one in others)}.",
+                where=name,
+                remedy=f"Leave one of them there, or call the right one {WEIGHT_NAMES[0]} or {WEIGHT_NAMES[2]}.",
+            )
         checkpoint = others[0]
     path = folder / configuration.CONFIG_NAME
     if not _is_file(path):

@@ -12,7 +12,10 @@ from zsclip.models.configuration import read_json
 
 CONFIG_NAME = "config.json"
 IMAGE_CONFIG_NAMES = ("preprocessor_config.json", "processor_config.json")
-WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")
+# Large models are in several files, which an index names.
+WEIGHT_NAMES = (
+    "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
+)  # fmt: skip
 
 # What a configuration leaves out is the default of transformers' class.
 _DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {

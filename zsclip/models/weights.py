@@ -18,6 +18,7 @@ from typing import BinaryIO
 from zsclip.errors import ModelError
 from zsclip.images.item import Stamp
 from zsclip.models.configuration import read_json
+from zsclip.models.digests import sha256
 
 INDEX_ENDING = ".index.json"  # of the file that names the parts of weights that are in several files
 SAMPLED = ".safetensors"
@@ -78,11 +79,7 @@ def whole(path: Path) -> bytes:
     file = path.resolve()
     if file.parent.name == "blobs" and file != path.absolute() and re.fullmatch("[0-9a-f]{64}", file.name):
         return bytes.fromhex(file.name)
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.digest()
+    return sha256(path)
 
 
 def revision(path: Path) -> str | None:
