@@ -88,7 +88,7 @@ class Classifier:
         """Resolve a model; its weights are loaded (and downloaded, if need be) when they are first needed.
 
         `model` and `pretrained` mean what they mean in open_clip: an architecture with a tag or a checkpoint file; or
-        `model` alone is `demo`, `local-dir:PATH` or `hf-hub:ORG/REPO`. The default is ViT-B-32-256 with
+        `model` alone is `demo`, `local-dir:PATH`, `hf-hub:ORG/REPO` or `hf-hub:ORG/REPO@REVISION`. The default is ViT-B-32-256 with
         datacomp_s34b_b86k. The other settings are those of `Computing`, `Reading` and `Keeping`. Raises `ModelError` and
         `InputError`.
         """
@@ -211,7 +211,12 @@ class Classifier:
             raise CalibrationError("A temperature for labels that compete does not suit labels on their own.")
         if rules.temperature != 1:
             raise CalibrationError("A calibration brings its temperature. Leave out one of the two.")
-        calibration.require(Binding.of(self.model.identity, labels, sets, rules.combine, background), source)
+        found = Binding.of(self.model.identity, labels, sets, rules.combine, background)
+        if found.model != calibration.binding.model:
+            for former in self.model.former_identities:
+                made = Binding.of(former, labels, sets, rules.combine, background)
+                found = made if made.model == calibration.binding.model else found
+        calibration.require(found, source)
         return replace(rules, temperature=calibration.temperature)
 
     def embed(self, images: Images) -> Generator[tuple[list[str], Floats, list[tuple[str, str]]], None, None]:

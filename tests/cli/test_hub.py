@@ -12,13 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from support import hub_server
 from support import small_models as small
 from support.cli import Cli
-from support.processes import run_zsclip
+from support.processes import run_and_list_modules, run_zsclip
 
 from zsclip import Classifier, ModelError, models
-from zsclip.models import resolve
+from zsclip.embedding.model import Model
+from zsclip.models import resolve, weights
+from zsclip.models.spec import ModelFacts
+from zsclip.store.database import Store
+from zsclip.unit_vectors import Embedding, Quality
 
 pytestmark = pytest.mark.slow
 
@@ -151,10 +156,89 @@ def test_a_download_that_breaks_off_is_not_taken_for_whole(hub: hub_server.Hub) 
     assert "Traceback" not in run.stderr
     assert models.on_disk(resolve("hf-hub:org/demo")) is None
     hub.breaks_off_at = None
+    assert "it goes on where it stopped" in run.stderr
     assert zsclip("models", "pull", "hf-hub:org/demo").returncode == 0
     found = models.on_disk(resolve("hf-hub:org/demo"))
     assert found is not None
     assert hashlib.sha256(found.read_bytes()).digest() == hashlib.sha256(source.read_bytes()).digest()
+
+
+def test_a_download_that_broke_off_goes_on_where_it_stopped(
+    hub: hub_server.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 40_000)  # the client keeps whole chunks, as a rule of 10 MB
+    source = put_demo(hub, "org/demo") / "open_clip_model.safetensors"
+    hub.breaks_off_at = 100_000
+    with pytest.raises(ModelError, match="it goes on where it stopped"):
+        models.fetch(resolve("hf-hub:org/demo"))
+    hub.breaks_off_at = None
+    hub.ranges.clear()
+    assert models.fetch(resolve("hf-hub:org/demo")).read_bytes() == source.read_bytes()
+    assert hub.ranges == ["bytes=80000-"]
+
+
+def test_what_arrived_of_another_file_is_not_taken(hub: hub_server.Hub, tmp_path: Path) -> None:
+    source = put_demo(hub, "org/demo") / "open_clip_model.safetensors"
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    blobs = tmp_path / "home" / "hub" / "models--org--demo" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{digest}.zsclip.incomplete").write_bytes(b"x" * 1000)
+    with pytest.raises(ModelError, match="what arrived is not what the hub names by its SHA-256"):
+        models.fetch(resolve("hf-hub:org/demo"))
+    assert models.fetch(resolve("hf-hub:org/demo")).read_bytes() == source.read_bytes()  # from the beginning
+
+
+@pytest.mark.parametrize(("seconds", "code"), [("", 1), ("20", 0)])
+def test_a_slow_hub_gets_the_time_that_hugging_faces_variable_says(
+    seconds: str, code: int, hub: hub_server.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_demo(hub, "org/demo")
+    hub.slow = 6.0
+    monkeypatch.delenv("HF_HUB_ETAG_TIMEOUT", raising=False)
+    if seconds:
+        monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", seconds)
+    run = zsclip("models", "pull", "hf-hub:org/demo")
+    assert run.returncode == code, run.stderr
+    assert ("HF_HUB_ETAG_TIMEOUT gives it more" in run.stderr) == (code == 1)
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_weights_in_several_files_are_fetched_known_and_packed(safe: bool, hub: hub_server.Hub, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = hub.root / "org" / "clip"
+    folder.mkdir(parents=True)
+    small.save_transformers("clip", folder)
+    with Classifier.load(f"local-dir:{folder}", use_cache=False, engine="torch") as classifier:
+        expected = classifier.embed_texts(small.TEXTS)
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    stem, ending = ("model", "safetensors") if safe else ("pytorch_model", "bin")
+    names = [f"{stem}-0000{n}-of-00002.{ending}" for n in (1, 2)]
+    homes = {name: names[n % 2] for n, name in enumerate(state)}
+    for file in names:
+        part = {name: state[name] for name, home in homes.items() if home == file}
+        save_file(part, folder / file) if safe else torch.save(part, folder / file)
+    (folder / f"{stem}.{ending}.index.json").write_text(json.dumps({"weight_map": homes}))
+    models.pack(resolve("hf-hub:org/clip"), tmp_path / "packed")
+    found = {}
+    for name in (f"local-dir:{folder}", "hf-hub:org/clip", f"local-dir:{tmp_path / 'packed'}"):
+        with Classifier.load(name, engine="torch") as classifier:
+            assert np.array_equal(classifier.embed_texts(small.TEXTS), expected)
+            found[name] = json.loads(classifier.model.identity)["weights"]
+    assert len(set(found.values())) == 1
+    assert next(iter(found.values())).startswith("sample:" if safe else "sha256:")
+    with (tmp_path / "packed" / names[1]).open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x55")
+    with Classifier.load(f"local-dir:{tmp_path / 'packed'}", engine="torch") as classifier:
+        assert json.loads(classifier.model.identity)["weights"] not in found.values()
+    (tmp_path / "packed" / names[0]).unlink()
+    with pytest.raises(ModelError, match=f"{names[0]}"):
+        Classifier.load(f"local-dir:{tmp_path / 'packed'}", engine="torch").embed_texts(["a"])
 
 
 def test_a_packed_folder_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +266,101 @@ def assert_says_soon_what_to_do(message: str) -> None:
     assert time.monotonic() - started < 10
     for remedy in ("zsclip models pull ViT-B-16 openai --to DIR", "`pretrained=FILE`", "`model=demo`"):
         assert remedy in str(caught.value)
+
+
+def test_a_revision_of_a_repository_is_a_model_of_its_own(
+    hub: hub_server.Hub, red_star: Path, sharp_demo: Path, cli: Cli
+) -> None:
+    """By branch or tag and by commit; with open_clip's format and transformers'."""
+    put_demo(hub, "org/demo")
+    shutil.copytree(sharp_demo, hub.root / "org" / "demo@v1")
+    (hub.root / "org" / "clip").mkdir(parents=True)
+    small.save_transformers("clip", hub.root / "org" / "clip@v1")
+    scales = {}
+    for name in ("org/demo", "org/demo@v1", f"org/demo@{hub_server.commit('v1')}", "org/clip@v1"):
+        with Classifier.load(f"hf-hub:{name}", engine="torch", use_cache=False) as classifier:
+            scales[name] = round(classifier.model.facts.logit_scale)
+    assert list(scales.values())[1:] == [100, 100, 100]
+    assert scales["org/demo"] != 100
+    shown = cli("models", "show", "hf-hub:org/demo@v1", "--engine", "torch").out
+    assert f"revision       {hub_server.commit('v1')}\n" in shown
+    assert "digest         sample:" in shown
+    assert not any("tokenizer" in asked and "resolve/main" in asked and "clip" in asked for asked in hub.asked)
+    with pytest.raises(
+        ModelError, match=r"the repository org/demo has no revision 'v2'. After the @ comes a branch, a tag"
+    ):
+        resolve("hf-hub:org/demo@v2")
+    run = cli("models", "pull", "hf-hub:org/demo@v3", "--offline")
+    assert "zsclip models pull hf-hub:org/demo@v3 --to DIR" in run.err
+
+
+def test_known_pictures_need_neither_the_hub_nor_the_weights(
+    hub: hub_server.Hub, red_star: Path, tmp_path: Path, sharp_demo: Path
+) -> None:
+    put_demo(hub, "org/demo")
+    command = ["classify", red_star, "-m", "hf-hub:org/demo", "--engine", "torch", "-f", "csv"]
+    command += ["-l", "red star,blue circle", "--temperature", "30"]
+    first = zsclip(*command)
+    assert first.returncode == 0, first.stderr
+    blobs = tmp_path / "home" / "hub" / "models--org--demo" / "blobs"
+    large = max(blobs.iterdir(), key=lambda path: path.stat().st_size)
+    large.unlink()  # the configuration stays
+    hub.asked.clear()
+    again, imported = run_and_list_modules(*command)
+    assert again.stdout == first.stdout
+    assert not hub.asked
+    assert "torch" not in imported
+    shutil.copy(sharp_demo / "open_clip_model.safetensors", hub.root / "org" / "demo")
+    new = zsclip(*command, "--template", "<label> <label>")  # other weights are fetched: nothing is mixed
+    assert new.returncode == 1
+    assert "are others than those that its vectors in the store were made with" in new.stderr
+    last = zsclip(*command)
+    assert last.returncode == 0, last.stderr
+    assert last.stdout != first.stdout
+
+
+def test_a_tag_is_known_by_its_file_and_what_0_1_kept_under_its_name_is_taken_over(
+    hub: hub_server.Hub, tmp_path: Path
+) -> None:
+    spec = resolve("ViT-B-32", "openai")
+    repository, filename = str(spec.remote["hf_hub"]).rpartition("/")[::2]
+    (hub.root / repository).mkdir(parents=True)
+    published = hub.root / repository / (filename or "open_clip_model.safetensors")
+    key, former = (
+        {b"i" * 32: Embedding(np.eye(512, dtype=np.float32)[0], Quality.EXACT)},
+        spec.identity(str(spec.tag_key)),
+    )
+    with Store(tmp_path / "store") as store:
+        store.put(former, key)
+        store.put_facts(former, ModelFacts(100.0, 0.0, 512))
+        assert Model(spec, store).identity == former  # nothing is on this machine, and all is known
+        assert not hub.asked
+        identities = []
+        for number in range(2):
+            save_file({"a": np.full(9, number)}, published)
+            shutil.rmtree(tmp_path / "home" / "hub", ignore_errors=True)
+            model = Model(spec, store)
+            models.fetch(spec)
+            identities.append(model.identity)
+            assert set(store.get(model.identity, list(key), 512, least=Quality.EXACT)) == (
+                set(key) if number == 0 else set()
+            )
+            shutil.rmtree(tmp_path / "home" / "hub")
+            assert Model(spec, store).known_identity() == model.identity  # as it was when it was last here
+        assert identities[0] != identities[1]
+
+
+def test_a_pickle_from_the_hub_is_known_by_the_name_that_the_cache_gives_it(
+    hub: hub_server.Hub, tmp_path: Path
+) -> None:
+    folder = put_demo(hub, "org/demo")
+    (folder / "open_clip_model.safetensors").rename(folder / "open_clip_pytorch_model.bin")
+    digest = hashlib.sha256((folder / "open_clip_pytorch_model.bin").read_bytes()).digest()
+    path = models.fetch(resolve("hf-hub:org/demo"))
+    assert weights.fingerprint(path) == weights.Fingerprint(whole=digest)
+    assert weights.revision(path) == hub_server.commit()
+    path.resolve().write_bytes(b"")  # it is not read
+    assert weights.fingerprint(path) == weights.Fingerprint(whole=digest)
 
 
 def test_without_a_network_a_download_fails_soon_and_says_what_to_do(

@@ -11,7 +11,7 @@ import pytest
 from support.cli import Cli, rows_of
 
 from zsclip import ModelError, models
-from zsclip.models import open_clip_data, resolve
+from zsclip.models import open_clip_data, resolve, weights
 
 
 def test_the_default_is_the_documented_one() -> None:
@@ -173,6 +173,27 @@ def test_a_folder_that_is_no_model_says_why(tmp_path: Path, files: dict[str, str
         resolve(f"local-dir:{tmp_path}")
 
 
+def test_a_folder_with_several_weights_is_refused_with_their_names(tmp_path: Path) -> None:
+    folder = Path(str(resolve("demo").checkpoint)).parent
+    (tmp_path / "open_clip_config.json").write_text((folder / "open_clip_config.json").read_text())
+    (tmp_path / "epoch_1.pt").touch()
+    assert resolve(f"local-dir:{tmp_path}").checkpoint == tmp_path / "epoch_1.pt"
+    (tmp_path / "epoch_2.pt").touch()
+    with pytest.raises(ModelError, match=r"several files that may be its weights: epoch_1\.pt, epoch_2\.pt. Leave one"):
+        resolve(f"local-dir:{tmp_path}")
+    (tmp_path / "open_clip_pytorch_model.bin").touch()  # a name that open_clip knows
+    assert resolve(f"local-dir:{tmp_path}").checkpoint == tmp_path / "open_clip_pytorch_model.bin"
+
+
+@pytest.mark.parametrize(
+    "names", [[], {"a": "../model.safetensors"}, {"a": "/etc/passwd"}, {"a": 1}, {"a": "x.py"}, None]
+)
+def test_an_index_of_weights_names_files_beside_it_only(names: object, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    with pytest.raises(ModelError, match="names no files of weights beside it"):
+        weights.parts(tmp_path / "model.safetensors.index.json")
+
+
 def test_a_folders_own_preprocessing_is_read(tmp_path: Path) -> None:
     folder = Path(str(resolve("demo").checkpoint)).parent
     document = json.loads((folder / "open_clip_config.json").read_text())
@@ -218,7 +239,19 @@ def test_a_configuration_with_wrong_values_says_which(tmp_path: Path, key: str, 
         resolve(f"local-dir:{tmp_path}")
 
 
-@pytest.mark.parametrize("name", ["hf-hub:foo bar", "hf-hub:", "hf-hub:a/b/c", "hf-hub:a"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hf-hub:foo bar",
+        "hf-hub:",
+        "hf-hub:a/b/c",
+        "hf-hub:a",
+        "hf-hub:a@b/c",
+        "hf-hub:a/b@",
+        "hf-hub:a/b@../c",
+        "hf-hub:a/b@c d",
+    ],
+)
 def test_a_name_that_is_no_repository_says_so(name: str) -> None:
     with pytest.raises(ModelError, match="is no repository of the hub"):
         resolve(name)
@@ -287,6 +320,25 @@ def test_models_show_needs_no_download(architecture: str, tag: str, cli: Cli) ->
     assert "not on this machine" in run.out
     assert f"parameters     {models.parameter_counts()[architecture]:,}" in run.out
     assert cli("models", "show", "--model", architecture, "--pretrained", tag).out == run.out
+    assert cli("models", "show", architecture, "--pretrained", tag).out == run.out
+
+
+def test_models_show_takes_a_tag_as_an_argument_or_as_an_option_but_not_two(cli: Cli) -> None:
+    shown = cli("models", "show", "ViT-B-32", "--pretrained", "openai").out
+    assert "pretrained     openai" in shown
+    assert shown == cli("models", "show", "ViT-B-32", "openai").out
+    run = cli("models", "show", "ViT-B-32", "openai", "--pretrained", "laion400m_e32")
+    assert (run.code, run.out) == (2, "")
+    assert "--pretrained" in run.err
+    assert cli("models", "show", "ViT-B-32", "--model", "RN50").code == 2
+
+
+def test_models_show_with_a_name_leaves_the_environment_aside(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = cli("models", "show", "ViT-B-32")
+    monkeypatch.setenv("ZSCLIP_MODEL", "RN50")
+    monkeypatch.setenv("ZSCLIP_PRETRAINED", "yfcc15m")
+    assert cli("models", "show", "ViT-B-32") == plain
+    assert "pretrained     yfcc15m" in cli("models", "show").out
 
 
 @pytest.mark.slow

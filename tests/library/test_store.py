@@ -206,21 +206,6 @@ def test_facts_of_a_model_are_kept(tmp_path: Path) -> None:
         assert store.facts("model") == facts
 
 
-def test_a_files_digest_is_remembered_by_path_size_and_time(tmp_path: Path) -> None:
-    file = tmp_path / "weights.bin"
-    file.write_bytes(b"one")
-    status = file.stat()
-    with Store(tmp_path / "store") as store:
-        first = store.digest(file)
-        file.write_bytes(b"two")
-        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-        assert store.digest(file) == first  # size and time are as they were
-        assert store.digest(file, rehash=True) != first
-        file.write_bytes(b"three")
-        assert store.digest(file) != first
-    assert Store(None).digest(file) == Store(tmp_path / "store").digest(file)
-
-
 def test_the_schema_is_the_documented_one(tmp_path: Path) -> None:
     Store(tmp_path).close()
     with sqlite3.connect(tmp_path / FILENAME) as connection:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from zsclip.images.item import Stamp
 from zsclip.models.spec import ModelFacts
+from zsclip.models.weights import Fingerprint
 from zsclip.store import maintenance
 from zsclip.store.database import FILENAME, Store
 from zsclip.store.records import Kind, text_digest
@@ -178,12 +179,14 @@ def test_digests_of_weights_are_adopted(tmp_path: Path) -> None:
     )  # fmt: skip
     made.write(tmp_path / "cache")
     with Store(tmp_path / "cache") as store:
-        assert store.digest(weights) == adopted
+        stamp = Stamp.of_file(weights, weights.stat())
+        assert store.weights(stamp) == Fingerprint(whole=adopted)
         assert maintenance.info(store).files == 1
         maintenance.prune(store)
-        assert store.digest(weights) == adopted
+        assert store.weights(stamp) == Fingerprint(whole=adopted)
+        assert store.weights(stamp._replace(inode=stamp.inode + 1)) is None  # was completed when it was first asked for
         maintenance.clear(store)
-        assert store.digest(weights) == hashlib.sha256(b"weights").digest()
+        assert store.weights(stamp) is None
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")

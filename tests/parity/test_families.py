@@ -261,11 +261,10 @@ def test_transformers_own_format_gives_transformers_vectors(kind: str, tmp_path:
     processor = transformers.AutoImageProcessor.from_pretrained(tmp_path, backend="pil")
     spec = resolve(f"local-dir:{tmp_path}")
     length = spec.context_length
-    # Of even sizes: transformers and torchvision round the odd pixel of a crop differently.
     rng = np.random.default_rng(1)
     images = [
         Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8))
-        for size in ((64, 64, 3), (128, 96, 3), (90, 200, 3))
+        for size in ((64, 64, 3), (128, 96, 3), (64, 67, 3), (90, 200, 3))
     ]
     with torch.no_grad():
         tokens = tokenizer(small.TEXTS, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
@@ -278,6 +277,47 @@ def test_transformers_own_format_gives_transformers_vectors(kind: str, tmp_path:
         assert classifier.model.facts.logit_scale == pytest.approx(100, rel=1e-6)
         if kind == "siglip":
             assert classifier.model.facts.logit_bias == pytest.approx(theirs.logit_bias.item())
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_transformers_own_format_crops_as_its_own_processor(kind: str, tmp_path: Path) -> None:
+    """For every remainder of the spare pixels by four: torchvision rounds half a pixel to an even number, transformers down."""
+    import transformers
+
+    from zsclip.images.preprocessing import fit
+    from zsclip.models import transformers_format
+
+    size = {"height": 224, "width": 224}
+    if kind == "clip":
+        made: Any = transformers.CLIPImageProcessorPil(size={"shortest_edge": 224}, crop_size=size)
+    else:
+        made = transformers.SiglipImageProcessorPil(size=size)
+    made.save_pretrained(tmp_path)
+    wanted = transformers_format.read_preprocessing(
+        "a model", tmp_path / "preprocessor_config.json", {"vision_cfg": {"image_size": 224}}
+    )
+    rng = np.random.default_rng(2)
+    sizes = [(short, short + spare) for short in (224, 100, 301) for spare in range(9)]
+    for height, width in (*sizes, *(size[::-1] for size in sizes)):
+        image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        theirs = made(image, do_rescale=False, do_normalize=False, return_tensors="np")["pixel_values"][0]
+        assert np.array_equal(fit(image, wanted), theirs.transpose(1, 2, 0)), (height, width)
+
+
+def test_only_models_that_crop_as_transformers_have_another_identity(tmp_path: Path) -> None:
+    """Vectors of all others that were kept before remain theirs."""
+    before = {
+        "size": [64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "shortest", "interpolation": "bicubic",
+        "fill_color": 0,
+    }  # fmt: skip
+    made = {}
+    for kind in ("clip", "siglip"):
+        small.save_transformers(kind, tmp_path / kind)
+        made[kind] = json.loads(resolve(f"local-dir:{tmp_path / kind}").identity("sha256:0"))["preprocessing"]
+    demo = json.loads(resolve("demo").identity("sha256:0"))["preprocessing"]
+    assert demo.keys() == made["siglip"].keys() == before.keys()
+    assert made["siglip"] == {**before, "resize_mode": "squash"}
+    assert made["clip"].keys() - before.keys() == {"crop"}
 
 
 def _features(output: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A Hugging Face hub on this machine: repositories are folders `ORG/REPO` under a root."""
+"""A Hugging Face hub on this machine: repositories are folders `ORG/REPO` under a root, revisions of them `ORG/REPO@REVISION`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+def commit(revision: str = "main") -> str:
+    """The commit that a branch or tag is at."""
+    return hashlib.sha1(revision.encode()).hexdigest()
 
 
 class Hub:
-    """The server's address and manners: `breaks_off_at` bytes of a file it hangs up; `silent`: asked for files it says nothing."""
+    """The server's address and manners: `breaks_off_at` bytes of a file it hangs up; `silent`: asked for files it says nothing; `slow`:
+    that it takes so many seconds for its first answer. `ranges` are the parts of files that it was asked for."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.address = ""
         self.breaks_off_at: int | None = None
         self.silent = threading.Event()
+        self.slow = 0.0
         self.asked: list[str] = []
+        self.ranges: list[str] = []
 
 
 @contextmanager
@@ -32,6 +39,7 @@ def serve(root: Path) -> Iterator[Hub]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        _revision = "main"
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -47,14 +55,27 @@ def serve(root: Path) -> Iterator[Hub]:
             if self.path == "/":
                 self._send(200, b"", body=False)
                 return
+            if "Range" in self.headers:
+                hub.ranges.append(self.headers["Range"])
+            if hub.slow:
+                seconds, hub.slow = hub.slow, 0.0
+                stopped.wait(seconds)
             if hub.silent.is_set():
                 stopped.wait(60)
                 return
-            match = re.fullmatch(r"/([^?]+)/resolve/[^/]+/([^?]+)(?:\?.*)?", self.path)
+            match = re.fullmatch(r"/([^?]+)/resolve/([^/]+)/([^?]+)(?:\?.*)?", self.path)
             if match is None or not (hub.root / match[1]).is_dir():
                 self._send(404, b"", body=False, error="RepoNotFound")
                 return
-            path = hub.root / match[1] / match[2]
+            repository, asked = hub.root / match[1], unquote(match[2])
+            others = [path.name.partition("@")[2] for path in repository.parent.glob(f"{repository.name}@*")]
+            revision = next((one for one in ("main", *others) if asked in (one, commit(one))), None)
+            if revision is None:
+                self._send(404, b"", body=False, error="RevisionNotFound")
+                return
+            self._revision = revision
+            path = repository if revision == "main" else repository.with_name(f"{repository.name}@{revision}")
+            path /= match[3]
             if not path.is_file():
                 self._send(404, b"", body=False, error="EntryNotFound")
                 return
@@ -67,7 +88,7 @@ def serve(root: Path) -> Iterator[Hub]:
             self.send_response(status)
             self.send_header("Content-Length", str(len(data) - start))
             self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("X-Repo-Commit", commit(self._revision))
             if status == 206:
                 self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
             if error:

@@ -52,7 +52,8 @@ def info(cache_dir: options.CacheDir = None) -> None:
     for model in content.models:
         title = printable(model.title or "a model that was not loaded")
         counts = f"{model.images:,} images, {model.texts:,} texts"
-        out.print(f"  {models.short_identity(model.identity)}  {title}: {counts}", soft_wrap=True)
+        weights = models.weights_key(model.identity, digits=12)
+        out.print(f"  {models.short_identity(model.identity)}  {title}: {counts}, weights {weights}", soft_wrap=True)
 
 
 @app.command(cls=Command)
@@ -90,9 +91,10 @@ def _identity(store: Store, model: str, pretrained: str | None) -> str:
         if model in (models.short_identity(content.identity), content.title):
             return content.identity
     spec = models.resolve(model, pretrained)
-    if not spec.tag_key and models.on_disk(spec) is None:
+    identity = Model(spec, store).known_identity()
+    if identity is None:
         raise ModelError(f"{spec.title}: its weights are not here. Give its identity, as `zsclip cache info` shows it.")
-    return Model(spec, store).identity
+    return identity
 
 
 @app.command(cls=Command)

@@ -33,7 +33,9 @@ ShownTag = Annotated[Optional[str], typer.Argument(metavar="TAG|FILE", help="As 
 PulledModel = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", show_default=False, help="An architecture of open_clip, hf-hub:ORG/REPO or local-dir:PATH."
+        metavar="MODEL",
+        show_default=False,
+        help="An architecture of open_clip, hf-hub:ORG/REPO[@REVISION] or local-dir:PATH.",
     ),
 ]
 To = Annotated[
@@ -93,6 +95,7 @@ def _write_table(entries: list[Entry]) -> None:
 
 @app.command(cls=Command)
 def show(
+    context: typer.Context,
     name: ShownModel = None,
     tag: ShownTag = None,
     model: options.Model = None,
@@ -114,7 +117,9 @@ def show(
     from zsclip.models import without_weights
 
     listen(quiet=quiet, verbose=verbose)
-    which, weights = (name, tag) if name else (model, tag or pretrained)
+    if name:  # the environment's are meant for where nothing is named
+        model, pretrained = (_typed(context, option) for option in ("model", "pretrained"))
+    which, weights = _only(name, model, "--model"), _only(tag, pretrained, "--pretrained")
     if which and not weights and (spec := without_weights(which)):
         rows = _describe(spec, None)
     else:
@@ -126,17 +131,32 @@ def show(
         out.print(f"{key:<15}{value}", soft_wrap=True)
 
 
+def _typed(context: typer.Context, option: str) -> str | None:
+    """An option's value if it stands on the command line, not if it comes from the environment."""
+    source = context.get_parameter_source(option)
+    return context.params[option] if source is not None and source.name == "COMMANDLINE" else None
+
+
+def _only(argument: str | None, option: str | None, name: str) -> str | None:
+    """What was given, as an argument or as an option; two different things are wrong usage."""
+    if argument and option and argument != option:
+        raise typer.BadParameter(f"{argument} is given already.", param_hint=name)
+    return argument or option
+
+
 def _describe(spec: ModelSpec, model: Model | None) -> dict[str, str]:
     from zsclip import models
     from zsclip.output.cells import printable
 
-    wanted = spec.preprocessing
+    wanted, known = spec.preprocessing, model.known_identity() if model else None
     height, width = wanted.size
     rows = {
         "model": spec.name,
         "pretrained": spec.pretrained or "",
         "weights": _weights(spec),
-        "identity": _identity(model) if model else "",
+        "revision": _revision(spec),
+        "digest": models.weights_key(known) if known else "",
+        "identity": models.short_identity(known) if known else "",
         "embedding": f"{spec.embed_dim} dimensions",
         "activation": "QuickGELU" if spec.quick_gelu else "GELU",
         "context length": f"{spec.context_length} tokens",
@@ -171,11 +191,13 @@ def _weights(spec: ModelSpec) -> str:
     return f"to be chosen; its tags are: {tags}" if tags else "none published; it needs a checkpoint file"
 
 
-def _identity(model: Model) -> str:
+def _revision(spec: ModelSpec) -> str:
+    """The commit that the weights come from, where Hugging Face's cache tells."""
     from zsclip import models
+    from zsclip.models.weights import revision
 
-    known = model.spec.tag_key or models.on_disk(model.spec)
-    return models.short_identity(model.identity) if known else ""
+    checkpoint = models.on_disk(spec)
+    return (checkpoint and revision(checkpoint)) or ""
 
 
 def _tokenizer(spec: ModelSpec) -> str:

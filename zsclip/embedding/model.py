@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zsclip import models
+from zsclip.embedding.identity import Identities
 from zsclip.embedding.timings import Timings
 from zsclip.engines import choice
 from zsclip.engines.base import Computing, Engine
@@ -26,7 +27,7 @@ _FIRST_BATCH = 32  # assumed until the engine is loaded
 class Model:
     """One model. `engine` is None until `load` was needed; threads may share it after that.
 
-    `exports` is the folder of what engines make of a model once. `rehash` reads a checkpoint file again to know it.
+    `exports` is the folder of what engines make of a model once. `rehash` reads the weights again to know them.
     """
 
     def __init__(
@@ -43,7 +44,8 @@ class Model:
         self.engine: Engine | None = None
         self._store = store
         self._exports = exports
-        self._rehash = rehash
+        self._identities = Identities(spec, store, exports, rehash=rehash)
+        self._assumed: str | None = None  # the identity, while nobody has seen the weights
         self.timings = Timings()
 
     @property
@@ -69,19 +71,35 @@ class Model:
     @cached_property
     def weights(self) -> Path:
         """The weights' file, downloaded if it is not on this machine; raises `ModelError`."""
-        return models.fetch(self.spec)
+        path = models.fetch(self.spec)
+        if self._assumed and (found := self._identities.of(path)) != self._assumed:
+            if self._assumed not in self._identities.former(path):
+                raise ModelError(
+                    f"the weights in {path} are others than those that its vectors in the store were made with.",
+                    where=self.spec.title,
+                    remedy="Run it again: the new ones are known now, and everything is computed with them.",
+                )
+            self.identity = found
+        return path
 
     @cached_property
     def identity(self) -> str:
-        """The model's key in the store. For a checkpoint file this reads the file once."""
-        if self.spec.tag_key:
-            return self.spec.identity(self.spec.tag_key)
-        with self.timings.measure("load"):
-            try:
-                digest = self._store.digest(self.weights, rehash=self._rehash)
-            except OSError as error:
-                raise ModelError(f"{self.weights} cannot be read: {error.strerror}.", where=self.spec.title) from None
-        return self.spec.identity(f"sha256:{digest.hex()}")
+        """The model's key in the store. Weights that were never on this machine are downloaded for it."""
+        known = self.known_identity()
+        return known or self._identities.of(self.weights)
+
+    def known_identity(self) -> str | None:
+        """The identity if it can be told without a download: by the weights' file, else by what it was when it was last here."""
+        if path := models.on_disk(self.spec):
+            with self.timings.measure("load"):
+                return self._identities.of(path)
+        self._assumed = self._identities.last()
+        return self._assumed
+
+    @property
+    def former_identities(self) -> list[str]:
+        """What zsclip 0.1 called this model."""
+        return self._identities.former(models.on_disk(self.spec))
 
     @cached_property
     def facts(self) -> ModelFacts:
@@ -93,7 +111,7 @@ class Model:
 
         A download shows a progress of its own.
         """
-        if not self.spec.tag_key or self._store.facts(self.identity) is None:
+        if self._store.facts(self.identity) is None:
             _ = self.weights
 
     def load(self) -> Engine:

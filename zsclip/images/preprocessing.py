@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,10 @@ ResizeMode = Literal["shortest", "longest", "squash"]
 
 Interpolation = Literal["bicubic", "bilinear"]
 
+# Where a crop begins if half a pixel is spare: `even` takes the even number, as torchvision does and so open_clip, `floor`
+# the lower one, as transformers does.
+CropRounding = Literal["even", "floor"]
+_ROUNDINGS: dict[CropRounding, Callable[[float], int]] = {"even": round, "floor": math.floor}
 
 # Counted into a model's identity: raise it when pixels change for the same file.
 PREPROCESSING_VERSION = 1
@@ -31,10 +36,20 @@ class Preprocessing:
     resize_mode: ResizeMode = "shortest"
     interpolation: Interpolation = "bicubic"
     fill_color: int = 0
+    crop: CropRounding = "even"
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides on pixels, in a model's identity. What was added later is in it only where it is not the default,
+        so that vectors of models that it does not concern remain theirs."""
+        facts = asdict(self)
+        if self.crop == "even":
+            del facts["crop"]
+        return facts
 
 
 def fit(image: Image.Image, wanted: Preprocessing) -> NDArray[np.uint8]:
-    """Resize and crop to uint8 (height, width, 3), bit for bit as open_clip's inference transform does."""
+    """Resize and crop to uint8 (height, width, 3), bit for bit as open_clip's inference transform does, or transformers' own
+    image processor where `wanted` crops as that does."""
     method = {"bicubic": Resampling.BICUBIC, "bilinear": Resampling.BILINEAR}[wanted.interpolation]
     height, width = wanted.size
     if wanted.resize_mode == "squash":
@@ -46,7 +61,7 @@ def fit(image: Image.Image, wanted: Preprocessing) -> NDArray[np.uint8]:
     else:
         # open_clip resizes for a size that is not square with bicubic, whatever the configuration says.
         image = _resize_keeping_ratio(_without_excess(image), wanted.size, min, Resampling.BICUBIC)
-    return np.asarray(_centre(image.convert("RGB"), wanted.size, wanted.fill_color))
+    return np.asarray(_centre(image.convert("RGB"), wanted))
 
 
 def _without_excess(image: Image.Image) -> Image.Image:
@@ -72,14 +87,15 @@ def _resize_keeping_ratio(
     return image.resize((max(1, round(width / ratio)), max(1, round(height / ratio))), method)
 
 
-def _centre(image: Image.Image, size: tuple[int, int], fill: int) -> Image.Image:
-    """The central `size` (height, width), filled up at the sides where the image is smaller."""
-    height, width = size
+def _centre(image: Image.Image, wanted: Preprocessing) -> Image.Image:
+    """The central pixels of the size wanted, filled up at the sides where the image is smaller."""
+    height, width = wanted.size
+    fill, begin = wanted.fill_color, _ROUNDINGS[wanted.crop]
     spare_x, spare_y = max(0, width - image.width), max(0, height - image.height)
     if spare_x or spare_y:
         border = (spare_x // 2, spare_y // 2, (spare_x + 1) // 2, (spare_y + 1) // 2)
         image = ImageOps.expand(image, border, (fill, fill, fill))
-    left, top = round((image.width - width) / 2.0), round((image.height - height) / 2.0)
+    left, top = begin((image.width - width) / 2), begin((image.height - height) / 2)
     if (left, top) == (0, 0) and image.size == (width, height):
         return image
     return image.crop((left, top, left + width, top + height))

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from zsclip.models.catalogue import Entry, catalogue, parameter_counts
-from zsclip.models.files import fetch, fetch_text_tower, fetch_tokenizer, is_complete, on_disk, tokenizer_folder
+from zsclip.models.files import (
+    address,
+    fetch,
+    fetch_text_tower,
+    fetch_tokenizer,
+    is_complete,
+    on_disk,
+    tokenizer_folder,
+)
 from zsclip.models.packing import pack
 from zsclip.models.resolution import DEFAULT_MODEL, DEFAULT_TAGS, DEMO, default_tag, resolve, without_weights
-from zsclip.models.spec import ModelSpec, TokenizerSpec, short_identity
+from zsclip.models.spec import ModelSpec, TokenizerSpec, short_identity, weights_key
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -15,6 +23,7 @@ __all__ = [
     "Entry",
     "ModelSpec",
     "TokenizerSpec",
+    "address",
     "catalogue",
     "default_tag",
     "fetch",
@@ -27,5 +36,6 @@ __all__ = [
     "resolve",
     "short_identity",
     "tokenizer_folder",
+    "weights_key",
     "without_weights",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zsclip.errors import ModelError
-from zsclip.models import hub, transformers_format
+from zsclip.models import hub, transformers_format, weights
 from zsclip.models.spec import TOKENIZER_FILES, VOCABULARY_FILES, ModelSpec
 
 # Without all of these (or the hub's word that they do not exist) transformers asks the network.
@@ -24,7 +24,12 @@ def fetch(spec: ModelSpec) -> Path:
     if not repository:
         remedy = hub.remedy(_arguments(spec))
         raise ModelError("its weights are not on the Hugging Face hub.", where=spec.title, remedy=remedy)
-    return hub.fetch_first(_wanted(spec, "weights", repository), filenames)
+    wanted = _wanted(spec, "weights", repository)
+    checkpoint = hub.fetch_first(wanted, filenames)
+    if checkpoint.name.endswith(weights.INDEX_ENDING):
+        for name in weights.part_names(checkpoint):
+            hub.fetch(wanted, name, alone=True)
+    return checkpoint
 
 
 def on_disk(spec: ModelSpec) -> Path | None:
@@ -32,7 +37,13 @@ def on_disk(spec: ModelSpec) -> Path | None:
     if spec.checkpoint:
         return spec.checkpoint
     repository, filenames = _weights_on_hub(spec)
-    return hub.first_cached(repository, filenames) if repository else None
+    found = hub.first_cached(repository, filenames) if repository else None
+    return found if found and all(part.is_file() for part in weights.parts(found)) else None
+
+
+def address(spec: ModelSpec) -> str | None:
+    """Where on the hub the weights are; None for those that are a file on this machine."""
+    return f"hf://{spec.remote['hf_hub']}" if spec.remote.get("hf_hub") else None
 
 
 def is_complete(spec: ModelSpec) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import threading
@@ -10,19 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsclip import __version__
 from zsclip.errors import ModelError
+from zsclip.models import download
 
 logger = logging.getLogger("zsclip")
 
-_PROBE_SECONDS = 5.0  # a hub that has not answered by then is taken for unreachable
+_SECONDS = 5.0  # a hub that has not answered by then is taken for unreachable, unless HF_HUB_ETAG_TIMEOUT gives it another time
 _REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_REVISION = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # a branch, a tag or a commit
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What is asked of a repository, and how messages speak of it: the model it is for, the arguments of `models pull` that
-    name that model, and what it is that is wanted, in the plural."""
+    name that model, and what it is that is wanted, in the plural. A repository may have its revision with it, everywhere here:
+    `ORG/REPO@REVISION`."""
 
     model: str
     arguments: str
@@ -42,7 +45,8 @@ def cached(repository: str, filename: str) -> Path | None:
     """The file in the cache, None if it is not there."""
     import huggingface_hub
 
-    found = huggingface_hub.try_to_load_from_cache(repository, filename)
+    name, revision = split(repository)
+    found = huggingface_hub.try_to_load_from_cache(name, filename, revision=revision)
     return Path(found) if isinstance(found, str) else None
 
 
@@ -50,7 +54,9 @@ def is_known_missing(repository: str, filename: str) -> bool:
     """Whether the hub has said that the repository has no such file."""
     import huggingface_hub
 
-    return huggingface_hub.try_to_load_from_cache(repository, filename) is huggingface_hub._CACHED_NO_EXIST
+    name, revision = split(repository)
+    found = huggingface_hub.try_to_load_from_cache(name, filename, revision=revision)
+    return found is huggingface_hub._CACHED_NO_EXIST
 
 
 def first_cached(repository: str, filenames: Sequence[str]) -> Path | None:
@@ -72,11 +78,16 @@ def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
 
     Raises `ModelError` where it is not in the cache and the hub cannot be asked.
     """
-    import huggingface_hub
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     repository = wanted.repository
     require_repository(wanted.model, repository)
+    name, revision = split(repository)
     if found := cached(repository, filename):
         return found
     if is_known_missing(repository, filename):
@@ -86,22 +97,20 @@ def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
     _require_network(wanted, filename)
     try:
         logger.info("Fetching %s of %s from the hub, once.", filename, repository)
-        return Path(
-            huggingface_hub.hf_hub_download(
-                repository,
-                filename,
-                library_name="zsclip",
-                library_version=__version__,
-                etag_timeout=_PROBE_SECONDS,
-            )
-        )
+        return download.fetch(name, filename, revision, _patience())
     except LocalEntryNotFoundError as error:
         raise _not_here(wanted, filename, _first_line(error)) from None
     except RepositoryNotFoundError:
         raise ModelError(
-            f"there is no repository {repository!r} on the hub that is open to you.",
+            f"there is no repository {name!r} on the hub that is open to you.",
             where=wanted.model,
             remedy="Check its name; for one that asks for an account, log in with: hf auth login.",
+        ) from None
+    except RevisionNotFoundError:
+        raise ModelError(
+            f"the repository {name} has no revision {revision!r}.",
+            where=wanted.model,
+            remedy="After the @ comes a branch, a tag or a commit with all of its 40 digits.",
         ) from None
     except EntryNotFoundError:
         if alone:
@@ -109,7 +118,7 @@ def fetch(wanted: Wanted, filename: str, *, alone: bool = False) -> Path | None:
         return None
     except _download_errors() as error:
         raise ModelError(
-            f"the download of {filename} from {repository} failed: {_first_line(error)}. Nothing of it is used; run it again.",
+            f"the download of {filename} from {repository} failed: {_first_line(error)}. Run it again: it goes on where it stopped.",
             where=wanted.model,
             remedy=remedy(wanted.arguments),
         ) from None
@@ -120,10 +129,23 @@ def is_repository(name: object) -> bool:
     return isinstance(name, str) and _REPOSITORY.fullmatch(name) is not None
 
 
+def split(repository: str) -> tuple[str, str | None]:
+    """The repository's name and its revision; None for the one that the hub gives where none is named."""
+    name, _, revision = repository.partition("@")
+    return name, revision or None
+
+
 def require_repository(model: str, repository: str) -> None:
-    """Raise `ModelError` for what cannot be a repository's name."""
-    if not is_repository(repository):
-        raise ModelError(f"{repository!r} is no repository of the hub, which is written ORG/REPO.", where=model)
+    """Raise `ModelError` for what cannot be a repository's name, with or without a revision."""
+    name, at, revision = repository.partition("@")
+    if not is_repository(name) or (at and not _REVISION.fullmatch(revision)):
+        raise no_repository(model, repository)
+
+
+def no_repository(model: str, repository: str) -> ModelError:
+    """What to raise for what cannot be a repository's name."""
+    what = f"{repository!r} is no repository of the hub, which is written ORG/REPO or ORG/REPO@REVISION."
+    return ModelError(what, where=model)
 
 
 def remedy(arguments: str) -> str:
@@ -133,6 +155,13 @@ def remedy(arguments: str) -> str:
         f"On a machine with a network, {pull} makes a folder for `model=local-dir:DIR`. Or "
         f"give a checkpoint file (`pretrained=FILE`), or try zsclip without any download: `model=demo`."
     )
+
+
+def _patience() -> float:
+    """How many seconds the hub is given to answer: the client's own default is too long for a machine without a network."""
+    from huggingface_hub import constants
+
+    return float(constants.HF_HUB_ETAG_TIMEOUT) if os.environ.get("HF_HUB_ETAG_TIMEOUT") else _SECONDS
 
 
 def _not_here(wanted: Wanted, filename: str, reason: str) -> ModelError:
@@ -148,20 +177,23 @@ def _require_network(wanted: Wanted, filename: str) -> None:
     """
     from huggingface_hub import constants, get_session, hf_hub_url
 
-    url = hf_hub_url(wanted.repository, filename, endpoint=constants.ENDPOINT)
+    name, revision = split(wanted.repository)
+    seconds = _patience()
+    url = hf_hub_url(name, filename, revision=revision, endpoint=constants.ENDPOINT)
     outcome: list[Exception | None] = []
 
     def ask() -> None:
         try:
-            get_session().head(url, timeout=_PROBE_SECONDS)
+            get_session().head(url, timeout=seconds)
             outcome.append(None)
         except Exception as error:  # carried over to the thread that asked
             outcome.append(error)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(_PROBE_SECONDS)
-    error = outcome[0] if outcome else TimeoutError(f"no answer within {_PROBE_SECONDS:.0f} seconds")
+    thread.join(seconds)
+    late = TimeoutError(f"no answer within {seconds:.0f} seconds; HF_HUB_ETAG_TIMEOUT gives it more")
+    error = outcome[0] if outcome else late
     if error is not None:
         raise _not_here(wanted, filename, f"{constants.ENDPOINT} cannot be reached ({_first_line(error)})")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from zsclip import atomic
 from zsclip.errors import ModelError
-from zsclip.models import configuration, hub, transformers_format
+from zsclip.models import configuration, hub, transformers_format, weights
 from zsclip.models.files import fetch, fetch_text_tower, fetch_tokenizer
 from zsclip.models.spec import TOKENIZER_FILES, ModelSpec
 
@@ -54,7 +54,11 @@ def _files(spec: ModelSpec, checkpoint: Path) -> Iterator[tuple[Path, str]]:
             f"open_clip_{'model.safetensors' if checkpoint.suffix == '.safetensors' else 'pytorch_model.bin'}",
         )
         return
-    yield checkpoint, transformers_format.WEIGHT_NAMES[checkpoint.suffix != ".safetensors"]
+    parts = weights.parts(checkpoint)
+    if parts == (checkpoint,):
+        yield checkpoint, f"{'model.safetensors' if checkpoint.suffix == '.safetensors' else 'pytorch_model.bin'}"
+    else:
+        yield from ((file, file.name) for file in (checkpoint, *parts))
     source = spec.tokenizer.source
     for names in ((transformers_format.CONFIG_NAME,), transformers_format.IMAGE_CONFIG_NAMES):
         if isinstance(source, Path):

@@ -40,7 +40,7 @@ WEIGHT_NAMES = (
 def resolve(model: str | None = None, pretrained: str | None = None, *, offline: bool = False) -> ModelSpec:
     """Find out what `model` and `pretrained` mean.
 
-    `model` is `demo`, `local-dir:PATH`, `hf-hub:ORG/REPO` or an architecture of open_clip; `pretrained` one of the
+    `model` is `demo`, `local-dir:PATH`, `hf-hub:ORG/REPO[@REVISION]` or an architecture of open_clip; `pretrained` one of the
     architecture's tags or a checkpoint file. Only `hf-hub:` may ask the network, for the configuration. With `offline`
     nothing does, neither here nor when the model's files are fetched. Raises `ModelError`.
     """
@@ -69,7 +69,7 @@ def _from_open_clip(model: str, pretrained: str | None) -> ModelSpec:
         hint = f"Did you mean {' or '.join(close)}? " if close else ""
         raise ModelError(
             f"There is no architecture {model!r}. {hint}It must be one of open_clip's (zsclip models list shows them), "
-            f"local-dir:PATH, hf-hub:ORG/REPO or demo.",
+            f"local-dir:PATH, hf-hub:ORG/REPO[@REVISION] or demo.",
             remedy="For a checkpoint file give the architecture too: `model=ViT-B-32` `pretrained=FILE`.",
         )
     return _from_architecture(architecture, config, pretrained)
@@ -184,6 +184,12 @@ def _from_folder(name: str, folder: Path) -> ModelSpec:
         others = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".pth", ".pt"))
         if not others:
             raise _no_weights(name, folder, WEIGHT_NAMES)
+        if len(others) > 1:
+            raise ModelError(
+                f"{folder} has several files that may be its weights: {', '.join(one.name for one in others)}.",
+                where=name,
+                remedy=f"Leave one of them there, or call the right one {WEIGHT_NAMES[0]} or {WEIGHT_NAMES[2]}.",
+            )
         checkpoint = others[0]
     path = folder / configuration.CONFIG_NAME
     if not _is_file(path):
@@ -201,8 +207,9 @@ def _from_folder(name: str, folder: Path) -> ModelSpec:
 
 
 def _from_hub(name: str, repository: str, offline: bool) -> ModelSpec:
-    if repository.count("/") != 1:
-        raise ModelError(f"{repository!r} is no repository of the hub, which is written ORG/REPO.", where=name)
+    if "/" not in hub.split(repository)[0]:
+        raise hub.no_repository(name, repository)
+    hub.require_repository(name, repository)
     wanted = hub.Wanted(name, name, "configuration files", repository, offline)
     remote = {"hf_hub": f"{repository}/"}
     path = hub.fetch(wanted, configuration.CONFIG_NAME) if _may_have_own(wanted) else None
@@ -212,7 +219,10 @@ def _from_hub(name: str, repository: str, offline: bool) -> ModelSpec:
         return _from_transformers(name, path, image_config, None, wanted, remote)
     config, details = configuration.read_configuration(name, path)
     configuration.require_harmless(name, config)
-    return _spec(name, None, config, details, remote=remote)
+    spec = _spec(name, None, config, details, remote=remote)
+    if spec.tokenizer.source == hub.split(repository)[0]:  # then of the same revision
+        spec = replace(spec, tokenizer=replace(spec.tokenizer, source=repository))
+    return spec
 
 
 def _may_have_own(wanted: hub.Wanted) -> bool:

@@ -104,7 +104,7 @@ class ModelSpec:
     def identity(self, weights: str) -> str:
         """The model's key in the store: JSON of all that decides what its vectors are.
 
-        `weights` names the weights: `tag:…` or `sha256:…`. The machine and the engine are not in it.
+        `weights` is what the weights are known by (`weights.Fingerprint.key`). The machine and the engine are not in it.
         """
         facts: dict[str, Any] = {
             "weights": weights,
@@ -112,7 +112,7 @@ class ModelSpec:
             "activation": "quick_gelu" if self.quick_gelu else "gelu",
             "tokenizer": self.tokenizer.identity(),
             "context_length": self.context_length,
-            "preprocessing": asdict(self.preprocessing),
+            "preprocessing": self.preprocessing.identity(),
             "preprocessing_version": PREPROCESSING_VERSION,
         }
         if self.layout != "open_clip":
@@ -123,7 +123,7 @@ class ModelSpec:
 
     @property
     def tag_key(self) -> str | None:
-        """The name of the weights where a tag gives them, None where only the file's digest can."""
+        """What zsclip 0.1 knew a tag's weights by: its name, whatever the file; None for weights without a tag."""
         if not self.pretrained or not self.remote:
             return None
         return f"tag:{self.name.removesuffix('-quickgelu')}/{self.pretrained}"
@@ -142,6 +142,15 @@ class ModelFacts:
 def short_identity(identity: str) -> str:
     """Twelve hexadecimal digits to tell identities apart by."""
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+
+def weights_key(identity: str, digits: int = 64) -> str:
+    """The weights in a model's identity, with so many digits of their digest."""
+    try:
+        kind, _, digest = str(json.loads(identity)["weights"]).partition(":")
+    except (ValueError, KeyError, TypeError):
+        return "not known"
+    return f"{kind}:{digest}" if kind == "tag" else f"{kind}:{digest[:digits]}"
 
 
 def folder_digest(folder: Path, names: tuple[str, ...]) -> str:

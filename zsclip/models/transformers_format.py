@@ -12,7 +12,10 @@ from zsclip.models.configuration import read_json
 
 CONFIG_NAME = "config.json"
 IMAGE_CONFIG_NAMES = ("preprocessor_config.json", "processor_config.json")
-WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")
+# Large models are in several files, which an index names.
+WEIGHT_NAMES = (
+    "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
+)  # fmt: skip
 
 # What a configuration leaves out is the default of transformers' class.
 _DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
@@ -187,6 +190,7 @@ def read_preprocessing(name: str, path: Path, config: Mapping[str, Any]) -> Prep
         std=_colour(path, details, "image_std"),
         resize_mode=mode,
         interpolation="bilinear" if resample == 2 else "bicubic",
+        crop="floor" if mode == "shortest" else "even",
     )
 
 

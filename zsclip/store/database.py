@@ -23,7 +23,8 @@ from filelock import FileLock, Timeout
 
 from zsclip.images.item import Stamp
 from zsclip.models.spec import ModelFacts
-from zsclip.store.records import Kind, chunks, decode, encode, file_digest, marks, split_name, weights_digest
+from zsclip.models.weights import Fingerprint
+from zsclip.store.records import Kind, chunks, decode, encode, marks, split_name, weights_digest
 from zsclip.store.schema import BUSY_SECONDS, connect, is_damage, transaction
 from zsclip.unit_vectors import Embedding, Quality
 
@@ -82,32 +83,50 @@ class Store:
         """Whether anything can be read or kept."""
         return self._connection is not None
 
-    def digest(self, path: Path, *, rehash: bool = False) -> bytes:
-        """The SHA-256 of a file of weights, remembered by path, size and modification time unless `rehash`.
+    def weights(self, stamp: Stamp) -> Fingerprint | None:
+        """What the weights with that stamp are known by.
 
-        Raises `OSError` if the file cannot be read.
+        zsclip 0.1 kept neither change time nor inode: what it kept counts once by size and time, and is completed.
         """
-        stamp = Stamp.of_file(path, path.stat())
-        if not rehash:
-            with self.guard() as connection:
-                row = (
-                    connection
-                    and connection.execute(
-                        "SELECT digest FROM weights WHERE path = ? AND size = ? AND mtime_ns = ? AND digest IS NOT NULL",
-                        (stamp.name, stamp.size, stamp.mtime_ns),
-                    ).fetchone()
-                )
-                if row:
-                    return bytes(row[0])
-        digest = file_digest(path)
+        with self.guard() as connection:
+            row = (
+                connection
+                and connection.execute(
+                    "SELECT ctime_ns, inode, header, digest FROM weights "
+                    "WHERE path = ? AND size = ? AND mtime_ns = ? AND version = ? AND coalesce(header, digest) IS NOT NULL",
+                    (stamp.name, stamp.size, stamp.mtime_ns, stamp.version),
+                ).fetchone()
+            )
+            if row and row[:2] in ((stamp.ctime_ns, stamp.inode), (0, 0)):
+                known = Fingerprint(*row[2:])
+                if row[:2] != (stamp.ctime_ns, stamp.inode):
+                    self.put_weights(stamp, known)
+                return known
+        return None
+
+    def put_weights(self, stamp: Stamp, known: Fingerprint) -> None:
+        """Keep what the weights with that stamp are known by."""
         with self._writing() as connection:
             if connection:
                 connection.execute(
-                    "INSERT OR REPLACE INTO weights (path, size, mtime_ns, ctime_ns, inode, version, digest) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (*stamp, digest),
+                    "INSERT OR REPLACE INTO weights (path, size, mtime_ns, ctime_ns, inode, version, header, digest) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (*stamp, known.sample, known.whole),
                 )
-        return digest
+
+    def adopt(self, identity: str, former: str) -> bool:
+        """Give what is kept of the model `former` to `identity`, unless that has something already; whether there was any."""
+        asked = "SELECT count(*) FROM models WHERE identity = ?"
+        with self.guard() as connection:
+            if connection and connection.execute(asked, (former,)).fetchone()[0]:
+                with transaction(connection):
+                    return bool(
+                        connection.execute(
+                            "UPDATE OR IGNORE models SET identity = ?, weights = ? WHERE identity = ?",
+                            (identity, weights_digest(identity), former),
+                        ).rowcount
+                    )
+        return False
 
     def facts(self, identity: str) -> ModelFacts | None:
         """What is known of a model."""

@@ -176,7 +176,7 @@ def _count(connection: sqlite3.Connection, *, images: bool = False) -> int:
 def _forget_unused(connection: sqlite3.Connection) -> None:
     """Drop what serves no vector any more, and digests of weights that no model has."""
     for unused in (
-        "weights WHERE digest NOT IN (SELECT weights FROM models WHERE weights IS NOT NULL)",
+        "weights WHERE coalesce(header, digest) NOT IN (SELECT weights FROM models WHERE weights IS NOT NULL)",
         "items WHERE content NOT IN (SELECT content FROM vectors)",
         "folders WHERE id NOT IN (SELECT folder FROM items)",
         "containers WHERE id NOT IN (SELECT container FROM members WHERE content IN (SELECT content FROM vectors))",

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -18,7 +17,7 @@ T = TypeVar("T")
 
 _IS_WINDOWS = os.sep == "\\"
 _CHUNK = 1000  # well under SQLite's limit of variables in one statement
-_WEIGHTS = re.compile(r'"weights":"sha256:([0-9a-f]{64})"')
+_WEIGHTS = re.compile(r'"weights":"(?:sample|sha256):([0-9a-f]{64})"')
 
 
 # What the numbers of a vector may be, by their size in bytes. Half precision is normalised again when read.
@@ -37,17 +36,8 @@ def text_digest(text: str) -> bytes:
     return hashlib.sha256(b"text\0" + text.encode("utf-8", "surrogatepass")).digest()
 
 
-def file_digest(path: Path) -> bytes:
-    """The SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.digest()
-
-
 def weights_digest(identity: str) -> bytes | None:
-    """The digest of the weights in a model's identity; None if they are known by a tag."""
+    """The digest of the weights in a model's identity; None if zsclip 0.1 knew them by a tag."""
     found = _WEIGHTS.search(identity)
     return bytes.fromhex(found[1]) if found else None
 

@@ -6,7 +6,8 @@
     members(container, position -> name, content)
     contents(id, kind, digest)                 bytes of a file, or a text, by SHA-256; `phash` looks alike where images do
     thumbnails(content -> size, jpeg)          small JPEG of an image; `size` is its longer side in pixels
-    weights(path, stamp -> header, digest)     files of weights: `header` is the digest of some of the bytes, `digest` of all
+    weights(path, stamp -> header, digest)     weights by path, and by address what was last there: `header` is the digest of a
+                                               sample of the bytes, `digest` of all
     models(id, identity, facts)                what a model is, and its scale, bias and dimension
     vectors(id, model, content -> quality, cut, vector)
 

@@ -24,9 +24,10 @@ from open_clip.model import convert_weights_to_lp, get_cast_dtype
 from open_clip.transformer import LayerNormFp32
 from safetensors import SafetensorError
 
-from zsclip.engines.torch import transformers_weights
+from zsclip.engines.torch import positions, transformers_weights
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec, fetch_text_tower
+from zsclip.models.weights import parts
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Keys of a text tower's `config.json` that name code, or where to find some.
@@ -113,10 +114,16 @@ def _text_tower(spec: ModelSpec, text: dict[str, Any]) -> Iterator[None]:
 
 def _load(model: torch.nn.Module, spec: ModelSpec, checkpoint: Path) -> None:
     if spec.layout == "open_clip":
+        if checkpoint.suffix not in (".npz", ".npy"):  # big_vision's, which are never stretched
+            positions.require_same(spec, checkpoint, model, positions.shapes(checkpoint))
         open_clip.load_checkpoint(model, str(checkpoint), strict=True, weights_only=True)
         return
-    state = open_clip.factory.load_state_dict(str(checkpoint), weights_only=True)
-    model.load_state_dict(transformers_weights.renamed(state, spec.layout), strict=True)
+    state: dict[str, Any] = {}
+    for part in parts(checkpoint):
+        state |= open_clip.factory.load_state_dict(str(part), weights_only=True)
+    state = transformers_weights.renamed(state, spec.layout)
+    positions.require_same(spec, checkpoint, model, {name: tuple(tensor.shape) for name, tensor in state.items()})
+    model.load_state_dict(state, strict=True)
 
 
 def _require_numbers(model: torch.nn.Module, spec: ModelSpec, checkpoint: Path) -> None:
