@@ -107,6 +107,7 @@ class LabelledGroup:
     folder: Folder = None
     manifest: Manifest = None
     class_names: ClassNamesFile = None
+    hidden: options.Hidden = False
 
     def read(self, labels: groups.LabelGroup, unknown: str) -> LabelledImages:
         """The images; raises `InputError` and `LabelError`."""
@@ -116,13 +117,15 @@ class LabelledGroup:
             raise typer.BadParameter(
                 "give a folder with a folder of images for each label, or --manifest FILE.", param_hint="DIR"
             )
+        if self.hidden and self.manifest is not None:
+            raise typer.BadParameter("a manifest names its images; this is for folders.", param_hint="--hidden")
         names = None if self.class_names is None else dataset.ClassNames.load(self.class_names)
         label_set = labels.read() if labels.given else None
         if self.manifest is not None:
             data = dataset.from_manifest(self.manifest, self.folder, label_set, names, unknown)
         else:
             assert self.folder is not None
-            data = dataset.from_folder(self.folder, label_set, names, unknown)
+            data = dataset.from_folder(self.folder, label_set, names, unknown, hidden=self.hidden)
         for note in data.notes:
             logger.info("%s", note)
         return data

@@ -18,6 +18,7 @@ from zsclip.cli import options
 if TYPE_CHECKING:
     from zsclip.classifier import Classifier
     from zsclip.engines.base import Computing
+    from zsclip.images.folders import Search
     from zsclip.images.reading import Reading
     from zsclip.models import ModelSpec
     from zsclip.report.gallery import Gallery
@@ -78,6 +79,14 @@ class PathGroup:
     paths: options.Paths
     no_recursive: options.NoRecursive = False
     null: options.Null = False
+    hidden: options.Hidden = False
+
+    @property
+    def search(self) -> Search:
+        """How folders are searched."""
+        from zsclip.images.folders import Search
+
+        return Search(not self.no_recursive, self.hidden)
 
 
 @dataclass(repr=False, eq=False)

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from zsclip.errors import InputError
-from zsclip.images.folders import EXTENSIONS, HEIF
+from zsclip.images.folders import EXTENSIONS, HEIF, Search
 from zsclip.images.listing import BackgroundListing, Listing
 from zsclip.images.sources import Finder, require_paths
-from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
     from zsclip.cli.groups import PathGroup
@@ -99,7 +98,7 @@ class FoundImages:
 
     def report(self, counts: Counts) -> None:
         """Say what was passed over and how much was known."""
-        if others := _passed_over(self._finder):
+        if others := str(self._finder.passed_over):
             logger.info("%s%s.", others[0].upper(), others[1:])
         report_known(counts)
 
@@ -110,20 +109,20 @@ def report_known(counts: Counts) -> None:
         logger.info("%d of %d images were in the store already.", counts.found, counts.found + counts.computed)
 
 
-def open_images(where: PathGroup, *, exclude: Path | None = None) -> FoundImages:
+def open_images(where: PathGroup, search: Search | None = None) -> FoundImages:
     """Find the images, at least one of them; raises `InputError` for paths that are not there or lead to none."""
-    recursive = not where.no_recursive
+    search = search or where.search
     paths = PathList(where.paths, null=where.null)
     require_paths(paths.named)
-    finder = Finder(paths, recursive, exclude)
+    finder = Finder(paths, search)
     # Another program may still be writing its list: what is known of it is worked on meanwhile.
     listing = BackgroundListing(finder) if paths.from_stdin else Listing(finder)
     if listing.is_empty():
-        said = "; ".join(["No images found", *filter(None, [_passed_over(finder)])])
-        if not recursive:
+        said = "; ".join(["No images found", *filter(None, [str(finder.passed_over)])])
+        if not search.recursive:
             said += " (folders inside folders are left out: --no-recursive)"
         raise InputError(f"{said}. Name a folder with images in it, or image files.")
-    again = None if paths.from_stdin else Finder(paths, recursive, exclude)
+    again = None if paths.from_stdin else Finder(paths, search)
     return FoundImages(listing, paths.is_one_file, finder, again)
 
 
@@ -162,16 +161,3 @@ def _flat(inputs: Iterable[Iterable[str] | str | Path | None]) -> Iterator[str]:
             yield str(one)
         elif one is not None:
             yield from one
-
-
-def _passed_over(finder: Finder) -> str:
-    """How many files of the folders were not taken for images: "passed over 3 other files (2 .txt, 1 .pdf)"."""
-    total = sum(finder.passed_over.values())
-    if not total:
-        return ""
-    kinds = [f"{count} {extension or 'without extension'}" for extension, count in finder.passed_over.most_common(4)]
-    more = ", …" if len(finder.passed_over) > 4 else ""
-    text = f"passed over {counted(total, 'other file')} ({', '.join(kinds)}{more})"
-    if any(extension in HEIF for extension in finder.passed_over):
-        text += "; HEIC is read with: pip install pillow-heif"
-    return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,7 +63,9 @@ def sort(
     label_set, background = labels.read(), decision.read_background()
     require_choice(label_set.names, rules, background)
     sets = prompts.read()
-    images = open_images(where, exclude=into)
+    # Where `into` is itself the folder that is searched, what was sorted before is still passed over.
+    results_folders = (into, *(into / one for one in folders.folder_names([decision.unknown_label, *label_set.names])))
+    images = open_images(where, replace(where.search, libraries=not move, exclude=results_folders))
     with groups.open_classifier(model, reading, store) as classifier:
         results = []
         with (
@@ -107,5 +110,6 @@ def _carry_out(plan: list[Filing], into: Path, how: str) -> int:
             logger.warning("%s stays where it is: %s.", filed.filing.source, filed.error)
     past = {"link": "linked", "copy": "copied", "move": "moved"}[how]
     there = f", {counts['there']} were there already" if counts["there"] else ""
-    say(f"{counts['done']} files {past} into {into}{there}. The plan is {written}.")
+    plan_is = f" The plan is {written}." if written else ""
+    say(f"{counts['done']} files {past} into {into}{there}.{plan_is}")
     return counts["failed"]
