@@ -17,12 +17,15 @@ from zsclip.cli.messages import console, in_options, say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zsclip.cli.outputs import Outputs
     from zsclip.evaluation.dataset import LabelledImages
     from zsclip.evaluation.evaluate import Evaluation
     from zsclip.scoring.calibration import Calibration
     from zsclip.text.prompts import PromptSet
 
 logger = logging.getLogger("zsclip")
+
+_FORMATS = {".csv": "csv", ".json": "json", ".txt": "table"}  # by the output's extension
 
 _INPUT, _COMPARE, _BETTER, _TABLES = "Images and labels", "Comparison", "Better prompts, calibration", "Output"
 
@@ -228,9 +231,11 @@ def evaluate(
     sets = evaluation.named_apart(compared.read())
     evaluation.require_baseline(sets, compared.baseline, weigh=better.weigh, select=better.select_templates)
     better.require_one_set(sets)
-    _check_outputs(output, better, page, images, labels, compared)
+    outputs = _check_outputs(output, format, better, page)
+    outputs.refuse(images.manifest, images.class_names, labels.labels_file, compared.prompts, decision.background)
     form = _format(format, output, tables.names)
     data = images.read(labels, decision.unknown_label)
+    outputs.refuse(data.paths)
     background = decision.read_background()
     require_choice(data.labels.names, rules, background, unknown=decision.unknown_label, remedy="`background`")
     with groups.open_classifier(model, reading, store) as classifier:
@@ -269,33 +274,24 @@ def _write_files(
         _write_calibration(made, better.calibrate)
 
 
-def _check_outputs(
-    output: Path | None,
-    better: BetterGroup,
-    page: groups.ReportGroup,
-    images: LabelledGroup,
-    labels: groups.LabelGroup,
-    compared: ComparedGroup,
-) -> None:
-    """Raise for an output that cannot be written, or would replace an input, before the work."""
-    from zsclip.cli.inputs import refuse_overwriting, require_folder
+def _check_outputs(output: Path | None, format: str | None, better: BetterGroup, page: groups.ReportGroup) -> Outputs:
+    """Raise for an output that cannot be written, before the work."""
+    from zsclip.cli.outputs import Outputs, require_extension, require_folder, require_format
 
-    inputs = (images.manifest, images.class_names, labels.labels_file, compared.prompts)
-    for option, path, extensions in (
-        ("--output", None if str(output) == "-" else output, (".csv", ".json", ".txt")),
-        ("--save-prompts", better.save_prompts, (".yaml", ".yml")),
-        ("--calibrate", better.calibrate, (".yaml", ".yml")),
-    ):
-        refuse_overwriting(path, *inputs, option=option, extensions=extensions)
-        require_folder(path, option)
-    page.check(*inputs)
+    outputs = Outputs(output=output, save_prompts=better.save_prompts, calibrate=better.calibrate, report=page.report)
+    require_format(output, format, _FORMATS)
+    require_folder("--output", output)
+    for option, path in (("--save-prompts", better.save_prompts), ("--calibrate", better.calibrate)):
+        require_extension(option, path, (".yaml", ".yml"))
+        require_folder(option, path)
+    page.check()
+    return outputs
 
 
 def _format(asked: str | None, output: Path | None, tables: Sequence[str]) -> str:
     """How to print; raises `typer.BadParameter` for more tables than CSV can hold."""
-    by_name = {".csv": "csv", ".json": "json", ".txt": "table"}
     if asked is None and output is not None and str(output) != "-":
-        asked = by_name.get(output.suffix.lower())
+        asked = _FORMATS[output.suffix.lower()]
     form = asked or ("table" if sys.stdout.isatty() else "csv")
     if form == "csv" and len(tables) > 1:
         named = " and ".join(f"--{table.replace('_', '-')}" for table in tables)

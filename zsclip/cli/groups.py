@@ -8,7 +8,6 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
@@ -255,12 +254,12 @@ class ReportGroup:
     report: options.Report = None
     embed_thumbnails: options.EmbedThumbnails = False
 
-    def check(self, *inputs: Sequence[str] | str | Path | None) -> None:
-        """Raise for a report that cannot be written, or would replace an input."""
-        from zsclip.cli.inputs import refuse_overwriting, require_folder
+    def check(self) -> None:
+        """Raise for a report that cannot be written."""
+        from zsclip.cli.outputs import require_extension, require_folder
 
-        refuse_overwriting(self.report, *inputs, option="--report", extensions=(".html", ".htm"))
-        require_folder(self.report, "--report")
+        require_extension("--report", self.report, (".html", ".htm"))
+        require_folder("--report", self.report)
         if self.embed_thumbnails and self.report is None:
             raise typer.BadParameter("give the report too: --report FILE.html", param_hint="--embed-thumbnails")
 

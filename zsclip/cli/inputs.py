@@ -1,19 +1,19 @@
-"""What several commands read in the same way: paths, and outputs that must not be inputs."""
+"""What several commands read in the same way: paths."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from zsclip.cli.outputs import Outputs
 from zsclip.errors import InputError
-from zsclip.images.folders import EXTENSIONS, HEIF, Search
+from zsclip.images.folders import Search
 from zsclip.images.listing import BackgroundListing, Listing
 from zsclip.images.sources import Finder, require_paths
 
@@ -34,10 +34,16 @@ def read_top_k(text: str) -> int | None:
 
 
 class PathList:
-    """The paths of the command line, with those of standard input in the place of `-`."""
+    """The paths of the command line, with those of standard input in the place of `-`.
 
-    def __init__(self, arguments: Sequence[str], *, null: bool) -> None:
+    `refuse` is called with each of those, and may raise.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], *, null: bool, refuse: Callable[[str], None] = lambda path: None
+    ) -> None:
         self._arguments = arguments
+        self._refuse = refuse
         self._separator = b"\0" if null else b"\n"
 
     @property
@@ -58,7 +64,9 @@ class PathList:
     def __iter__(self) -> Iterator[str]:
         for argument in self._arguments:
             if argument == "-":
-                yield from self._read_stdin()
+                for path in self._read_stdin():
+                    self._refuse(path)
+                    yield path
             else:
                 yield argument
 
@@ -109,10 +117,13 @@ def report_known(counts: Counts) -> None:
         logger.info("%d of %d images were in the store already.", counts.found, counts.found + counts.computed)
 
 
-def open_images(where: PathGroup, search: Search | None = None) -> FoundImages:
-    """Find the images, at least one of them; raises `InputError` for paths that are not there or lead to none."""
-    search = search or where.search
-    paths = PathList(where.paths, null=where.null)
+def open_images(where: PathGroup, outputs: Outputs | None = None, search: Search | None = None) -> FoundImages:
+    """Find the images, at least one of them; raises `InputError` for paths that are not there, lead to none, or are among
+    the `outputs`, those of a list on standard input when they come by.
+    """
+    outputs, search = outputs or Outputs(), search or where.search
+    outputs.refuse(where.paths)
+    paths = PathList(where.paths, null=where.null, refuse=outputs.refuse)
     require_paths(paths.named)
     finder = Finder(paths, search)
     # Another program may still be writing its list: what is known of it is worked on meanwhile.
@@ -124,40 +135,3 @@ def open_images(where: PathGroup, search: Search | None = None) -> FoundImages:
         raise InputError(f"{said}. Name a folder with images in it, or image files.")
     again = None if paths.from_stdin else Finder(paths, search)
     return FoundImages(listing, paths.is_one_file, finder, again)
-
-
-def refuse_overwriting(
-    output: Path | None,
-    *inputs: Iterable[str] | str | Path | None,
-    option: str = "--output",
-    extensions: Sequence[str] = (),
-) -> None:
-    """Raise `InputError` for an output that is one of the inputs, or whose name promises another format.
-
-    `extensions`, if given, are those it must have one of.
-    """
-    if output is None:
-        return
-    if output.suffix.lower() in EXTENSIONS | HEIF:
-        raise InputError(f"{option} {output}: that is an image's name. Name a file for the results.")
-    if extensions and output.suffix.lower() not in extensions:
-        raise InputError(f"{option} {output}: the name must end in {' or '.join(extensions)}.")
-    if not extensions and output.suffix.lower() == ".json":
-        raise InputError(f"--output {output}: JSON comes as one object a line; call the file {output.stem}.jsonl.")
-    for path in _flat(inputs):
-        if os.path.isfile(path) and output.exists() and os.path.samefile(path, output):
-            raise InputError(f"{option} {output} is also an input, and would be replaced. Name another file.")
-
-
-def require_folder(output: Path | None, option: str) -> None:
-    """Raise `InputError` now, not after the work, for an output in a folder that is not there."""
-    if output is not None and str(output) != "-" and not output.resolve().parent.is_dir():
-        raise InputError(f"{option} {output}: there is no folder {output.resolve().parent}. Make it first.")
-
-
-def _flat(inputs: Iterable[Iterable[str] | str | Path | None]) -> Iterator[str]:
-    for one in inputs:
-        if isinstance(one, (str, Path)):
-            yield str(one)
-        elif one is not None:
-            yield from one

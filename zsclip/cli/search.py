@@ -65,9 +65,10 @@ def search(
 
     Texts are taken as they are; with --prompts or --template they are put into templates.
     """
-    from zsclip.cli.inputs import open_images, read_top_k, refuse_overwriting
+    from zsclip.cli.inputs import open_images, read_top_k
+    from zsclip.cli.outputs import Outputs, require_format
     from zsclip.cli.progress import progress
-    from zsclip.output.rows import MATCH_LAYOUT, choose_format, row_writer
+    from zsclip.output.rows import EXTENSIONS, MATCH_LAYOUT, choose_format, row_writer
     from zsclip.output.targets import open_output
     from zsclip.output.terminal import MatchTableWriter
     from zsclip.text.query import Query
@@ -76,8 +77,10 @@ def search(
     query = Query.parse(text or (), image or (), minus or ())
     sets = prompts.read() if prompts.given else ()
     kept = read_top_k(top_k)
-    refuse_overwriting(output, where.paths, (str(source) for source, _ in query.images), prompts.prompts)
-    images = open_images(where)
+    outputs = Outputs(output=output)
+    require_format(output, format, EXTENSIONS, bare=True)
+    outputs.refuse((str(source) for source, _ in query.images), prompts.prompts)
+    images = open_images(where, outputs)
     with groups.open_classifier(model, reading, store) as classifier:
         with progress(classifier, images.count, hidden=messages.quiet) as advance:
             found = classifier.search(

@@ -65,7 +65,7 @@ def sort(
     sets = prompts.read()
     # Where `into` is itself the folder that is searched, what was sorted before is still passed over.
     results_folders = (into, *(into / one for one in folders.folder_names([decision.unknown_label, *label_set.names])))
-    images = open_images(where, replace(where.search, libraries=not move, exclude=results_folders))
+    images = open_images(where, search=replace(where.search, libraries=not move, exclude=results_folders))
     with groups.open_classifier(model, reading, store) as classifier:
         results = []
         with (
