@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from zsclip.cli import groups, options
-from zsclip.cli.messages import console, in_options, say
+from zsclip.cli.messages import console, in_options, say, warn_of_unreadable
+from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -222,7 +223,7 @@ def evaluate(
     images, with an interval for the difference and an exact test.
     """
     from zsclip.cli.inputs import report_known
-    from zsclip.cli.progress import progress
+    from zsclip.cli.progress import into_pipe, progress
     from zsclip.evaluation import evaluate as evaluation
     from zsclip.scoring.rules import require_choice
 
@@ -239,7 +240,7 @@ def evaluate(
     background = decision.read_background()
     require_choice(data.labels.names, rules, background, unknown=decision.unknown_label, remedy="`background`")
     with groups.open_classifier(model, reading, store) as classifier:
-        with progress(classifier, lambda: len(data.paths), hidden=messages.quiet) as advance:
+        with progress(classifier, lambda: len(data.paths), hidden=messages.quiet or into_pipe(output)) as advance:
             embedded = evaluation.embed(classifier, data, advance)
         embedded = replace(embedded, unreadable=tuple((path, in_options(why)) for path, why in embedded.unreadable))
         report_known(classifier.counts)
@@ -256,7 +257,8 @@ def evaluate(
     _print(form, output, found, tables, made, decision.unknown_label)
     _write_files(found, made, images, better, page)
     if found.unreadable:
-        _tell_unreadable(found)
+        end = "; what cannot be read counts neither as right nor as wrong"
+        warn_of_unreadable(found.unreadable, counted(len(found.unreadable), "image"), end=end)
         raise typer.Exit(3)
 
 
@@ -335,7 +337,6 @@ def _write_prompts(found: Evaluation, path: Path) -> None:
 def _write_calibration(made: Calibration, path: Path) -> None:
     from zsclip.output.targets import open_output
     from zsclip.scoring.calibration import to_yaml
-    from zsclip.text.wording import counted
 
     with open_output(path, "calibrate") as stream:
         stream.write("# Written by zsclip evaluate --calibrate; used with: zsclip classify ... --calibration FILE\n")
@@ -343,18 +344,4 @@ def _write_calibration(made: Calibration, path: Path) -> None:
     say(
         f"Wrote {path}: temperature {made.temperature:.4g}; on {counted(made.measured_on, 'other image')} ECE "
         f"{made.before.ece:.4f} before and {made.after.ece:.4f} after, NLL {made.before.nll:.4f} and {made.after.nll:.4f}."
-    )
-
-
-def _tell_unreadable(found: Evaluation) -> None:
-    from zsclip.text.wording import counted
-
-    shown = 5
-    for path, error in found.unreadable[:shown]:
-        logger.warning("%s could not be read: %s.", path, error)
-    more = len(found.unreadable) - shown
-    logger.warning(
-        "%s could not be read%s; what cannot be read counts neither as right nor as wrong.",
-        counted(len(found.unreadable), "image"),
-        f", {more} more than these" if more > 0 else "",
     )

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zsclip.cli import groups, options
-from zsclip.cli.messages import say
+from zsclip.cli.messages import say, tell_if_interrupted
+from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
     from zsclip.output.folders import Filing
@@ -52,7 +53,7 @@ def sort(
     clash are kept apart. Images without a decision go to unknown/.
     """
     from zsclip.cli.inputs import open_images
-    from zsclip.cli.progress import progress
+    from zsclip.cli.progress import into_pipe, progress
     from zsclip.output import folders
     from zsclip.scoring.rules import require_choice
 
@@ -69,7 +70,7 @@ def sort(
     with groups.open_classifier(model, reading, store) as classifier:
         results = []
         with (
-            progress(classifier, images.count, hidden=messages.quiet) as advance,
+            progress(classifier, images.count, hidden=messages.quiet or (dry_run and into_pipe(None))) as advance,
             closing(
                 classifier.classify(images.listing, label_set, sets, top_k=1, rules=rules, background=background)
             ) as found,
@@ -104,11 +105,14 @@ def _carry_out(plan: list[Filing], into: Path, how: str) -> int:
 
     written = folders.write_plan(plan, into)
     counts: Counter[str] = Counter()
+    past = {"link": "linked", "copy": "copied", "move": "moved"}[how]
+    tell_if_interrupted(
+        lambda: f"{counts['done']} of {counted(len(plan), 'file')} are {past}; the same command goes on from there."
+    )
     for filed in folders.carry_out(plan, how):
         counts[filed.outcome] += 1
         if filed.error is not None:
             logger.warning("%s stays where it is: %s.", filed.filing.source, filed.error)
-    past = {"link": "linked", "copy": "copied", "move": "moved"}[how]
     there = f", {counts['there']} were there already" if counts["there"] else ""
     plan_is = f" The plan is {written}." if written else ""
     say(f"{counts['done']} files {past} into {into}{there}.{plan_is}")
