@@ -44,7 +44,6 @@ def new_file(path: Path, *, replace: bool = True, like: str | None = None) -> It
             os.replace(partial, path)
         else:
             rename_without_replacing(partial, str(path))
-            _sync_folder(path.parent)  # before an original is removed
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
@@ -69,8 +68,8 @@ def new_folder(path: Path) -> Iterator[Path]:
         if path.is_dir():
             path.rmdir()
         partial.rename(path)
-        with suppress(OSError):  # some shares sync no folders; nothing is removed for this one to be there
-            _sync_folder(path.parent)
+        with suppress(OSError):  # nothing is removed for this one to be there
+            sync_folder(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -154,13 +153,26 @@ def _renameat2(source: str, target: str) -> bool:
     raise OSError(number, os.strerror(number), target)
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":
+# What shares and file systems say that sync files but no folders (CIFS, FUSE, WSL).
+_NO_FOLDER_SYNC = (
+    *(errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM, errno.EBADF),
+    *(errno.EISDIR, errno.ENOTTY),
+)
+
+
+def sync_folder(folder: str | Path) -> None:
+    """Have the names in a folder on the disk, where its file system can do that; raises `OSError` if it fails to."""
+    if os.name != "posix":
+        return
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
 
 
 def _partial_name(path: Path) -> str:

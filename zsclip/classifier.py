@@ -119,6 +119,11 @@ class Classifier:
         self._loader.close()
         self._store.close()
 
+    @property
+    def keeps(self) -> bool:
+        """Whether what is computed is kept."""
+        return self._store.usable
+
     def embed_texts(self, texts: Sequence[str]) -> Floats:
         """Unit vectors of texts as they are: float32 (n, d). Raises `ModelError`."""
         return embed_texts(texts, self.model, self._store, self.timings)

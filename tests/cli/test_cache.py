@@ -6,14 +6,17 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.cli import Cli
+from support.processes import run_zsclip, start_python
 
 from zsclip import Classifier, scoring
+from zsclip.engines.openvino.export_files import EXPORT_VERSION
 from zsclip.images.item import Stamp
 from zsclip.store import maintenance as upkeep
 from zsclip.store.keeping import Keeping
@@ -56,12 +59,67 @@ def test_clear_forgets_all_or_one_model(
     new_cache(tmp_path / "other")
     cli("classify", scenes, "-l", "star,ring")
     cli("classify", scenes, "-l", "star,ring", "--precision", "bf16", "--cache-dir", tmp_path / "other")
-    assert "Forgot 78 vectors" in cli("cache", "clear", "--model", "demo").err
+    assert "Forgot 78 vectors" in cli("cache", "clear", "--model", "demo", "--yes").err
     text = cli("cache", "info").out
     assert [said(text, name) for name in ("images", "texts", "models")] == ["0", "0", "0"]
     assert said(cli("cache", "info", "--cache-dir", tmp_path / "other").out, "images") == "64"
-    assert "Forgot 0 vectors" in cli("cache", "clear").err
+    assert "Forgot 0 vectors" in cli("cache", "clear", "--yes").err
     assert cli("cache", "clear", "--pretrained", "openai").code == 2
+
+
+def test_clear_asks_or_refuses_and_takes_converted_models_too(cli: Cli, scenes: Path, own_exports: Path) -> None:
+    """Without a terminal there is nobody to ask."""
+    run_zsclip("classify", scenes, "-l", "star,ring")  # in this process the model would still be in use
+    for arguments in ([], ["--model", "demo"]):
+        run = cli("cache", "clear", *arguments)
+        assert (run.code, "--yes" in run.err) == (2, True)
+    assert said(cli("cache", "info").out, "images") == "64"
+    other = own_exports / f"other-0123456789ab-v{EXPORT_VERSION}"
+    other.mkdir()
+    run = cli("cache", "clear", "--model", "demo", "--yes")
+    assert re.search(r"Forgot 78 vectors and removed 1 converted model \(2\d\.\d MB\)\.", run.err)
+    assert list(own_exports.glob("*-v*[0-9]")) == [other]
+    assert "removed 1 converted model" in cli("cache", "clear", "-y").err
+    assert list(own_exports.glob("*-v*[0-9]")) == []
+
+
+HOLDER = """
+import sys
+from zsclip import Classifier
+with Classifier.load("demo") as classifier:
+    classifier.model.load()
+    print("loaded", flush=True)
+    sys.stdin.readline()
+    print(len(classifier.embed_texts(["a star that nobody has seen"])), len(list(classifier.embed_images(sys.argv[1]))))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows removes no files that are open")
+@pytest.mark.parametrize("command", [["prune", "--max-size", "1K"], ["clear", "--yes"]])
+def test_a_converted_model_that_is_in_use_stays(
+    cli: Cli, own_exports: Path, red_star: Path, command: list[str]
+) -> None:
+    (demo,) = own_exports.glob("demo-*")
+    with start_python(HOLDER, red_star, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdin
+        assert run.stdout
+        assert run.stdout.readline() == "loaded\n"
+        assert cli("cache", *command).code == 0
+        assert (demo / "export.json").exists()
+        out, _ = run.communicate("go on\n")
+    assert (run.returncode, out) == (0, "1 1\n")
+    cli("cache", *command)
+    assert not demo.exists()
+
+
+def test_prune_removes_converted_models_of_earlier_versions(cli: Cli, own_exports: Path) -> None:
+    (demo,) = own_exports.glob("demo-*")
+    stem = demo.name.removesuffix(str(EXPORT_VERSION))
+    shutil.copytree(demo, old := own_exports / f"{stem}{EXPORT_VERSION - 1}")
+    shutil.copytree(demo, later := own_exports / f"{stem}{EXPORT_VERSION + 1}")
+    assert "1 of earlier versions, which prune removes" in said(cli("cache", "info").out, "exports")
+    assert "and removed 1 converted model of earlier versions" in " ".join(cli("cache", "prune").err.split())
+    assert (old.exists(), demo.exists(), later.exists()) == (False, True, True)
 
 
 def test_clear_takes_the_identity_and_not_the_environment(
@@ -71,9 +129,9 @@ def test_clear_takes_the_identity_and_not_the_environment(
     monkeypatch.setenv("ZSCLIP_MODEL", "ViT-B-32")
     identity = re.search(r"^  (\w{12})  demo", cli("cache", "info").out, re.MULTILINE)
     assert identity
-    assert "Forgot 78 vectors" in cli("cache", "clear", "--model", identity[1]).err
+    assert "Forgot 78 vectors" in cli("cache", "clear", "--model", identity[1], "-y").err
     cli("classify", scenes, "-l", "star,ring", "--model", "demo")
-    assert "Forgot 78 vectors" in cli("cache", "clear").err
+    assert "Forgot 78 vectors" in cli("cache", "clear", "--yes").err
 
 
 def test_prune_forgets_files_that_are_gone(cli: Cli, scenes: Path) -> None:

@@ -163,7 +163,7 @@ def test_formats(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     assert {"per_class", "per_template", "confusion", "errors", "methods", "rules"} <= set(document)
     assert cli(*base, "-o", tmp_path / "x.csv").code == 0
     assert (tmp_path / "x.csv").read_text() == cli(*base).out
-    assert "must end in .csv or .json or .txt" in cli(*base, "-o", tmp_path / "x.jsonl").err
+    assert "must end in one of .csv, .json, .txt" in cli(*base, "-o", tmp_path / "x.jsonl").err
 
 
 @pytest.mark.slow

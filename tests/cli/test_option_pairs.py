@@ -28,7 +28,8 @@ SETTINGS = {
     "pretrained": ("--pretrained", "openai"),
 }  # fmt: skip
 MESSAGES = {"quiet": ("-q",), "verbose": ("-v",), "timings": ("--timings",)}
-PATHS = {"no_recursive": ("--no-recursive",), "null": ("-0",)}
+HIDDEN = {"hidden": ("--hidden",)}
+PATHS = {"no_recursive": ("--no-recursive",), "null": ("-0",), **HIDDEN}
 DECISIONS = {
     "temperature": ("--temperature", "3"), "combine": ("--combine", "max"), "background": ("--background", "BACKGROUND"),
     "min_probability": ("--min-probability", "0.985"), "min_margin": ("--min-margin", "0.9895"),
@@ -63,7 +64,8 @@ CASES = {
         {**PROMPTS, **DECISIONS, **REPORT, **MESSAGES, **SETTINGS, **LABELS,
          "manifest": ("--manifest", "MANIFEST"), "class_names": ("--class-names", "CALLED"),
          "baseline": ("-p", "photo", "-p", "plain", "--baseline", "plain"),
-         "per_class": ("--per-class",), "per_template": ("--per-template",), "confusion": ("--confusion",), "errors": ("--errors", "2"), "allow_predictions": ("--manifest", "PREDICTED", "--allow-predictions"),
+         "per_class": ("--per-class",), "per_template": ("--per-template",), "confusion": ("--confusion",), "errors": ("--errors", "2"),
+         "allow_predictions": ("--manifest", "PREDICTED", "--allow-predictions"), **HIDDEN,
          "weight_templates": ("--weight-templates", "zpe"), "select_templates": ("--select-templates",),
          "save_prompts": ("--save-prompts", "OUT/set.yaml"), "calibrate": ("--calibrate", "OUT/calibration.yaml"),
          "seed": ("--calibrate", "OUT/calibration.yaml", "--seed", "2"), "output": ("-o", "OUT/rows.csv")},
@@ -151,10 +153,11 @@ def material(tmp_path_factory: pytest.TempPathFactory, sharp_demo: Path, one_sto
         picture = add_noise(draw(random_scene(rng, pair), rng), 0.5 + number / 60, rng)
         for place in (folder / "labelled" / " ".join(pair), folder / "scenes" / ("deep" if number > 8 else "")):
             place.mkdir(parents=True, exist_ok=True)
-            picture.save(place / f"{number:02}.png")
+            picture.save(place / f"{'.' * (number == 17)}{number:02}.png")
     files = {
         "NAMES": "".join(f"{c} {s}: [{c} {s}, {s}]\n" for c, s in labels), "BACKGROUND": "star\n",
         "TEXTS": "red\nblue\n",
+        "PREDICTED": "path,label,probability\nlabelled/red star/00.png,red star,0.9\nlabelled/blue ring/01.png,blue ring,0.8\n",
         "CALLED": "red star: [red star, red]\n",
         "MANIFEST": "path,label\n" + "".join(f"labelled/{c} {s}/{n:02}.png,{c} {s}\n" for n, (c, s) in enumerate(labels * 4)),
     }  # fmt: skip
@@ -162,7 +165,7 @@ def material(tmp_path_factory: pytest.TempPathFactory, sharp_demo: Path, one_sto
             "OUT": folder / "out", "OTHER": folder / "other", "SHARP": sharp_demo, "CALIBRATION": folder / "calibration.yaml"}  # fmt: skip
     made["OUT"].mkdir()
     for name, text in files.items():
-        made[name] = folder / f"{name.lower()}{'.csv' if name == 'MANIFEST' else '.yaml' if ':' in text else '.txt'}"
+        made[name] = folder / f"{name.lower()}{'.csv' if '.png' in text else '.yaml' if ':' in text else '.txt'}"
         made[name].write_text(text)
     return made
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
 import shutil
 import signal
+import stat
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,7 +21,8 @@ from hypothesis import strategies as st
 from support.cli import Cli, rows_of
 from support.processes import run_python, start_python
 
-from zsclip.output.folders import Filing, carry_out, folder_name, folder_names
+from zsclip.output.folders import Filing, carry_out, folder_name, folder_names, plan, write_plan
+from zsclip.scoring.results import ImageResult, Prediction
 
 LABELS = "red star,blue star,green ring"
 
@@ -159,8 +163,6 @@ def test_a_real_label_called_unknown_is_not_the_absence_of_one(cli: Cli, photos:
 def test_links_fall_back_to_copies_and_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import errno
-
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
@@ -175,8 +177,6 @@ def test_links_fall_back_to_copies_and_say_so(
 
 @pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs a second file system")
 def test_a_move_across_file_systems(tmp_path: Path) -> None:
-    import tempfile
-
     with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
         (tmp_path / "a.png").write_bytes(b"1" * 100_000)
         filed = list(carry_out([Filing(str(tmp_path / "a.png"), os.path.join(other, "x", "a.png"), "x")], "move"))
@@ -203,8 +203,6 @@ for filed in carry_out(filings, "move"):
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 @pytest.mark.parametrize("across", [False, True])
 def test_a_move_killed_at_random_moments_loses_nothing(tmp_path: Path, across: bool) -> None:
-    import tempfile
-
     if across and not os.path.isdir("/dev/shm"):
         pytest.skip("needs a second file system")
     rng = random.Random(4)
@@ -312,3 +310,133 @@ def test_a_file_called_like_a_plan_is_no_plan(tmp_path: Path) -> None:
     from zsclip.output import folders as filing
 
     assert filing._earlier_plans(tmp_path) == set()
+
+
+def add(photos: Path, *names: str) -> None:
+    """The picture of `a/same.png` under other names as well."""
+    for name in names:
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photos / "a" / "same.png", photos / name)
+
+
+@pytest.mark.parametrize("hidden", [[], ["--hidden"]])
+def test_a_move_empties_no_photo_library_and_hidden_folders_only_if_asked(
+    cli: Cli, photos: Path, tmp_path: Path, hidden: list[str]
+) -> None:
+    add(
+        photos,
+        ".Trash-1000/files/t.png",
+        ".thumbnails/n.png",
+        "Photos Library.photoslibrary/originals/p.png",
+        "._x.png",
+    )
+    (photos / "b" / "broken.png").unlink()
+    run = cli("sort", photos, "-l", LABELS, "--into", tmp_path / "sorted", "--move", *hidden)
+    left = [] if hidden else ["._x.png", ".Trash-1000/files/t.png", ".thumbnails/n.png"]
+    assert tree(photos) == sorted(["Photos Library.photoslibrary/originals/p.png", *left])
+    assert run.code == 0
+    assert "1 photo library that nothing is moved out of" in run.err.replace("\n", " ")
+    assert ("2 hidden folders" in run.err.replace("\n", " ")) == (not hidden)
+
+
+def test_a_move_takes_nothing_out_of_a_photo_library_that_is_named(cli: Cli, photos: Path, tmp_path: Path) -> None:
+    add(photos, "My.photoslibrary/originals/p.png")
+    library = photos / "My.photoslibrary"
+    run = cli("sort", library, "-l", LABELS, "--into", tmp_path / "sorted", "--move")
+    assert run.code == 3
+    assert tree(photos)[0] == "My.photoslibrary/originals/p.png"
+    assert "p.png stays where it is: it is in a photo library" in run.err.replace("\n", " ")
+    assert cli("sort", library, "-l", LABELS, "--into", tmp_path / "sorted", "--copy").code == 0
+    assert tree(tmp_path / "sorted") == ["red star/p.png"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX links")
+@pytest.mark.parametrize("link", ["0 before.png", "z after.png"])
+def test_a_link_that_is_moved_with_its_file_still_leads_to_it(tmp_path: Path, link: str) -> None:
+    source, into = tmp_path / "source", tmp_path / "into" / "x"
+    source.mkdir()
+    (source / "a.png").write_bytes(b"1")
+    (source / link).symlink_to("a.png")
+    (source / "link to a link.png").symlink_to(link)
+    (source / "b.png").write_bytes(b"2")
+    names = sorted(os.listdir(source))
+    filings = [Filing(str(source / name), str(into / name), "x") for name in names]
+    assert [filed.outcome for filed in carry_out(filings, "move")] == ["done"] * 4
+    assert os.listdir(source) == []
+    assert {name: (into / name).read_bytes() for name in names} == {
+        name: b"2" if name == "b.png" else b"1" for name in names
+    }
+    assert (into / link).is_symlink()
+
+
+def refuse_to_sync_folders(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """As CIFS, WSL or a FUSE file system does, none of which can be mounted here."""
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs a second file system")
+@pytest.mark.parametrize("name", ["EINVAL", "ENOTSUP", "EACCES", "EIO"])
+@pytest.mark.parametrize("how", ["copy", "move"])
+def test_a_file_system_that_syncs_no_folders_can_be_sorted_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, name: str
+) -> None:
+    refuse_to_sync_folders(monkeypatch, getattr(errno, name))
+    (tmp_path / "a.png").write_bytes(b"1")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        filing = Filing(str(tmp_path / "a.png"), os.path.join(other, "x", "a.png"), "x")
+        (filed,) = carry_out([filing], how)
+        assert Path(filing.target).read_bytes() == b"1"
+        if how == "move" and name == "EIO":  # the copy may not be there after a power cut: the original stays
+            assert (filed.outcome, os.path.exists(filing.source)) == ("failed", True)
+            return
+        assert filed.outcome == "done"
+        assert write_plan([Filing("b.png", "x/b.png", "x")], Path(other)) if name != "EIO" else True
+
+
+def test_an_interrupted_move_is_finished_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a kill came between the copy and the removal of the original, the next run removes it."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(b"1")
+    (tmp_path / "elsewhere").mkdir()
+    found = [ImageResult("photos/a.png", (Prediction("x", 1.0, 1.0),))]
+    monkeypatch.chdir(tmp_path)
+    filings = list(plan(found, Path("sorted"), ["x"], "unknown", "move"))
+    assert filings == [Filing("photos/a.png", os.path.join("sorted", "x", "a.png"), "x")]
+    written = write_plan(filings, Path("sorted"))
+    assert written
+    assert rows_of(written.read_text())[0]["from"] == str(tmp_path / "photos" / "a.png")
+    (tmp_path / "sorted" / "x").mkdir()
+    shutil.copy(tmp_path / "photos" / "a.png", tmp_path / "sorted" / "x")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = [ImageResult("../photos/a.png", found[0].predictions)]
+    rest = list(plan(again, tmp_path / "sorted", ["x"], "unknown", "move"))
+    assert write_plan(rest, tmp_path / "sorted") is None  # it is in the earlier one
+    assert [filed.outcome for filed in carry_out(rest, "move")] == ["done"]
+    assert tree(tmp_path) == ["sorted/x/a.png"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["--link", "--copy", "--move"])
+@pytest.mark.parametrize("inside", ["", "sorted"])
+def test_a_folder_may_be_sorted_into_itself_again_and_again(cli: Cli, photos: Path, how: str, inside: str) -> None:
+    (photos / "b" / "broken.png").unlink()
+    into = photos / inside
+    first = cli("sort", photos, "-l", LABELS, "--into", into, how)
+    assert (first.code, len(list(into.glob("plan-*.csv")))) == (0, 1)
+    sorted_ = ["blue star/same.png", "green ring/same.png", "red star/other.png", "red star/same.png"]
+    stay = [] if how == "--move" else ["a/same.png", "b/other.png", "b/same.png", "c/same.png"]
+    expected = sorted([*(os.path.join(inside, name) for name in sorted_), *stay])
+    assert tree(photos) == expected
+    again = cli("sort", photos, "-l", LABELS, "--into", into, how)
+    assert tree(photos) == expected
+    assert len(list(into.glob("plan-*.csv"))) == 1
+    said = "No images found" if how == "--move" else "0 files"
+    assert said in again.err
+    assert f"{'1 folder' if inside else '3 folders'} of results" in again.err.replace("\n", " ")

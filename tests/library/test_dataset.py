@@ -25,8 +25,9 @@ def pairs(data: LabelledImages, root: Path) -> list[tuple[str, str]]:
 
 def test_a_folder_a_label(tmp_path: Path) -> None:
     root = tree(
-        tmp_path, "hot_dog/a.jpg", "hot_dog/more/b.png", "cat/c.jpg", "cat/notes.txt", "loose.jpg", ".git/x.jpg"
-    )
+        tmp_path, "hot_dog/a.jpg", "hot_dog/more/b.png", "cat/c.jpg", "cat/notes.txt", "loose.jpg", ".git/x.jpg",
+        "@eaDir/y.jpg", "cat/._c.jpg", "Mine.photoslibrary/originals/z.jpg",
+    )  # fmt: skip
     (root / "empty").mkdir()
     data = from_folder(root)
     assert pairs(data, root) == [
@@ -38,9 +39,11 @@ def test_a_folder_a_label(tmp_path: Path) -> None:
     assert data.notes == (
         "Folders and their labels: hot_dog → hot dog.",
         f"Left out, for want of a label: 1 image directly in {root}.",
-        "Passed over 1 other file.",
+        "Passed over 1 other file (1 .txt), 1 hidden file, 1 hidden folder, 1 system folder, 1 photo library; "
+        "add `hidden` to include hidden files, system folders and photo libraries.",
         "1 label without images: empty.",
     )
+    assert ".git" in from_folder(root, hidden=True).truth
 
 
 def test_folders_of_one_label_come_together(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from zsclip import ImageError, InputError
 from zsclip.images import decoding, folders
 from zsclip.images.decoding import decode, upright_rgb
 from zsclip.images.files import read_file
-from zsclip.images.folders import Walk
+from zsclip.images.folders import Place, Search, Walk, is_in_library
 from zsclip.images.preprocessing import Preprocessing, fit
 from zsclip.images.sources import Finder, require_paths
 
@@ -256,8 +257,8 @@ def test_a_walk_takes_images_sorted_and_counts_the_others(tree: Path, monkeypatc
     walk = Walk(tree)
     found = [os.path.relpath(path, tree).replace(os.sep, "/") for path in walk]
     assert found == ["a.png", "b.JPG", "sub/d.webp", "sub/deep/c.gif"]
-    assert dict(walk.passed_over) == {".txt": 1, ".cr2": 1, "": 1, ".heic": 1}
-    assert [os.path.basename(path) for path in Walk(tree, recursive=False)] == ["a.png", "b.JPG"]
+    assert dict(walk.passed_over.files) == {".txt": 1, ".cr2": 1, "": 1, ".heic": 1}
+    assert [os.path.basename(path) for path in Walk(tree, Search(recursive=False))] == ["a.png", "b.JPG"]
 
 
 def test_a_named_file_always_counts(tree: Path) -> None:
@@ -275,9 +276,63 @@ def test_links_to_folders_are_not_followed(tree: Path) -> None:
     (tree / "loop").symlink_to(tree)
     (tree / "loop.png").symlink_to(tree / "sub")
     (tree / "link.png").symlink_to(tree / "a.png")
-    names = [os.path.relpath(path, tree) for path in Walk(tree)]
+    walk = Walk(tree)
+    names = [os.path.relpath(path, tree) for path in walk]
     assert "link.png" in names
     assert not any(name.startswith("loop") for name in names)
+    assert walk.passed_over.places == {Place.LINK: 2}
+    assert "2 linked folders" in str(walk.passed_over)
+
+
+HIDDEN = {
+    ".thumbnails/a.png": Place.HIDDEN_FOLDER,
+    ".Trash-1000/files/a.png": Place.HIDDEN_FOLDER,
+    "._x.jpg": Place.HIDDEN_FILE,
+    ".hidden.png": Place.HIDDEN_FILE,
+    "@eaDir/a.jpg/SYNO.jpg": Place.SYSTEM,
+    "$Recycle.Bin/S-1-5/a.jpg": Place.SYSTEM,
+    "System Volume Information/a.jpg": Place.SYSTEM,
+    "lost+found/a.jpg": Place.SYSTEM,
+    "Photos Library.photoslibrary/originals/0/a.jpg": Place.LIBRARY,
+    "Old.APLibrary/Masters/a.jpg": Place.LIBRARY,
+    "Catalog Previews.lrdata/0/a.jpg": Place.LIBRARY,
+}
+
+
+@pytest.fixture
+def with_hidden(tree: Path) -> Path:
+    for name in (*HIDDEN, ".DS_Store"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).touch()
+    return tree
+
+
+def relative(walk: Walk) -> set[str]:
+    return {os.path.relpath(path, walk.folder).replace(os.sep, "/") for path in walk}
+
+
+def test_hidden_files_system_folders_and_photo_libraries_are_passed_over_and_counted(with_hidden: Path) -> None:
+    walk = Walk(with_hidden)
+    assert not relative(walk) & HIDDEN.keys()
+    assert walk.passed_over.places == Counter(HIDDEN.values())
+    assert walk.passed_over.files[""] == 2  # Makefile and .DS_Store
+    told = str(walk.passed_over)
+    assert "2 hidden files, 2 hidden folders, 4 system folders, 3 photo libraries; add `hidden` to include" in told
+
+
+def test_hidden_takes_them_but_a_move_never_a_photo_library(with_hidden: Path) -> None:
+    assert HIDDEN.keys() <= relative(Walk(with_hidden, Search(hidden=True)))
+    closed = Walk(with_hidden, Search(hidden=True, libraries=False))
+    assert HIDDEN.keys() - relative(closed) == {name for name, place in HIDDEN.items() if place is Place.LIBRARY}
+    assert "3 photo libraries that nothing is moved out of" in str(closed.passed_over)
+    assert is_in_library(with_hidden / "Old.APLibrary" / "Masters" / "a.jpg")
+    assert not is_in_library(with_hidden / "a.png")
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_is_named_itself_is_taken_whatever_it_is_called(with_hidden: Path, name: str) -> None:
+    folder = with_hidden / name.split("/")[0]
+    assert len(list(Finder([str(folder)]))) == 1
 
 
 def test_a_broken_exif_is_no_reason_to_refuse_a_picture() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -11,10 +13,13 @@ import typer
 from zsclip.cli import options
 from zsclip.cli.combinations import Command
 from zsclip.cli.messages import console, listen, say
+from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
     from zsclip.store.database import Store
+    from zsclip.store.exports import Export
 
+logger = logging.getLogger("zsclip")
 app = typer.Typer(no_args_is_help=True, help="The store: what it holds, and how to make it smaller.")
 
 # Not the options of the other commands: what ZSCLIP_MODEL names is not meant to be forgotten.
@@ -23,7 +28,7 @@ ClearedModel = Annotated[
     typer.Option("-m", "--model", metavar="NAME|IDENTITY", help="One model, by name or as info shows it."),
 ]
 ClearedPretrained = Annotated[Optional[str], typer.Option("--pretrained", metavar="TAG|FILE", help="Its weights.")]
-Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask; needed where there is no terminal to ask on.")]
 
 
 @app.command(cls=Command)
@@ -45,7 +50,7 @@ def info(cache_dir: options.CacheDir = None) -> None:
         ("texts", f"{sum(model.texts for model in content.models):,}"),
         ("paths", f"{content.files:,}"),
         ("models", f"{len(content.models):,}"),
-        ("exports", f"{len(content.exports)} ({sum(export.size for export in content.exports) / 1e6:,.1f} MB)"),
+        ("exports", _told(content.exports)),
     ]
     for name, value in rows:
         out.print(f"{name:<9}{value}", soft_wrap=True)
@@ -63,8 +68,10 @@ def clear(
     cache_dir: options.CacheDir = None,
     yes: Yes = False,
 ) -> None:
-    """Forget all vectors, or with --model those of one model."""
+    """Forget all vectors and converted models, or with --model those of one model."""
+    from zsclip.engines.openvino.export_files import is_of
     from zsclip.store import maintenance as upkeep
+    from zsclip.store.exports import exports
     from zsclip.store.keeping import Keeping
 
     listen(quiet=False, verbose=False)
@@ -72,11 +79,36 @@ def clear(
         raise typer.BadParameter(
             "name the model too, or its identity as `cache info` shows it.", param_hint="--pretrained"
         )
+    if not yes and not sys.stdin.isatty():
+        raise typer.BadParameter("there is no terminal to ask on. Give it to clear without asking.", param_hint="--yes")
     with Keeping(cache_dir).open() as store:
         identity = _identity(store, model, pretrained) if model else None
-        if sys.stdin.isatty() and not yes:
-            typer.confirm(f"Forget all vectors of {model}?" if model else "Forget all vectors?", abort=True, err=True)
-        say(f"Forgot {upkeep.clear(store, identity):,} vectors.")
+        if not yes:
+            asked = f"Forget all vectors and the converted model of {model}?"
+            typer.confirm(asked if model else "Forget all vectors and converted models?", abort=True, err=True)
+        chosen = [one for one in exports(store) if identity is None or is_of(one.path, identity)]
+        forgot = f"Forgot {upkeep.clear(store, identity):,} vectors"
+        say(f"{forgot}{_and_removed(chosen)}.")
+
+
+def _told(found: Sequence[Export]) -> str:
+    from zsclip.engines.openvino.export_files import is_outdated
+
+    old = sum(is_outdated(one.path) for one in found)
+    of_old = f"; {old} of earlier versions, which prune removes" if old else ""
+    return f"{len(found)} ({sum(one.size for one in found) / 1e6:,.1f} MB{of_old})"
+
+
+def _and_removed(found: Sequence[Export], what: str = "") -> str:
+    """Remove exports, and say how many; those that a process uses stay."""
+    from zsclip.store.exports import remove
+
+    removed = [one for one in found if remove(one.path)]
+    for one in found:
+        if one not in removed:
+            logger.warning("%s stays: a process that is running uses it.", one.path)
+    size = sum(one.size for one in removed) / 1e6
+    return f" and removed {counted(len(removed), 'converted model')}{what} ({size:,.1f} MB)" if removed else ""
 
 
 def _identity(store: Store, model: str, pretrained: str | None) -> str:
@@ -105,14 +137,18 @@ def prune(
     ] = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
-    """Forget the images of files that are gone."""
+    """Forget the images of files that are gone, and remove converted models of earlier versions."""
+    from zsclip.engines.openvino.export_files import is_outdated
     from zsclip.store import maintenance as upkeep
+    from zsclip.store.exports import exports
     from zsclip.store.keeping import Keeping
 
     listen(quiet=False, verbose=False)
     limit = None if max_size is None else _bytes(max_size)
     with Keeping(cache_dir).open() as store:
-        say(f"Forgot {upkeep.prune(store, limit):,} vectors; the store takes {upkeep.info(store).size / 1e6:,.1f} MB.")
+        removed = _and_removed([one for one in exports(store) if is_outdated(one.path)], " of earlier versions")
+        forgot = f"Forgot {upkeep.prune(store, limit):,} vectors{removed}"
+        say(f"{forgot}; the store takes {upkeep.info(store).size / 1e6:,.1f} MB.")
 
 
 def _bytes(text: str) -> int:

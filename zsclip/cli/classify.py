@@ -49,9 +49,10 @@ def classify(
     A single image gives a ranked table, more give a row each. Probabilities are a softmax
     over your labels: they say which of them fits best, not whether any does.
     """
-    from zsclip.cli.inputs import open_images, read_top_k, refuse_overwriting
+    from zsclip.cli.inputs import open_images, read_top_k
+    from zsclip.cli.outputs import Outputs, require_format
     from zsclip.cli.printing import Printing, print_results
-    from zsclip.output.rows import result_layout
+    from zsclip.output.rows import EXTENSIONS, result_layout
     from zsclip.scoring.calibration import read_file
     from zsclip.scoring.rules import require_choice
 
@@ -65,9 +66,11 @@ def classify(
     rows.require_only((*label_set.names, unknown))
     sets = prompts.read()
     calibrated = read_file(calibration) if calibration else None
-    refuse_overwriting(rows.output, where.paths, labels.labels_file, decision.background, prompts.prompts, calibration)
-    page.check(where.paths)
-    images = open_images(where)
+    outputs = Outputs(output=rows.output, report=page.report)
+    require_format(rows.output, rows.format, EXTENSIONS, bare=True)
+    page.check()
+    outputs.refuse(labels.labels_file, decision.background, prompts.prompts, calibration)
+    images = open_images(where, outputs)
     with groups.open_classifier(model, reading, store) as classifier:
         if calibrated and calibration:
             rules = classifier.calibrated(rules, calibrated, label_set, sets, background, calibration)

@@ -52,16 +52,19 @@ def embed(
 
     zsclip embed --texts captions.txt -o captions.parquet
     """
-    from zsclip.cli.inputs import open_images, refuse_overwriting
+    from zsclip.cli.inputs import open_images
+    from zsclip.cli.outputs import Outputs, require_format
     from zsclip.output.targets import target
-    from zsclip.output.vectors import vector_writer
+    from zsclip.output.vectors import VECTOR_WRITERS, vector_writer
 
     messages.listen()
     if bool(where.paths) == bool(texts):
         raise typer.BadParameter("give either paths or --texts FILE.", param_hint="PATHS")
+    outputs = Outputs(output=output)
+    require_format(output, None, VECTOR_WRITERS)
     writer_for = vector_writer(output)
-    refuse_overwriting(output, where.paths, texts)
-    images = open_images(where) if where.paths else None
+    outputs.refuse(texts)
+    images = open_images(where, outputs) if where.paths else None
     lines = _read_lines(texts) if texts else []
     with groups.open_classifier(model, reading, store) as classifier, target(output).open() as stream:
         writer = writer_for(stream, classifier.model.spec.embed_dim)

@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from zsclip.cli import groups, options
-from zsclip.cli.messages import console, in_options, say
+from zsclip.cli.messages import console, in_options, say, warn_of_unreadable
+from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zsclip.cli.outputs import Outputs
     from zsclip.evaluation.dataset import LabelledImages
     from zsclip.evaluation.evaluate import Evaluation
     from zsclip.scoring.calibration import Calibration
     from zsclip.text.prompts import PromptSet
 
 logger = logging.getLogger("zsclip")
+
+_FORMATS = {".csv": "csv", ".json": "json", ".txt": "table"}  # by the output's extension
 
 _INPUT, _COMPARE, _BETTER, _TABLES = "Images and labels", "Comparison", "Better prompts, calibration", "Output"
 
@@ -113,6 +117,7 @@ class LabelledGroup:
     manifest: Manifest = None
     class_names: ClassNamesFile = None
     allow_predictions: AllowPredictions = False
+    hidden: options.Hidden = False
 
     def read(self, labels: groups.LabelGroup, unknown: str) -> LabelledImages:
         """The images; raises `InputError` and `LabelError`."""
@@ -122,6 +127,8 @@ class LabelledGroup:
             raise typer.BadParameter(
                 "give a folder with a folder of images for each label, or --manifest FILE.", param_hint="DIR"
             )
+        if self.hidden and self.manifest is not None:
+            raise typer.BadParameter("a manifest names its images; this is for folders.", param_hint="--hidden")
         names = None if self.class_names is None else dataset.ClassNames.load(self.class_names)
         label_set = labels.read() if labels.given else None
         if self.manifest is not None:
@@ -130,7 +137,7 @@ class LabelledGroup:
             )
         else:
             assert self.folder is not None
-            data = dataset.from_folder(self.folder, label_set, names, unknown)
+            data = dataset.from_folder(self.folder, label_set, names, unknown, hidden=self.hidden)
         for note in data.notes:
             logger.info("%s", note)
         return data
@@ -224,7 +231,7 @@ def evaluate(
     images, with an interval for the difference and an exact test.
     """
     from zsclip.cli.inputs import report_known
-    from zsclip.cli.progress import progress
+    from zsclip.cli.progress import into_pipe, progress
     from zsclip.evaluation import evaluate as evaluation
     from zsclip.scoring.rules import require_choice
 
@@ -233,13 +240,15 @@ def evaluate(
     sets = evaluation.named_apart(compared.read())
     evaluation.require_baseline(sets, compared.baseline, weigh=better.weigh, select=better.select_templates)
     better.require_one_set(sets)
-    _check_outputs(output, better, page, images, labels, compared)
+    outputs = _check_outputs(output, format, better, page)
+    outputs.refuse(images.manifest, images.class_names, labels.labels_file, compared.prompts, decision.background)
     form = _format(format, output, tables.names)
     data = images.read(labels, decision.unknown_label)
+    outputs.refuse(data.paths)
     background = decision.read_background()
     require_choice(data.labels.names, rules, background, unknown=decision.unknown_label, remedy="`background`")
     with groups.open_classifier(model, reading, store) as classifier:
-        with progress(classifier, lambda: len(data.paths), hidden=messages.quiet) as advance:
+        with progress(classifier, lambda: len(data.paths), hidden=messages.quiet or into_pipe(output)) as advance:
             embedded = evaluation.embed(classifier, data, advance)
         embedded = replace(embedded, unreadable=tuple((path, in_options(why)) for path, why in embedded.unreadable))
         report_known(classifier.counts)
@@ -256,7 +265,8 @@ def evaluate(
     _print(form, output, found, tables, made, decision.unknown_label)
     _write_files(found, made, images, better, page)
     if found.unreadable:
-        _tell_unreadable(found)
+        end = "; what cannot be read counts neither as right nor as wrong"
+        warn_of_unreadable(found.unreadable, counted(len(found.unreadable), "image"), end=end)
         raise typer.Exit(3)
 
 
@@ -274,33 +284,24 @@ def _write_files(
         _write_calibration(made, better.calibrate)
 
 
-def _check_outputs(
-    output: Path | None,
-    better: BetterGroup,
-    page: groups.ReportGroup,
-    images: LabelledGroup,
-    labels: groups.LabelGroup,
-    compared: ComparedGroup,
-) -> None:
-    """Raise for an output that cannot be written, or would replace an input, before the work."""
-    from zsclip.cli.inputs import refuse_overwriting, require_folder
+def _check_outputs(output: Path | None, format: str | None, better: BetterGroup, page: groups.ReportGroup) -> Outputs:
+    """Raise for an output that cannot be written, before the work."""
+    from zsclip.cli.outputs import Outputs, require_extension, require_folder, require_format
 
-    inputs = (images.manifest, images.class_names, labels.labels_file, compared.prompts)
-    for option, path, extensions in (
-        ("--output", None if str(output) == "-" else output, (".csv", ".json", ".txt")),
-        ("--save-prompts", better.save_prompts, (".yaml", ".yml")),
-        ("--calibrate", better.calibrate, (".yaml", ".yml")),
-    ):
-        refuse_overwriting(path, *inputs, option=option, extensions=extensions)
-        require_folder(path, option)
-    page.check(*inputs)
+    outputs = Outputs(output=output, save_prompts=better.save_prompts, calibrate=better.calibrate, report=page.report)
+    require_format(output, format, _FORMATS)
+    require_folder("--output", output)
+    for option, path in (("--save-prompts", better.save_prompts), ("--calibrate", better.calibrate)):
+        require_extension(option, path, (".yaml", ".yml"))
+        require_folder(option, path)
+    page.check()
+    return outputs
 
 
 def _format(asked: str | None, output: Path | None, tables: Sequence[str]) -> str:
     """How to print; raises `typer.BadParameter` for more tables than CSV can hold."""
-    by_name = {".csv": "csv", ".json": "json", ".txt": "table"}
     if asked is None and output is not None and str(output) != "-":
-        asked = by_name.get(output.suffix.lower())
+        asked = _FORMATS[output.suffix.lower()]
     form = asked or ("table" if sys.stdout.isatty() else "csv")
     if form == "csv" and len(tables) > 1:
         named = " and ".join(f"--{table.replace('_', '-')}" for table in tables)
@@ -349,7 +350,6 @@ def _write_prompts(found: Evaluation, path: Path) -> None:
 def _write_calibration(made: Calibration, path: Path) -> None:
     from zsclip.output.targets import open_output
     from zsclip.scoring.calibration import to_yaml
-    from zsclip.text.wording import counted
 
     with open_output(path, "calibrate") as stream:
         stream.write("# Written by zsclip evaluate --calibrate; used with: zsclip classify ... --calibration FILE\n")
@@ -357,18 +357,4 @@ def _write_calibration(made: Calibration, path: Path) -> None:
     say(
         f"Wrote {path}: temperature {made.temperature:.4g}; on {counted(made.measured_on, 'other image')} ECE "
         f"{made.before.ece:.4f} before and {made.after.ece:.4f} after, NLL {made.before.nll:.4f} and {made.after.nll:.4f}."
-    )
-
-
-def _tell_unreadable(found: Evaluation) -> None:
-    from zsclip.text.wording import counted
-
-    shown = 5
-    for path, error in found.unreadable[:shown]:
-        logger.warning("%s could not be read: %s.", path, error)
-    more = len(found.unreadable) - shown
-    logger.warning(
-        "%s could not be read%s; what cannot be read counts neither as right nor as wrong.",
-        counted(len(found.unreadable), "image"),
-        f", {more} more than these" if more > 0 else "",
     )

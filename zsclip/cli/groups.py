@@ -8,7 +8,6 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
@@ -18,6 +17,7 @@ from zsclip.cli import options
 if TYPE_CHECKING:
     from zsclip.classifier import Classifier
     from zsclip.engines.base import Computing
+    from zsclip.images.folders import Search
     from zsclip.images.reading import Reading
     from zsclip.models import ModelSpec
     from zsclip.report.gallery import Gallery
@@ -78,6 +78,14 @@ class PathGroup:
     paths: options.Paths
     no_recursive: options.NoRecursive = False
     null: options.Null = False
+    hidden: options.Hidden = False
+
+    @property
+    def search(self) -> Search:
+        """How folders are searched."""
+        from zsclip.images.folders import Search
+
+        return Search(not self.no_recursive, self.hidden)
 
 
 @dataclass(repr=False, eq=False)
@@ -251,12 +259,12 @@ class ReportGroup:
     report: options.Report = None
     embed_thumbnails: options.EmbedThumbnails = False
 
-    def check(self, *inputs: Sequence[str] | str | Path | None) -> None:
-        """Raise for a report that cannot be written, or would replace an input."""
-        from zsclip.cli.inputs import refuse_overwriting, require_folder
+    def check(self) -> None:
+        """Raise for a report that cannot be written."""
+        from zsclip.cli.outputs import require_extension, require_folder
 
-        refuse_overwriting(self.report, *inputs, option="--report", extensions=(".html", ".htm"))
-        require_folder(self.report, "--report")
+        require_extension("--report", self.report, (".html", ".htm"))
+        require_folder("--report", self.report)
 
     def gallery(self, labels: Sequence[str], unknown: str | None, classifier: Classifier) -> Gallery | None:
         """A page to collect results for, if one is asked for."""

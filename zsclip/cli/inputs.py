@@ -1,22 +1,21 @@
-"""What several commands read in the same way: paths, and outputs that must not be inputs."""
+"""What several commands read in the same way: paths."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from zsclip.cli.outputs import Outputs
 from zsclip.errors import InputError
-from zsclip.images.folders import EXTENSIONS, HEIF
+from zsclip.images.folders import Search
 from zsclip.images.listing import BackgroundListing, Listing
 from zsclip.images.sources import Finder, require_paths
-from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
     from zsclip.cli.groups import PathGroup
@@ -35,10 +34,16 @@ def read_top_k(text: str) -> int | None:
 
 
 class PathList:
-    """The paths of the command line, with those of standard input in the place of `-`."""
+    """The paths of the command line, with those of standard input in the place of `-`.
 
-    def __init__(self, arguments: Sequence[str], *, null: bool) -> None:
+    `refuse` is called with each of those, and may raise.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], *, null: bool, refuse: Callable[[str], None] = lambda path: None
+    ) -> None:
         self._arguments = arguments
+        self._refuse = refuse
         self._separator = b"\0" if null else b"\n"
 
     @property
@@ -59,7 +64,9 @@ class PathList:
     def __iter__(self) -> Iterator[str]:
         for argument in self._arguments:
             if argument == "-":
-                yield from self._read_stdin()
+                for path in self._read_stdin():
+                    self._refuse(path)
+                    yield path
             else:
                 yield argument
 
@@ -99,7 +106,7 @@ class FoundImages:
 
     def report(self, counts: Counts) -> None:
         """Say what was passed over and how much was known."""
-        if others := _passed_over(self._finder):
+        if others := str(self._finder.passed_over):
             logger.info("%s%s.", others[0].upper(), others[1:])
         report_known(counts)
 
@@ -112,68 +119,21 @@ def report_known(counts: Counts) -> None:
         logger.debug("No image had to be computed.")
 
 
-def open_images(where: PathGroup, *, exclude: Path | None = None) -> FoundImages:
-    """Find the images, at least one of them; raises `InputError` for paths that are not there or lead to none."""
-    recursive = not where.no_recursive
-    paths = PathList(where.paths, null=where.null)
+def open_images(where: PathGroup, outputs: Outputs | None = None, search: Search | None = None) -> FoundImages:
+    """Find the images, at least one of them; raises `InputError` for paths that are not there, lead to none, or are among
+    the `outputs`, those of a list on standard input when they come by.
+    """
+    outputs, search = outputs or Outputs(), search or where.search
+    outputs.refuse(where.paths)
+    paths = PathList(where.paths, null=where.null, refuse=outputs.refuse)
     require_paths(paths.named)
-    finder = Finder(paths, recursive, exclude)
+    finder = Finder(paths, search)
     # Another program may still be writing its list: what is known of it is worked on meanwhile.
     listing = BackgroundListing(finder) if paths.from_stdin else Listing(finder)
     if listing.is_empty():
-        said = "; ".join(["No images found", *filter(None, [_passed_over(finder)])])
-        if not recursive:
+        said = "; ".join(["No images found", *filter(None, [str(finder.passed_over)])])
+        if not search.recursive:
             said += " (folders inside folders are left out: --no-recursive)"
         raise InputError(f"{said}. Name a folder with images in it, or image files.")
-    again = None if paths.from_stdin else Finder(paths, recursive, exclude)
+    again = None if paths.from_stdin else Finder(paths, search)
     return FoundImages(listing, paths.is_one_file, finder, again)
-
-
-def refuse_overwriting(
-    output: Path | None,
-    *inputs: Iterable[str] | str | Path | None,
-    option: str = "--output",
-    extensions: Sequence[str] = (),
-) -> None:
-    """Raise `InputError` for an output that is one of the inputs, or whose name promises another format.
-
-    `extensions`, if given, are those it must have one of.
-    """
-    if output is None:
-        return
-    if output.suffix.lower() in EXTENSIONS | HEIF:
-        raise InputError(f"{option} {output}: that is an image's name. Name a file for the results.")
-    if extensions and output.suffix.lower() not in extensions:
-        raise InputError(f"{option} {output}: the name must end in {' or '.join(extensions)}.")
-    if not extensions and output.suffix.lower() == ".json":
-        raise InputError(f"--output {output}: JSON comes as one object a line; call the file {output.stem}.jsonl.")
-    for path in _flat(inputs):
-        if os.path.isfile(path) and output.exists() and os.path.samefile(path, output):
-            raise InputError(f"{option} {output} is also an input, and would be replaced. Name another file.")
-
-
-def require_folder(output: Path | None, option: str) -> None:
-    """Raise `InputError` now, not after the work, for an output in a folder that is not there."""
-    if output is not None and str(output) != "-" and not output.resolve().parent.is_dir():
-        raise InputError(f"{option} {output}: there is no folder {output.resolve().parent}. Make it first.")
-
-
-def _flat(inputs: Iterable[Iterable[str] | str | Path | None]) -> Iterator[str]:
-    for one in inputs:
-        if isinstance(one, (str, Path)):
-            yield str(one)
-        elif one is not None:
-            yield from one
-
-
-def _passed_over(finder: Finder) -> str:
-    """How many files of the folders were not taken for images: "passed over 3 other files (2 .txt, 1 .pdf)"."""
-    total = sum(finder.passed_over.values())
-    if not total:
-        return ""
-    kinds = [f"{count} {extension or 'without extension'}" for extension, count in finder.passed_over.most_common(4)]
-    more = ", …" if len(finder.passed_over) > 4 else ""
-    text = f"passed over {counted(total, 'other file')} ({', '.join(kinds)}{more})"
-    if any(extension in HEIF for extension in finder.passed_over):
-        text += "; HEIC is read with: pip install pillow-heif"
-    return text

@@ -12,6 +12,7 @@ import stat
 import sys
 import textwrap
 import warnings
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from zsclip.errors import InputError
@@ -39,10 +40,11 @@ def console(file: TextIO | None = None, *, stderr: bool = False) -> Console:
 _OPTIONS = {"use_cache": "--no-cache", "prompts": "--prompts", "templates": "--template"}
 _SETTINGS = frozenset({
     "allow_predictions",
-    "background", "baseline", "batch_size", "cache_dir", "calibrate", "calibration", "class_names", "combine", "decode_timeout", "device",
-    "engine", "exact", "format", "image", "into", "isolate", "labels", "labels_file", "max_pixels", "min_margin", "min_probability",
-    "min_similarity", "minus", "model", "multi_label", "offline", "output", "precision", "pretrained", "rehash", "report",
-    "save_prompts", "text", "texts", "top_k", "unknown_label", "workers", *_OPTIONS,
+    "background", "baseline", "batch_size", "cache_dir", "calibrate", "calibration", "class_names", "combine", "copy",
+    "decode_timeout", "device", "engine", "exact", "format", "hidden", "image", "into", "isolate", "labels",
+    "labels_file", "max_pixels", "min_margin", "min_probability", "min_similarity", "minus", "model", "multi_label",
+    "offline", "output", "precision", "pretrained", "rehash", "report", "save_prompts", "text", "texts", "top_k",
+    "unknown_label", "workers", *_OPTIONS,
 })  # fmt: skip
 _SETTING = re.compile(r"`(\w+)(?:=([^`]+))?`")
 
@@ -116,16 +118,25 @@ class _Closed(io.StringIO):
         return self._descriptor
 
 
+_interruption: list[Callable[[], str]] = []
+
+
+def tell_if_interrupted(what: Callable[[], str]) -> None:
+    """From now on, let an interruption say this, too: what is kept, and how to go on. It must not wait for anything."""
+    _interruption[:] = [what]
+
+
 def leave() -> None:
     """Say that the run is interrupted, because the process is about to end; raises nothing and does not wait."""
     try:
+        said = " ".join(filter(None, ("interrupted.", *(what() for what in _interruption))))
         if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
             sys.stdout.flush()  # rows that are done
         # Over the progress, whose cursor was hidden.
         start = "\r\x1b[K\x1b[?25h" if sys.stderr.isatty() else ""
         # A pipe that nobody empties would keep the process from ending.
         if os.name != "posix" or select.select([], [sys.stderr], [], 0)[1]:
-            os.write(sys.stderr.fileno(), f"{start}zsclip: interrupted.\n".encode())
+            os.write(sys.stderr.fileno(), f"{start}zsclip: {said}\n".encode())
     except (OSError, ValueError, RuntimeError, AttributeError):
         return  # closed, full, or being written to at this very moment
 
@@ -146,6 +157,18 @@ def _say(level: int, message: str) -> None:
         print(text, file=sys.stderr, flush=True)
     except OSError:
         return  # nobody listens; the exit code says it too
+
+
+_SHOWN = 5
+
+
+def warn_of_unreadable(unreadable: Sequence[tuple[str, str]], said: str, *, count: int = 0, end: str = "") -> None:
+    """Name the first images that could not be read, which have no row to say why; `said` is how many there are."""
+    logger = logging.getLogger("zsclip")
+    for path, error in unreadable[:_SHOWN]:
+        logger.warning("%s could not be read: %s.", path, error)
+    more = (count or len(unreadable)) - _SHOWN
+    logger.warning("%s could not be read%s%s.", said, f", {more:,} more than these" if more > 0 else "", end)
 
 
 def report_timings(timings: Timings) -> None:

@@ -25,6 +25,11 @@ Null = Annotated[
     typer.Option("-0", "--null", help="Paths are NUL-separated: on standard input, and with -f paths also in the output.",
                  rich_help_panel=_INPUT),
 ]  # fmt: skip
+Hidden = Annotated[
+    bool,
+    typer.Option("--hidden", rich_help_panel=_INPUT,
+                 help="In folders, also take hidden files and folders, system folders and photo libraries."),
+]  # fmt: skip
 Labels = Annotated[
     Optional[str],
     typer.Option("-l", "--labels", metavar="A,B", help="Labels, separated by commas.", rich_help_panel=_INPUT),

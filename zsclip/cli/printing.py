@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TextIO
 
-from zsclip.cli.messages import console, in_options
+from zsclip.cli.messages import console, in_options, warn_of_unreadable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +45,7 @@ def print_results(
     how: Printing,
 ) -> int:
     """Print results as they come; the number of images that could not be read."""
-    from zsclip.cli.progress import progress
+    from zsclip.cli.progress import into_pipe, progress
     from zsclip.output.rows import choose_format
     from zsclip.output.targets import open_output
 
@@ -54,8 +54,9 @@ def print_results(
     # Rich is not imported for formats that do without it.
     stdout_console = console() if name == "table" and how.rows.output is None else None
     # Rows other than a table's go to the terminal past any console: no bar beside them.
-    hidden = how.quiet or (on_terminal and name != "table")
+    hidden = how.quiet or (on_terminal and name != "table") or into_pipe(how.rows.output)
     done = unreadable = 0
+    first_unreadable: list[tuple[str, str]] = []
     started = time.perf_counter()
     with (
         open_output(how.rows.output) as stream,
@@ -67,7 +68,9 @@ def print_results(
             done += 1
             if result.error is not None:
                 unreadable += 1
-                result = replace(result, error=in_options(result.error))
+                result = replace(result, error=(error := in_options(result.error)))
+                if unreadable <= 10:
+                    first_unreadable.append((result.path, error))
             if _is_wanted(result, how):
                 writer.write(result)
                 if how.gallery:
@@ -75,7 +78,9 @@ def print_results(
             advance()
     seconds = time.perf_counter() - started
     logger.debug("%d images in %.1f s (%.1f images/s, loading the model included)", done, seconds, done / seconds)
-    if unreadable:
+    if unreadable and (name == "paths" or how.rows.only is not None):  # what could not be read has no row
+        warn_of_unreadable(first_unreadable, f"{unreadable} of {done} images", count=unreadable)
+    elif unreadable:
         logger.warning("%d of %d images could not be read; their rows say why.", unreadable, done)
     return unreadable
 

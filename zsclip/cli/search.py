@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from zsclip.cli import groups, options
-from zsclip.cli.messages import console, in_options
+from zsclip.cli.messages import console, in_options, warn_of_unreadable
+from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
     from zsclip.output.rows import Writer
@@ -65,9 +66,10 @@ def search(
 
     Texts are taken as they are; with --prompts or --template they are put into templates.
     """
-    from zsclip.cli.inputs import open_images, read_top_k, refuse_overwriting
-    from zsclip.cli.progress import progress
-    from zsclip.output.rows import MATCH_LAYOUT, choose_format, row_writer
+    from zsclip.cli.inputs import open_images, read_top_k
+    from zsclip.cli.outputs import Outputs, require_format
+    from zsclip.cli.progress import into_pipe, progress
+    from zsclip.output.rows import EXTENSIONS, MATCH_LAYOUT, choose_format, row_writer
     from zsclip.output.targets import open_output
     from zsclip.output.terminal import MatchTableWriter
     from zsclip.text.query import Query
@@ -76,10 +78,12 @@ def search(
     query = Query.parse(text or (), image or (), minus or ())
     sets = prompts.read() if prompts.given else ()
     kept = read_top_k(top_k)
-    refuse_overwriting(output, where.paths, (str(source) for source, _ in query.images), prompts.prompts)
-    images = open_images(where)
+    outputs = Outputs(output=output)
+    require_format(output, format, EXTENSIONS, bare=True)
+    outputs.refuse((str(source) for source, _ in query.images), prompts.prompts)
+    images = open_images(where, outputs)
     with groups.open_classifier(model, reading, store) as classifier:
-        with progress(classifier, images.count, hidden=messages.quiet) as advance:
+        with progress(classifier, images.count, hidden=messages.quiet or into_pipe(output)) as advance:
             found = classifier.search(
                 images.listing, query, sets, top_k=kept, min_similarity=min_similarity, advance=advance
             )
@@ -97,6 +101,9 @@ def search(
         for unread in found.unreadable:
             writer.write(replace(unread, error=in_options(unread.error or "")))
     if found.unreadable:
-        logger.warning("%d images could not be read; their rows say why.", len(found.unreadable))
-    if found.unreadable:
+        said = counted(len(found.unreadable), "image")
+        if name == "paths":
+            warn_of_unreadable([(unread.path, unread.error or "") for unread in found.unreadable], said)
+        else:
+            logger.warning("%s could not be read; their rows say why.", said)
         raise typer.Exit(3)

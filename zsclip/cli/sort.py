@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zsclip.cli import groups, options
-from zsclip.cli.messages import say
+from zsclip.cli.messages import say, tell_if_interrupted
+from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
     from zsclip.output.folders import Filing
@@ -51,7 +53,7 @@ def sort(
     clash are kept apart. Images without a decision go to unknown/.
     """
     from zsclip.cli.inputs import open_images
-    from zsclip.cli.progress import progress
+    from zsclip.cli.progress import into_pipe, progress
     from zsclip.output import folders
     from zsclip.scoring.rules import require_choice
 
@@ -60,11 +62,13 @@ def sort(
     label_set, background = labels.read(), decision.read_background()
     require_choice(label_set.names, rules, background)
     sets = prompts.read()
-    images = open_images(where, exclude=into)
+    # Where `into` is itself the folder that is searched, what was sorted before is still passed over.
+    results_folders = (into, *(into / one for one in folders.folder_names([decision.unknown_label, *label_set.names])))
+    images = open_images(where, search=replace(where.search, libraries=not move, exclude=results_folders))
     with groups.open_classifier(model, reading, store) as classifier:
         results = []
         with (
-            progress(classifier, images.count, hidden=messages.quiet) as advance,
+            progress(classifier, images.count, hidden=messages.quiet or (dry_run and into_pipe(None))) as advance,
             closing(
                 classifier.classify(images.listing, label_set, sets, top_k=1, rules=rules, background=background)
             ) as found,
@@ -99,11 +103,15 @@ def _carry_out(plan: list[Filing], into: Path, how: str) -> int:
 
     written = folders.write_plan(plan, into)
     counts: Counter[str] = Counter()
+    past = {"link": "linked", "copy": "copied", "move": "moved"}[how]
+    tell_if_interrupted(
+        lambda: f"{counts['done']} of {counted(len(plan), 'file')} are {past}; the same command goes on from there."
+    )
     for filed in folders.carry_out(plan, how):
         counts[filed.outcome] += 1
         if filed.error is not None:
             logger.warning("%s stays where it is: %s.", filed.filing.source, filed.error)
-    past = {"link": "linked", "copy": "copied", "move": "moved"}[how]
     there = f", {counts['there']} were there already" if counts["there"] else ""
-    say(f"{counts['done']} files {past} into {into}{there}. The plan is {written}.")
+    plan_is = f" The plan is {written}." if written else ""
+    say(f"{counts['done']} files {past} into {into}{there}.{plan_is}")
     return counts["failed"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zsclip.errors import InputError, LabelError
 from zsclip.evaluation.manifest import Manifest, csv_rows, read_text
-from zsclip.images.folders import Walk
+from zsclip.images.folders import PassedOver, Search, Walk
 from zsclip.text.labels import Label, LabelSet
 from zsclip.text.wording import counted, listed
 from zsclip.text.yaml_reader import YamlFile
@@ -53,24 +53,29 @@ class ClassNames:
 
 
 def from_folder(
-    folder: Path, labels: LabelSet | None = None, names: ClassNames | None = None, unknown: str = "unknown"
+    folder: Path,
+    labels: LabelSet | None = None,
+    names: ClassNames | None = None,
+    unknown: str = "unknown",
+    *,
+    hidden: bool = False,
 ) -> LabelledImages:
     """The images of a folder with a folder for each label; `_` in the name of such a folder is a space.
 
     `labels` are all labels to choose from (default: the folders'). A folder called `unknown`, as `sort` makes it, is left
-    out unless that is a label. Raises `InputError` and `LabelError`.
+    out unless that is a label. What is hidden, the system's or a photo library is no label, unless `hidden` takes it. Raises
+    `InputError` and `LabelError`.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder. Name one with a folder of images for each label.")
-    folders, loose = _folders(folder)
-    found, passed_over = {}, 0
-    for one in folders:
-        walk = Walk(os.path.join(folder, one))
-        found[one] = list(walk)
-        passed_over += sum(walk.passed_over.values())
+    search, passed_over = Search(hidden=hidden), PassedOver()
+    folders = _folders(folder, search, passed_over)
+    loose = sum(1 for _ in Walk(folder, replace(search, recursive=False)))
+    found = {one: list(Walk(os.path.join(folder, one), search, passed_over)) for one in folders}
     if not any(found.values()):
         raise InputError(
-            f"{folder}: no labelled images found. It must hold a folder for each label, with that label's images in it."
+            "; ".join(filter(None, [f"{folder}: no labelled images found", str(passed_over)]))
+            + ". It must hold a folder for each label, with that label's images in it."
         )
     names = names or ClassNames()
     _require_level(folder, found, labels, names)
@@ -80,8 +85,8 @@ def from_folder(
         notes.append(f"Folders and their labels: {listed(changed)}.")
     if loose:
         notes.append(f"Left out, for want of a label: {counted(loose, 'image')} directly in {folder}.")
-    if passed_over:
-        notes.append(f"Passed over {counted(passed_over, 'other file')}.")
+    if text := str(passed_over):
+        notes.append(f"{text[0].upper()}{text[1:]}.")
     rows = [(path, called[one]) for one in folders for path in found[one]]
     return _assembled(rows, list(called.values()), labels, names, unknown, notes)
 
@@ -175,14 +180,21 @@ def _require_known(rows: list[tuple[str, Label]], labels: LabelSet) -> None:
     )
 
 
-def _folders(folder: Path) -> tuple[list[str], int]:
-    """The folders in a folder, sorted, without hidden ones; and the number of images beside them."""
+def _folders(folder: Path, search: Search, passed_over: PassedOver) -> list[str]:
+    """The folders in a folder that may be labels, sorted."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
         raise InputError(f"{folder}: cannot be looked into: {error.strerror}.") from None
-    folders = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-    return folders, sum(1 for _ in Walk(folder, recursive=False))
+    folders = []
+    for entry in entries:
+        if not entry.is_dir():
+            continue
+        if place := search.place(entry.name):
+            passed_over.places[place] += 1
+        else:
+            folders.append(entry.name)
+    return folders
 
 
 def _require_level(folder: Path, found: Mapping[str, list[str]], labels: LabelSet | None, names: ClassNames) -> None:

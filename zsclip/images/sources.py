@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from zsclip.errors import InputError
 from zsclip.images.files import File
-from zsclip.images.folders import Walk
+from zsclip.images.folders import PassedOver, Search, Walk
 from zsclip.images.item import Item
 
 
@@ -18,15 +17,13 @@ from zsclip.images.item import Item
 class Finder:
     """The items that `paths` lead to, found lazily, in order; iterating again finds them again.
 
-    Folders are searched (their own folders too if `recursive`, but never `exclude`). A file that was named counts whatever
-    it is called, even if it is not there (its row will say so). `passed_over` counts, by extension, the files in folders
-    that are not taken for images.
+    Folders are searched as `search` says. What was named itself counts whatever it is called, a file even if it is not
+    there (its row will say so). `passed_over` counts what is not taken of the folders.
     """
 
     paths: Iterable[str]
-    recursive: bool = True
-    exclude: str | os.PathLike[str] | None = None
-    passed_over: Counter[str] = field(default_factory=Counter)
+    search: Search = field(default_factory=Search)
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
     def __iter__(self) -> Iterator[Item]:
         self.passed_over.clear()
@@ -44,7 +41,7 @@ class Source:
 
 
 def _in_folder(path: str, finder: Finder) -> Iterator[Item]:
-    return map(File, Walk(path, finder.recursive, finder.exclude, finder.passed_over))
+    return map(File, Walk(path, finder.search, finder.passed_over))
 
 
 def _is_folder(path: str) -> bool:

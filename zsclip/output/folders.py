@@ -16,6 +16,7 @@ from typing import TextIO
 
 from zsclip import atomic
 from zsclip.errors import InputError
+from zsclip.images.folders import is_in_library
 from zsclip.output.delimited import delimited_rows
 from zsclip.output.targets import text_stream
 from zsclip.scoring.results import ImageResult
@@ -122,14 +123,26 @@ def _earlier_plans(into: Path) -> set[tuple[str, str]]:
     return pairs
 
 
-def write_plan(filings: Iterable[Filing], into: Path) -> Path:
-    """Write `from,to,label` as CSV into `into`, under a name that is not taken; raises `InputError`."""
+def write_plan(filings: Iterable[Filing], into: Path) -> Path | None:
+    """Write what is still to be done as CSV (`from,to,label`) into `into`, under a name that is not taken.
+
+    Its paths are absolute, so that it can be read from any folder. None if nothing is to be done. Raises `InputError`.
+    """
+    here = os.getcwd()
+    undone = [
+        Filing(os.path.join(here, one.source), os.path.join(here, one.target), one.label)
+        for one in filings
+        if not os.path.lexists(one.target)
+    ]
+    if not undone:
+        return None
     try:
         into.mkdir(parents=True, exist_ok=True)
         stem = f"plan-{time.strftime('%Y%m%d-%H%M%S')}"
         path = into / _apart(f"{stem}.csv", lambda name: os.path.lexists(into / name))
         with atomic.new_file(path, replace=False) as binary, text_stream(binary) as stream:
-            write_rows(filings, stream)
+            write_rows(undone, stream)
+        atomic.sync_folder(into)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}.", where=f"`into={into}`") from None
     return path
@@ -145,6 +158,8 @@ def write_rows(filings: Iterable[Filing], stream: TextIO) -> None:
 def carry_out(filings: Iterable[Filing], how: str) -> Iterator[Filed]:
     """Link, copy or move each file to its place; nothing is ever overwritten.
 
+    A link that is moved with the file that it leads to leads to that file's new place: it comes right after the file.
+
     A move within a file system is one rename that refuses to replace anything (Linux), else a link followed by the removal of
     the old name. Across file systems the file is copied under a partial name, synced, put into place, and only then removed
     at its old place. Interrupted at any moment, every file is whole at its old place or at its new one; for the instant
@@ -152,9 +167,14 @@ def carry_out(filings: Iterable[Filing], how: str) -> Iterator[Filed]:
     """
     said_copy = False
     cleaned: set[str] = set()
-    for filing in filings:
+    moved: dict[str, str] = {}  # where files were, and where those are that have been moved
+    for filing, real in _files_before_links(filings) if how == "move" else ((one, "") for one in filings):
         folder = os.path.dirname(filing.target)
         try:
+            if how == "move" and is_in_library(filing.source):
+                # That program would miss it.
+                yield Filed(filing, "failed", "it is in a photo library; `copy` leaves it there")
+                continue
             os.makedirs(folder, exist_ok=True)
             if folder not in cleaned:
                 cleaned.add(folder)
@@ -162,13 +182,19 @@ def carry_out(filings: Iterable[Filing], how: str) -> Iterator[Filed]:
             if os.path.lexists(filing.target):
                 if not _same_content(filing.source, filing.target):
                     raise FileExistsError(errno.EEXIST, "another file has come to lie there", filing.target)
-                moved = how == "move" and _may_be_removed(filing.source, filing.target)
-                if moved:
+                finished = how == "move" and _may_be_removed(filing.source, filing.target)
+                if finished:
                     os.unlink(filing.source)
-                yield Filed(filing, "done" if moved else "there")
+                    moved[real] = filing.target
+                yield Filed(filing, "done" if finished else "there")
                 continue
-            if how == "move":
+            if how == "move" and os.path.islink(filing.source):
+                # A relative link would lead nowhere from elsewhere.
+                os.symlink(_entry(moved.get(real, real)), filing.target)
+                os.unlink(filing.source)
+            elif how == "move":
                 _move(filing.source, filing.target)
+                moved[real] = filing.target
             elif how == "copy" or not atomic.linked(os.path.realpath(filing.source), filing.target):
                 if how == "link" and not said_copy:
                     logger.warning("Links do not work between these folders; files are copied instead.")
@@ -179,6 +205,15 @@ def carry_out(filings: Iterable[Filing], how: str) -> Iterator[Filed]:
             yield Filed(filing, "failed", error.strerror or str(error))
 
 
+def _files_before_links(filings: Iterable[Filing]) -> Iterator[tuple[Filing, str]]:
+    """Filings with the real path of their file, in order, but each file followed by the links to it."""
+    groups: dict[str, list[Filing]] = {}
+    for filing in filings:
+        groups.setdefault(os.path.realpath(filing.source), []).append(filing)
+    for real, group in groups.items():
+        yield from ((filing, real) for filing in sorted(group, key=lambda one: os.path.islink(one.source)))
+
+
 def _copy(source: str, target: str) -> None:
     """Copy content, times and permissions; the target appears whole, synced, and replaces nothing."""
     with open(source, "rb") as original, atomic.new_file(Path(target), replace=False, like=source) as copy:
@@ -186,16 +221,13 @@ def _copy(source: str, target: str) -> None:
 
 
 def _move(source: str, target: str) -> None:
-    if os.path.islink(source):  # a relative link would lead nowhere from elsewhere
-        os.symlink(os.path.realpath(source), target)
-        os.unlink(source)
-        return
     try:
         atomic.rename_without_replacing(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
         _copy(source, target)
+        atomic.sync_folder(os.path.dirname(target))
         os.unlink(source)
 
 

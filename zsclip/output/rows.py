@@ -129,7 +129,7 @@ FORMATS: dict[str, Callable[[TextIO, Layout[Any], bool], Writer[Any]]] = {
     "jsonl": lambda stream, layout, null: _JsonlWriter(stream, layout),
     "paths": lambda stream, layout, null: _PathsWriter(stream, null),
 }
-_EXTENSIONS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+EXTENSIONS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
 def row_writer(format: str, stream: TextIO, layout: Layout[R], *, null: bool = False) -> Writer[R]:
@@ -142,7 +142,7 @@ def choose_format(asked: str | None, output: Path | None, on_terminal: bool) -> 
     if asked:
         return asked
     if output is not None:
-        return _EXTENSIONS.get(output.suffix.lower(), "csv")
+        return EXTENSIONS.get(output.suffix.lower(), "csv")
     return "table" if on_terminal else "csv"
 
 

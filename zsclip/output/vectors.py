@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 import zipfile
-from collections.abc import Callable
-from io import BytesIO
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -17,6 +17,12 @@ from zsclip.unit_vectors import Floats
 
 if TYPE_CHECKING:
     import pyarrow.parquet
+
+
+logger = logging.getLogger("zsclip")
+
+_BLOCK = 1 << 20
+_MOST_NAMES = 256 << 20  # bytes that `names` may take whatever is in it
 
 
 class VectorWriter(Protocol):
@@ -30,13 +36,19 @@ class VectorWriter(Protocol):
 
 
 class NpzWriter:
-    """`names` (n,) as text and `vectors` (n, d) float32, read by `numpy.load`."""
+    """Read by `numpy.load`, without pickle. `vectors` is float32 (n, d); `names` (n,) is text.
 
-    def __init__(self, stream: BinaryIO, dimension: int) -> None:
+    In `names` each takes the room of the longest. `names_utf8` (uint8) and `name_ends` (int64, n) hold the same names
+    one after the other: the i-th ends before `name_ends[i]`. Where a few names are so long that `names` would be gigabytes,
+    only those are written, with a warning.
+    """
+
+    def __init__(self, stream: BinaryIO, dimension: int, folder: Path) -> None:
         self._stream, self._dimension = stream, dimension
         self._names: list[str] = []
-        # The number of rows comes before the rows, and is known last.
-        self._rows = tempfile.TemporaryFile()  # noqa: SIM115
+        # The number of rows comes before the rows, and is known last. Beside the output, for there must be room for them;
+        # the folder for temporary files may be memory.
+        self._rows = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
 
     def write(self, names: list[str], vectors: Floats) -> None:
         """See `VectorWriter`."""
@@ -45,17 +57,43 @@ class NpzWriter:
 
     def close(self) -> None:
         """See `VectorWriter`."""
+        count = len(self._names)
         with zipfile.ZipFile(self._stream, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-            names = BytesIO()
-            np.save(names, np.array(self._names, dtype=np.str_))
-            archive.writestr("names.npy", names.getvalue())
-            header = {"descr": "<f4", "fortran_order": False, "shape": (len(self._names), self._dimension)}
-            with archive.open("vectors.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array_header_1_0(member, header)
-                self._rows.seek(0)
-                while block := self._rows.read(1 << 20):
-                    member.write(block)
+            ends = np.cumsum([len(_utf8(name)) for name in self._names], dtype="<i8")
+            total = int(ends[-1]) if count else 0
+            width = max(map(len, self._names), default=0) or 1
+            if 4 * width * count <= max(_MOST_NAMES, 16 * total):
+                _write_array(archive, "names", f"<U{width}", (count,), self._fixed_width(width))
+            else:
+                logger.warning(
+                    "`names` is left out, for one of them has %s characters, and each would take as much room. They are "
+                    "in `names_utf8` and `name_ends`.", f"{width:,}",
+                )  # fmt: skip
+            _write_array(archive, "names_utf8", "|u1", (total,), map(_utf8, self._names))
+            _write_array(archive, "name_ends", "<i8", (count,), [ends.tobytes()])
+            self._rows.seek(0)
+            blocks = iter(lambda: self._rows.read(_BLOCK), b"")
+            _write_array(archive, "vectors", "<f4", (count, self._dimension), blocks)
         self._rows.close()
+
+    def _fixed_width(self, width: int) -> Iterator[bytes]:
+        at_once = max(1, _BLOCK // (4 * width))
+        for start in range(0, len(self._names), at_once):
+            yield np.array(self._names[start : start + at_once], f"<U{width}").tobytes()
+
+
+def _utf8(name: str) -> bytes:
+    """A name's bytes; those of a path that are not UTF-8 as they were."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _write_array(
+    archive: zipfile.ZipFile, name: str, kind: str, shape: tuple[int, ...], blocks: Iterable[bytes]
+) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": kind, "fortran_order": False, "shape": shape})
+        for block in blocks:
+            member.write(block)
 
 
 class JsonlVectorWriter:
@@ -103,10 +141,10 @@ class ParquetWriter:
         self._writer.close()
 
 
-VECTOR_WRITERS: dict[str, Callable[[BinaryIO, int], VectorWriter]] = {
+VECTOR_WRITERS: dict[str, Callable[[BinaryIO, int, Path], VectorWriter]] = {
     ".npz": NpzWriter,
-    ".parquet": ParquetWriter,
-    ".jsonl": lambda stream, dimension: JsonlVectorWriter(stream),
+    ".parquet": lambda stream, dimension, folder: ParquetWriter(stream, dimension),
+    ".jsonl": lambda stream, dimension, folder: JsonlVectorWriter(stream),
 }
 
 
@@ -115,4 +153,5 @@ def vector_writer(output: Path) -> Callable[[BinaryIO, int], VectorWriter]:
     writer = VECTOR_WRITERS.get(output.suffix.lower())
     if writer is None:
         raise InputError(f"the name must end in one of {', '.join(VECTOR_WRITERS)}.", where=f"`output={output}`")
-    return writer
+    found, folder = writer, output.resolve().parent
+    return lambda stream, dimension: found(stream, dimension, folder)

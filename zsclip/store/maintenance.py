@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
 from zsclip.store.database import Store
+from zsclip.store.exports import Export, exports, remove
 from zsclip.store.keeping import EXPORTS
 from zsclip.store.records import Kind
 from zsclip.store.schema import transaction
@@ -25,15 +24,6 @@ class ModelContent:
     title: str
     images: int
     texts: int
-
-
-@dataclass(frozen=True)
-class Export:
-    """A model made ready for an engine, kept beside the database: a folder. `size` in bytes, `used` a time in seconds."""
-
-    path: Path
-    size: int
-    used: float
 
 
 @dataclass(frozen=True)
@@ -66,22 +56,6 @@ def info(store: Store) -> StoreInfo:
     return StoreInfo(store.path, store.size(), files, tuple(models), exports(store))
 
 
-def exports(store: Store) -> tuple[Export, ...]:
-    """The exported models, the least recently used first."""
-    folder = store.path.parent / EXPORTS if store.path else None
-    if folder is None or not folder.is_dir():
-        return ()
-    found = []
-    for path in folder.iterdir():
-        if path.name.startswith(".") or not path.is_dir():
-            continue  # one that is being made, or a note
-        with contextlib.suppress(FileNotFoundError):  # another process removed it
-            files = [file.stat() for file in path.rglob("*") if file.is_file()]
-            used = max((max(status.st_atime, status.st_mtime) for status in files), default=0.0)
-            found.append(Export(path, sum(status.st_size for status in files), used))
-    return tuple(sorted(found, key=lambda export: export.used))
-
-
 def clear(store: Store, identity: str | None = None) -> int:
     """Forget all vectors, or one model's; the number of them."""
     with store.guard() as connection:
@@ -105,15 +79,14 @@ def prune(store: Store, max_size: int | None = None) -> int:
     """Forget files that are gone and the images that only they held; the number of vectors forgotten.
 
     While all takes more than `max_size` bytes, the exports go that were not used for longest (they are made again in
-    seconds), then the images that were computed first.
+    seconds; those that a process uses stay), then the images that were computed first.
     """
     for note in (store.path.parent / EXPORTS).glob("*.failed-*") if store.path else ():
         note.unlink(missing_ok=True)  # models that could not be converted may try again
     if max_size is not None:
         spare = sum(export.size for export in exports(store)) + store.size() - max_size
         for export in exports(store):
-            if spare > 0:
-                shutil.rmtree(export.path, ignore_errors=True)
+            if spare > 0 and remove(export.path):
                 spare -= export.size
     with store.guard() as connection:
         if connection is None:

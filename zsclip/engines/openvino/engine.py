@@ -20,6 +20,7 @@ from zsclip.engines.openvino.prefixes import forests
 from zsclip.engines.openvino.tokenizer import Tokenizer
 from zsclip.engines.openvino.tower import Tower
 from zsclip.errors import ModelError
+from zsclip.store.exports import Use
 from zsclip.unit_vectors import Embedding, Quality
 
 _BATCH = 16  # as fast as 32, and less to wait for
@@ -42,6 +43,7 @@ class OpenVinoEngine:
         threads: int | None = None,
     ) -> None:
         self._folder, self._precision, self._threads = folder, precision, threads
+        self.use: Use | None = None  # what keeps the export from being removed
         self._export = ExportFacts.read(folder)
         self.facts = self._export.facts
         self.parameters = self._export.parameters

@@ -11,6 +11,7 @@ It appears under its name whole or not at all. Weights are kept in float32: half
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +27,17 @@ def export_folder(exports: Path, spec: ModelSpec, identity: str) -> Path:
     """The folder in `exports` of the export of the model of that identity."""
     readable = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in spec.title).strip("-")
     return exports / f"{readable[-60:]}-{short_identity(identity)}-v{EXPORT_VERSION}"
+
+
+def is_of(folder: Path, identity: str) -> bool:
+    """Whether it is an export, of any version, of the model of that identity."""
+    return re.search(rf"-{short_identity(identity)}-v\d+$", folder.name) is not None
+
+
+def is_outdated(folder: Path) -> bool:
+    """Whether an export is of an earlier version, so that no run of this one takes it."""
+    version = re.search(r"-v(\d+)$", folder.name)
+    return version is not None and int(version[1]) < EXPORT_VERSION
 
 
 def is_complete(folder: Path) -> bool:

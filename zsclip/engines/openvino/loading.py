@@ -21,6 +21,7 @@ from zsclip.engines.openvino.precision import choose
 from zsclip.engines.openvino.tower import HINTS
 from zsclip.errors import ModelError
 from zsclip.models.spec import ModelSpec
+from zsclip.store.exports import Use
 
 logger = logging.getLogger("zsclip")
 
@@ -46,13 +47,24 @@ def load(
     if exports is None:
         raise ExportError("there is no folder to keep the converted model in")
     folder = export_folder(exports, spec, identity)
-    if not is_complete(folder):
-        _refuse_known_failure(folder)
-        _make(spec, weights, folder, computing.threads)
+    use = _used(spec, weights, folder, computing.threads)
     _touch(folder)
     if precision == "auto":
         precision, reason = choose(folder, spec.preprocessing, computing.threads)
-    return OpenVinoEngine(folder, precision, reason, computing.batch_size, computing.threads)
+    engine = OpenVinoEngine(folder, precision, reason, computing.batch_size, computing.threads)
+    engine.use = use  # its towers are read when they are first needed
+    return engine
+
+
+def _used(spec: ModelSpec, weights: Callable[[], Path], folder: Path, threads: int | None) -> Use:
+    """The use of an export that is complete, made first if it is not there."""
+    while True:
+        if not is_complete(folder):
+            _refuse_known_failure(folder)
+            _make(spec, weights, folder, threads)
+        use = Use(folder)
+        if is_complete(folder):  # else it was removed in between
+            return use
 
 
 def _make(spec: ModelSpec, weights: Callable[[], Path], folder: Path, threads: int | None) -> None:

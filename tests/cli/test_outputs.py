@@ -1,0 +1,113 @@
+"""Files that commands write: of a known kind, each by itself, and never an input."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from support.cli import Cli, Outcome
+
+LABELS = "red star,green ring"
+
+
+@pytest.fixture(autouse=True)
+def demo_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ZSCLIP_MODEL", "demo")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def photo(tmp_path: Path, red_star: Path) -> Path:
+    return Path(shutil.copy(red_star, tmp_path / "photo.png"))
+
+
+def said(run: Outcome) -> str:
+    """What was said, without the box that wrong usage is put in."""
+    return " ".join(run.err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("report", ["x.html", "./x.html", "{here}/x.html", "link.html", "hard.html", "there/x.html"])
+def test_results_and_report_in_one_file_are_wrong_usage(cli: Cli, photo: Path, tmp_path: Path, report: str) -> None:
+    if report == "hard.html":
+        (tmp_path / "x.html").write_text("old")
+        os.link(tmp_path / "x.html", tmp_path / report)
+    (tmp_path / "link.html").symlink_to("x.html")
+    (tmp_path / "there").symlink_to(".")
+    run = cli("classify", photo, "-l", LABELS, "-f", "csv", "-o", "x.html", "--report", report.format(here=tmp_path))
+    assert run.code == 2
+    assert "--output and --report" in said(run)
+    assert "Name two files" in said(run)
+    assert (tmp_path / "x.html").exists() == (report == "hard.html")
+
+
+def test_two_files_of_an_evaluation_are_two(cli: Cli, demo_folder: Path) -> None:
+    files = ["--save-prompts", "x.yaml", "--calibrate", "./x.yaml"]
+    run = cli("evaluate", demo_folder / "scenes", *files, "--select-templates")
+    assert run.code == 2
+
+
+@pytest.mark.parametrize("command", ["classify", "search", "embed", "report"])
+def test_an_image_on_standard_input_is_never_replaced(cli: Cli, photo: Path, tmp_path: Path, command: str) -> None:
+    """Whatever it is called, and however that is spelled."""
+    name = {"embed": "photo.npz", "report": "photo.html"}.get(command, "photo.csv")
+    image = tmp_path / name
+    shutil.copy(photo, image)
+    (tmp_path / "link").symlink_to(name)
+    arguments = {
+        "classify": ["classify", "-", "-l", LABELS, "-o", image],
+        "search": ["search", "-", "--text", "a star", "-o", image],
+        "embed": ["embed", "-", "-o", image],
+        "report": ["classify", "-", "-l", LABELS, "-o", "x.csv", "--report", image],
+    }[command]
+    run = cli(*arguments, stdin=f"{photo}\nlink\n".encode())
+    assert run.code == 1
+    assert f"{name} is also an input, and would be replaced" in said(run)
+    assert image.read_bytes() == photo.read_bytes()
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_a_link_to_an_image_is_no_output(cli: Cli, photo: Path, tmp_path: Path) -> None:
+    before = photo.read_bytes()
+    (tmp_path / "out.csv").symlink_to(photo)
+    run = cli("classify", photo.parent, "-l", LABELS, "-o", "out.csv")
+    assert (run.code, photo.read_bytes()) == (1, before)
+
+
+def test_a_picture_of_a_manifest_and_a_background_are_inputs(cli: Cli, photo: Path, tmp_path: Path) -> None:
+    shutil.copy(photo, tmp_path / "photo.txt")
+    (tmp_path / "m.csv").write_text("path,label\nphoto.txt,red star\nphoto.png,green ring\n")
+    (tmp_path / "background.txt").write_text("a tree\n")
+    base = ["evaluate", "--manifest", "m.csv", "-p", "plain"]
+    assert "is also an input" in said(cli(*base, "-o", "photo.txt"))
+    assert "is also an input" in said(cli(*base, "--background", "background.txt", "-o", "background.txt"))
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "known"),
+    [
+        ("classify", "x.xlsx", ".csv, .tsv, .jsonl, .ndjson"),
+        ("classify", "y.html", ".csv, .tsv, .jsonl, .ndjson"),
+        ("classify", "x.json", "call the file x.jsonl"),
+        ("search", "x.txt", ".csv, .tsv, .jsonl, .ndjson"),
+        ("evaluate", "x.jsonl", ".csv, .json, .txt"),
+        ("embed", "x.npy", ".npz, .parquet, .jsonl"),
+    ],
+)
+def test_an_output_of_no_known_kind_is_wrong_usage(
+    cli: Cli, photo: Path, tmp_path: Path, command: str, name: str, known: str
+) -> None:
+    options = {"classify": ["-l", LABELS], "search": ["--text", "a star"]}.get(command, [])
+    run = cli(command, photo if command != "evaluate" else photo.parent, *options, "-o", name)
+    assert run.code == 2
+    assert known in said(run)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_format_that_is_asked_for_may_be_called_anything(cli: Cli, photo: Path, tmp_path: Path) -> None:
+    for name in ("x.txt", "x.json", "results"):
+        assert cli("classify", photo, "-l", LABELS, "-f", "csv", "-o", name).code == 0
+        assert (tmp_path / name).read_text().startswith("path,label")
+    assert cli("classify", photo, "-l", LABELS, "-o", "without extension").code == 0
+    assert (tmp_path / "without extension").read_text().startswith("path,label")

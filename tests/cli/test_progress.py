@@ -1,0 +1,157 @@
+"""What is said of a run while it lasts, when it is interrupted, and of what could not be read."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.cli import Cli
+from support.processes import ZSCLIP, start_zsclip
+
+LABELS = "red star,green ring"
+terminal = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+
+
+@pytest.fixture(autouse=True)
+def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSCLIP_MODEL", "demo")
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Pictures that differ, in a folder."""
+    from PIL import Image
+
+    (tmp_path / "many").mkdir()
+    for number in range(300):
+        Image.new("RGB", (64, 64 + number), "red").save(tmp_path / "many" / f"{number:03}.png")
+    return tmp_path / "many"
+
+
+@pytest.fixture
+def store(tmp_path: Path, new_cache: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store that is known to be empty."""
+    monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(new_cache(tmp_path / "store")))
+    return tmp_path / "store"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.usefixtures("store")
+def test_an_interrupted_run_says_how_many_are_kept_and_goes_on(cli: Cli, many: Path) -> None:
+    command = ["classify", many, "-l", LABELS, "-f", "csv", "--batch-size", "8"]
+    run = start_zsclip(*command)
+    assert run.stdout is not None
+    for _ in range(60):
+        run.stdout.readline()
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 130
+    said = re.fullmatch(rb"zsclip: interrupted\. (\d+) images are kept; the same command goes on from there\.\n", err)
+    assert said, err
+    assert 59 <= int(said[1]) < 300
+    again = cli(*command)
+    known = re.search(r"(\d+) of 300 images were in the store already", again.err)
+    assert known
+    assert int(known[1]) >= int(said[1])
+
+
+def on_terminal(command: str, **options: str) -> str:
+    """What a shell command shows on a terminal of 80 columns. `zsclip` is this one."""
+    import pty
+
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **options}
+    command = command.replace("zsclip", " ".join(ZSCLIP), 1)
+    with subprocess.Popen(
+        ["bash", "-c", command], stdout=follower, stderr=follower, stdin=follower, env=environment
+    ) as run:
+        os.close(follower)
+        output = b""
+        while True:
+            try:
+                output += os.read(leader, 1 << 16)
+            except OSError:
+                break
+        run.wait()
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\r", output.decode())
+
+
+@pytest.mark.slow
+@terminal
+@pytest.mark.usefixtures("store")
+def test_no_bar_is_drawn_beside_a_pager_and_one_is_beside_a_redirection(many: Path, tmp_path: Path) -> None:
+    for arguments in (f"classify {many} -l '{LABELS}'", f"search {many} --text star -k 3"):
+        for end, has_bar in (("| cat", False), ("| head -n 3", False), (f"> {tmp_path / 'x.csv'}", True)):
+            shown = on_terminal(f"zsclip {arguments} -f csv --no-cache {end}")
+            assert ("loading the model" in shown or "images/s" in shown) == has_bar, (arguments, end, shown)
+    shown = on_terminal(f"zsclip classify {many} -l '{LABELS}' --no-cache -o {tmp_path / 'y.csv'} | cat")
+    assert "images/s" in shown or "loading the model" in shown  # no row goes through the pipe
+
+
+@pytest.mark.slow
+@terminal
+@pytest.mark.usefixtures("store")
+def test_the_pace_is_that_of_new_images(cli: Cli, many: Path, tmp_path: Path) -> None:
+    """240 known ones in a moment must not look like speed."""
+    (tmp_path / "known").mkdir()
+    for path in sorted(many.iterdir())[:240]:
+        shutil.copy(path, tmp_path / "known")
+    assert cli("classify", tmp_path / "known", "-l", LABELS, "-q").code == 0
+    for path in sorted((tmp_path / "known").iterdir()):
+        shutil.copy2(path, many)  # the same stamp does not matter: they are known by their bytes
+    shown = on_terminal(f"zsclip classify {many} -l '{LABELS}' --batch-size 2 -o {tmp_path / 'x.csv'}")
+    assert "240 known" in shown
+    lines = [part for part in re.split(r"[\r\n]+", shown) if "/300" in part]
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_the_pace_leaves_out_what_was_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    from zsclip.cli.progress import _bar
+    from zsclip.embedding.records import Counts
+
+    now = [0.0]
+    counts = Counts()
+    bar = _bar(Console(width=80, force_terminal=True), counts)
+    monkeypatch.setattr(bar, "get_time", lambda: now[0])
+    task, new = bar.add_task("", total=2000), bar.add_task("", total=None, visible=False)
+    for done, found in ((937, 937), *((937 + number, 937) for number in range(1, 101))):
+        now[0] += 0.1
+        counts.found = found
+        bar.update(task, completed=done)
+        bar.update(new, completed=done - found)
+    (pace,) = (column for column in bar.columns if type(column).__name__ == "Pace")
+    shown = str(pace.render(bar.tasks[0]))
+    rate = re.fullmatch(r"(\d+\.\d) images/s, 0:01:(\d\d) left, 937 known", shown)
+    assert rate, shown
+    assert 9.5 < float(rate[1]) < 10.5
+
+
+@pytest.mark.parametrize("dropped", [["--only", "red star"], ["-f", "paths"], ["--only", "red star", "-f", "paths"]])
+def test_what_has_no_row_is_named_in_a_warning(cli: Cli, red_star: Path, tmp_path: Path, dropped: list[str]) -> None:
+    for number in range(7):
+        (tmp_path / f"empty {number}.png").touch()
+    run = cli("classify", tmp_path, red_star, "-l", LABELS, *dropped)
+    said = " ".join(run.err.split())
+    assert run.code == 3
+    assert "empty 0.png could not be read: the file is empty." in said
+    assert "7 of 8 images could not be read, 2 more than these." in said
+    assert "their rows say why" not in said
+    assert "empty" not in run.out
+
+
+def test_a_search_for_paths_names_what_could_not_be_read(cli: Cli, red_star: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    paths = cli("search", tmp_path, red_star, "--text", "a star", "-f", "paths")
+    assert "empty.png could not be read: the file is empty." in " ".join(paths.err.split())
+    rows = cli("search", tmp_path, red_star, "--text", "a star", "-f", "csv")
+    assert "1 image could not be read; their rows say why." in rows.err

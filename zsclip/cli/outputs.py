@@ -1,0 +1,92 @@
+"""Outputs that are checked before the work: of a known kind, each another file, none of them an input."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterable, Iterator
+from itertools import combinations
+from pathlib import Path
+
+import typer
+
+from zsclip.errors import InputError
+from zsclip.images.folders import EXTENSIONS, HEIF
+
+
+class Outputs:
+    """The files that the options of a command name, by setting; None and `-` are no files.
+
+    Raises `typer.BadParameter` if two are one file, however it is spelled, and `InputError` for an image's name.
+    """
+
+    def __init__(self, **files: Path | None) -> None:
+        named = {f"--{name.replace('_', '-')}": path for name, path in files.items() if path and str(path) != "-"}
+        for option, path in named.items():
+            if {path.suffix.lower(), path.resolve().suffix.lower()} & (EXTENSIONS | HEIF):
+                raise InputError(f"{option} {path}: that is an image's name. Name a file for the results.")
+        for (one, first), (other, second) in combinations(named.items(), 2):
+            if _is_same(first, second):
+                raise typer.BadParameter(f"both would write {second}. Name two files.", param_hint=f"{one} and {other}")
+        self._replaced = {identity: one for one in named.items() if (identity := _identity(one[1]))}
+
+    def refuse(self, *inputs: Iterable[str] | str | Path | None) -> None:
+        """Raise `InputError` for an input that one of them would replace."""
+        for path in _flat(inputs) if self._replaced else ():
+            identity = _identity(path)
+            if identity in self._replaced:
+                option, output = self._replaced[identity]
+                raise InputError(f"{option} {output} is also an input, and would be replaced. Name another file.")
+
+
+def require_format(output: Path | None, asked: str | None, known: Collection[str], *, bare: bool = False) -> None:
+    """Raise `typer.BadParameter` for a name that promises a format which is not there, unless one is asked for.
+
+    With `bare`, a name may also have no extension.
+    """
+    if output is None or str(output) == "-" or asked is not None:
+        return
+    suffix = output.suffix.lower()
+    if suffix in known or (bare and not suffix):
+        return
+    if suffix == ".json" and ".jsonl" in known:
+        raise typer.BadParameter(
+            f"JSON comes as one object a line; call the file {output.stem}.jsonl.", param_hint="--output"
+        )
+    raise typer.BadParameter(f"the name must end in one of {', '.join(known)}.", param_hint=f"--output {output}")
+
+
+def require_extension(option: str, path: Path | None, extensions: Collection[str]) -> None:
+    """Raise `InputError` for a file whose name ends otherwise."""
+    if path is not None and path.suffix.lower() not in extensions:
+        raise InputError(f"{option} {path}: the name must end in {' or '.join(extensions)}.")
+
+
+def require_folder(option: str, path: Path | None) -> None:
+    """Raise `InputError` now, not after the work, for an output in a folder that is not there."""
+    if path is not None and str(path) != "-" and not path.resolve().parent.is_dir():
+        raise InputError(f"{option} {path}: there is no folder {path.resolve().parent}. Make it first.")
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    """What tells a regular file from every other, whatever it is called."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    known = _identity(one)
+    if known is not None and known == _identity(other):
+        return True
+    return os.path.normcase(os.path.realpath(one)) == os.path.normcase(os.path.realpath(other))
+
+
+def _flat(inputs: Iterable[Iterable[str] | str | Path | None]) -> Iterator[str]:
+    for one in inputs:
+        if isinstance(one, (str, Path)):
+            yield str(one)
+        elif one is not None:
+            yield from one
