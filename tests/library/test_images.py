@@ -152,10 +152,10 @@ def test_transparency_is_laid_over_white() -> None:
     assert upright_rgb(Image.open(io.BytesIO(stored(palette)))).getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_palettes_and_one_bit_images_become_rgb_before_they_are_resized() -> None:
+def test_palettes_become_rgb_and_one_bit_images_grey_before_they_are_resized() -> None:
     palette = noise((64, 64)).quantize(8)
     assert upright_rgb(palette.copy()).tobytes() == palette.convert("RGB").tobytes()
-    assert upright_rgb(noise((64, 64)).convert("1")).mode == "RGB"
+    assert upright_rgb(noise((64, 64)).convert("1")).mode == "L"
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I"])

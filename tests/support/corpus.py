@@ -25,7 +25,7 @@ MODES = (
 )  # fmt: skip
 # Pillow writes these too, but reads them through programs or handlers that are not there: EPS, PDF, WMF, stubs.
 FORMATS = {
-    "AVIF": "avif", "BLP": "blp", "BMP": "bmp", "DDS": "dds", "DIB": "dib", "GIF": "gif", "ICNS": "icns", "ICO": "ico", "IM": "im",
+    "AVIF": "avif", "BMP": "bmp", "DDS": "dds", "DIB": "dib", "GIF": "gif", "ICNS": "icns", "ICO": "ico", "IM": "im",
     "JPEG": "jpg", "JPEG2000": "jp2", "MPO": "mpo", "MSP": "msp", "PCX": "pcx", "PNG": "png", "PPM": "ppm", "QOI": "qoi",
     "SGI": "sgi", "SPIDER": "spi", "TGA": "tga", "TIFF": "tif", "WEBP": "webp", "XBM": "xbm",
 }  # fmt: skip

@@ -6,6 +6,7 @@ bounded before it is decoded.
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from zsclip.errors import ImageError
+from zsclip.images.compression import can_hold
 from zsclip.images.folders import heif_supported
 from zsclip.images.preprocessing import Preprocessing, fit
 
@@ -31,10 +33,11 @@ _MOST_JPEG_SEGMENTS = 10_000
 _TEXT_BYTES = 16 << 20
 
 _COMMON = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # known to Pillow without loading all of its plugins
-# Not EPS and WMF, which run programs, nor what needs handlers that are not there (GRIB, HDF5, BUFR, MPEG) or nests (IPTC).
+# Not EPS and WMF, which run programs, nor what needs handlers that are not there (GRIB, HDF5, BUFR, MPEG), nor what
+# holds an image whose size its decoder alone sees (IPTC, BLP).
 _FORMATS = (
     *_COMMON, "WEBP", "TIFF", "AVIF", "JPEG2000", "ICO", "ICNS", "CUR", "DIB", "QOI", "PSD", "DDS", "SGI", "PCX", "DCX",
-    "TGA", "FITS", "FLI", "SUN", "MSP", "BLP", "XBM", "XPM", "IM", "SPIDER", "PIXAR", "GBR", "FTEX",
+    "TGA", "FITS", "FLI", "SUN", "MSP", "XBM", "XPM", "IM", "SPIDER", "PIXAR", "GBR", "FTEX",
 )  # fmt: skip
 _HEIF_BRANDS = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc", b"ftypmsf1")
 _ORIENTATION = 0x0112
@@ -95,7 +98,7 @@ def decode(
 def upright_rgb(image: Image.Image) -> Image.Image:
     """A Pillow image of the caller's, turned as its EXIF orientation says, in mode RGB or L; raises `ImageError`.
 
-    Transparency is laid over white; palettes and 1-bit images become RGB (resized later, not as indices); 16-bit and
+    Transparency is laid over white; palettes become RGB and 1-bit images grey (resized later, not as indices); 16-bit and
     other deep grey is scaled to 8 bits, not clipped.
     """
     with _told_as_image_errors():
@@ -178,7 +181,7 @@ def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
 
         register_heif_opener()
         formats = (*formats, "HEIF")
-    head = file.read(12)
+    head, length = file.read(12), file.seek(0, os.SEEK_END)
     try:
         image = _first_of(file, formats)
     except UnidentifiedImageError:
@@ -193,6 +196,10 @@ def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
     if width * height > max_pixels:
         raise ImageError(
             f"{width:,} x {height:,} pixels, more than {max_pixels:,}; `max_pixels` allows more", kind="too_large"
+        )
+    if not can_hold(length, image):
+        raise ImageError(
+            f"damaged image: its {length:,} bytes cannot hold the {width:,} x {height:,} pixels it declares"
         )
     return image
 
@@ -266,7 +273,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     elif image.mode in ("RGB", "L"):
         flat = image
     else:
-        flat = image.convert("RGB")
+        flat = image.convert("L" if image.mode == "1" else "RGB")
     turn = _TURNS.get(_orientation(image))
     return flat if turn is None else flat.transpose(turn)
 
