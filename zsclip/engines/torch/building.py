@@ -141,8 +141,9 @@ def _does_not_fit(spec: ModelSpec, checkpoint: Path, error: Exception) -> ModelE
 def _to_half(model: torch.nn.Module, dtype: torch.dtype, *, is_timm: bool) -> None:
     """Half precision as open_clip does it: matrices and convolutions in `dtype`, normalisations in float32.
 
-    What open_clip leaves for autocast to mend is mended here: CoCa's learnt tokens, and text towers of transformers, which
-    stay in float32 (T5's overflows in float16).
+    Scale and bias, which open_clip rounds with the towers of timm, keep the weights' own numbers. What open_clip leaves for
+    autocast to mend is mended here: CoCa's learnt tokens, and text towers of transformers, which stay in float32 (T5's
+    overflows in float16).
     """
     if is_timm:
         model.to(dtype)
@@ -151,6 +152,9 @@ def _to_half(model: torch.nn.Module, dtype: torch.dtype, *, is_timm: bool) -> No
                 module.float()
     else:
         convert_weights_to_lp(model, dtype=dtype)
+    for name in ("logit_scale", "logit_bias"):
+        if isinstance(number := getattr(model, name, None), torch.nn.Parameter):
+            number.data = number.data.float()
     for module in model.modules():
         if isinstance(module, HFTextEncoder):
             module.float()
