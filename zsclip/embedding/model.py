@@ -53,8 +53,13 @@ class Model:
 
     @property
     def least(self) -> Quality:
-        """The least quality of a vector that is taken from the store."""
-        return Quality.EXACT if self.exact else Quality.HALF
+        """The least quality of a vector that is taken from the store: that of what would be computed, or better.
+
+        What `auto` computes is for the machine to say; it takes half precision, which is its least.
+        """
+        if self.exact:
+            return Quality.EXACT
+        return Quality.REDUCED if self.computing.precision == "fp32" else Quality.HALF
 
     @property
     def batch_size(self) -> int:
