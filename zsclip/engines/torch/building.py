@@ -25,6 +25,7 @@ from open_clip.transformer import LayerNormFp32
 from safetensors import SafetensorError
 
 from zsclip.engines.torch import transformers_weights
+from zsclip.engines.torch.memory import shortage
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec, fetch_text_tower
 
@@ -38,10 +39,10 @@ def build(spec: ModelSpec, checkpoint: Path, precision: str = "fp32") -> Any:
 
     `precision` is fp32, bf16 or fp16 (matrices and convolutions in it, normalisations in fp32, as open_clip has it). The
     module has `encode_image`, `encode_text`, `logit_scale` and `logit_bias`. Raises `ModelError` for weights that cannot be
-    read safely, do not fit or hold no numbers.
+    read safely, do not fit or hold no numbers, `MemoryError` for want of memory.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), shortage():
             warnings.simplefilter("ignore")
             model = module(spec, precision)
             _load(model, spec, checkpoint)
