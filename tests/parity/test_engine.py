@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -325,6 +327,92 @@ def test_texts_too_many_for_the_memory_are_halved_until_they_fit(kind: int, monk
     monkeypatch.setattr(engine.text_tower, "encode", lambda tokens: small_memory(tokens.repeat(99, 1)))
     with pytest.raises(ModelError, match="not enough memory for one text"):
         engine.encode_texts(texts[:1])
+
+
+class TestNoNumbers:
+    """A picture or text whose vector is not finite, or nothing."""
+
+    LABELS = ("red star", "blue star")
+
+    @pytest.fixture
+    def overflowing(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        """Makes PyTorch's engine give no numbers for bright pictures in certain precisions."""
+
+        from zsclip.engines.torch.engine import TorchEngine
+
+        original = TorchEngine._encode
+
+        def overflow(*dtypes: torch.dtype, value: float = np.nan) -> None:
+            def encode(self: TorchEngine, pixels: np.ndarray) -> np.ndarray:
+                vectors = original(self, pixels)
+                vectors[pixels.mean((1, 2, 3)) > 250] = value if self._dtype in dtypes else vectors[-1]
+                return vectors
+
+            monkeypatch.setattr(TorchEngine, "_encode", encode)
+
+        return overflow
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path, red_star: Path) -> Path:
+        for name in ("1.png", "3.png"):
+            Image.open(red_star).save(tmp_path / name)
+        Image.new("RGB", (80, 80), (255, 255, 255)).save(tmp_path / "2.png")
+        return tmp_path
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+    def test_in_half_precision_it_is_computed_again_in_fp32(
+        self, overflowing: Callable[..., None], folder: Path, value: float
+    ) -> None:
+        import torch
+
+        overflowing(torch.bfloat16, value=value)
+        with Classifier.load("demo", engine="torch", precision="bf16") as classifier:
+            found = [
+                one for batch in classifier.embed_images([str(folder / f"{n}.png") for n in (1, 2, 3)]) for one in batch
+            ]
+        assert [one.error for one in found] == [None] * 3
+        assert [one.embedding.exact for one in found if one.embedding] == [False, True, False]
+        for one in found:
+            assert one.embedding
+            assert np.linalg.norm(one.embedding.vector) == pytest.approx(1, abs=1e-6)
+
+    def test_in_fp32_it_is_an_error_row_and_the_run_goes_on(
+        self, overflowing: Callable[..., None], folder: Path, cli: Cli
+    ) -> None:
+        import torch
+
+        overflowing(torch.float32, torch.bfloat16)
+        for precision in ("fp32", "bf16"):
+            options = ("-m", "demo", "--engine", "torch", "--precision", precision, "-f", "jsonl")
+            run = cli("classify", folder, "-l", ",".join(self.LABELS), *options)
+            assert run.code == 3
+            rows = [json.loads(line) for line in run.out.splitlines()]
+            assert [row["label"] for row in rows] == ["red star", None, "red star"]
+            assert rows[1]["error"] == "the model gives no finite embedding for it"
+        with Classifier.load("demo", engine="torch") as classifier:
+            (result,) = classifier.classify(str(folder / "2.png"), self.LABELS)
+            assert result.error_kind == "other"
+
+    def test_a_text_is_computed_again_in_fp32_or_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import torch
+
+        from zsclip.engines.torch.text_tower import TextTower
+
+        original, sound = TextTower.encode, {torch.float32}
+
+        def overflow(self: TextTower, tokens: torch.Tensor) -> torch.Tensor:
+            features = original(self, tokens)
+            broken = tokens[:, 1:2] == tokens[0, 1]
+            return features if features.dtype in sound else torch.where(broken, torch.nan, features)
+
+        monkeypatch.setattr(TextTower, "encode", overflow)
+        options = {"engine": "torch", "precision": "bf16", "use_cache": False}
+        with Classifier.load("demo", **options) as classifier:
+            assert np.isfinite(classifier.embed_texts(["red star", "blue"])).all()
+        sound.clear()
+        with Classifier.load("demo", **options) as classifier:
+            with pytest.raises(ModelError, match=r"demo gives no finite embedding for 'red'"):
+                classifier.embed_texts(["red star", "red"])
 
 
 @pytest.mark.parametrize("kind", range(6))
