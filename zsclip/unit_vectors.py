@@ -19,6 +19,12 @@ def normalise(vectors: Floats) -> Floats:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32)
 
 
+def are_units(vectors: Floats) -> NDArray[np.bool_]:
+    """Which rows (n, d) are of length 1, as far as half precision tells; one with NaN or infinity is not: bool (n,)."""
+    with np.errstate(all="ignore"):
+        return np.asarray(np.abs(np.einsum("nd,nd->n", vectors, vectors) - 1) < 1e-2)
+
+
 def unit_mean(vectors: Floats, weights: Sequence[float] | None = None) -> Floats:
     """The mean of unit vectors (n, d), weighted if there are weights (n,), scaled to length 1: float32 (d,)."""
     if weights is None or len(set(weights)) == 1:  # equal weights give the same bits as none

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.cli import Cli
 from support.processes import run_and_list_modules, start_zsclip
 
@@ -184,6 +185,79 @@ def test_exact_runs_compute_what_was_made_fast_and_others_take_it(
     cli("classify", photos, "-l", LABELS, "--precision", "bf16")
     cli("classify", photos, "-l", LABELS, "--exact")
     assert sum(computed) == 16
+
+
+@pytest.mark.slow
+def test_an_explicit_fp32_is_not_content_with_half_precision(cli: Cli, photos: Path) -> None:
+    """Of images and of texts: it printed what bf16 had given, and said nothing."""
+    asked = ("classify", photos, "-l", LABELS, "--engine", "torch")
+    half = cli(*asked, "--precision", "bf16")
+    fp32 = cli(*asked, "--precision", "fp32")
+    assert fp32.out == cli(*asked, "--precision", "fp32", "--no-cache").out != half.out
+    assert "in the store already" not in fp32.err
+    for taken in (("--precision", "bf16"), ("--precision", "fp32"), ("--exact",), ()):
+        again = cli(*asked, *taken)
+        assert again.out == fp32.out
+        assert "8 of 8 images were in the store already" in again.err
+
+
+@pytest.mark.slow
+def test_reduced_decoding_satisfies_fp32_and_not_exact(cli: Cli, tmp_path: Path) -> None:
+    Image.effect_noise((400, 300), 80).convert("RGB").save(tmp_path / "big.jpg")
+    asked = ("classify", tmp_path / "big.jpg", "-l", LABELS)
+    assert cli(*asked, "--precision", "fp32").code == 0
+    assert "1 of 1 images were in the store already" in cli(*asked, "--precision", "fp32").err
+    assert "in the store already" not in cli(*asked, "--exact").err
+    assert "1 of 1 images were in the store already" in cli(*asked, "--precision", "fp32").err
+
+
+@pytest.mark.slow
+def test_what_had_no_effect_on_known_images_is_told(
+    cli: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("classify", photos, "-l", LABELS)
+    assert "not used" not in cli(*asked, "--engine", "torch", "--max-pixels", "9999999").err
+    typed = ("--engine", "torch", "--device", "cpu", "--precision", "bf16", "--max-pixels", "7", "--batch-size", "3")
+    told = "All 8 images were known: {} not used."
+    for number in (0, 2, 4, 6, 8):
+        option = typed[number : number + 2]
+        assert told.format(f"{' '.join(option)} was") in cli(*asked, *option).err
+    everything = cli(*asked, *typed).err
+    assert (
+        told.format("--device cpu, --engine torch, --precision bf16, --batch-size 3 and --max-pixels 7 were")
+        in everything
+    )
+    one = cli("classify", photos / "a" / "0.png", "-l", LABELS, "--engine", "torch")
+    assert "The image was known: --engine torch was not used." in one.err
+    # An engine that computed texts was used; how many images it would have computed at once was not.
+    texts = cli("classify", photos, "-l", "new label,another", "--engine", "torch", "--batch-size", "3").err
+    assert told.format("--batch-size 3 was") in texts
+
+    monkeypatch.setenv("ZSCLIP_DEVICE", "cpu")
+    for options in ((), ("--precision", "auto"), ("--engine", "auto"), ("--exact",), ("-q", *typed)):
+        run = cli(*asked, *options)
+        assert "not used" not in run.err
+    (photos / "damaged.png").write_bytes(b"\x89PNG")
+    assert "not used" not in cli(*asked, "--max-pixels", "7").err  # it was asked of the damaged one
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [
+    ("search", "{photos}", "--text", "a red star"),
+    ("evaluate", "{photos}", "-p", "plain"),
+    ("sort", "{photos}", "-l", LABELS, "--into", "{out}"),
+    ("embed", "{photos}", "-o", "{out}.npz"),
+    ("embed", "--texts", "{texts}", "-o", "{out}.npz"),
+])  # fmt: skip
+def test_every_command_tells_what_had_no_effect(
+    cli: Cli, photos: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "texts.txt").write_text("a cat\na dog\n")
+    places = {"photos": photos, "out": tmp_path / "out", "texts": tmp_path / "texts.txt"}
+    asked = [part.format(**places) for part in command]
+    assert "not used" not in cli(*asked, "--engine", "torch").err
+    what = "All texts" if "--texts" in command else "All 8 images"
+    assert f"{what} were known: --engine torch was not used." in cli(*asked, "--engine", "torch").err
 
 
 @pytest.mark.slow

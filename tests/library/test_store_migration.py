@@ -168,6 +168,16 @@ def test_thousands_of_vectors_survive_in_the_order_in_which_they_were_made(tmp_p
         ).fetchall()
 
 
+def test_scale_and_bias_that_may_have_been_rounded_are_read_again(tmp_path: Path) -> None:
+    """0.1 kept them in half precision, of models with an image tower of timm's, if that ran last."""
+    facts = ModelFacts(98.5, -12.9, DIMENSION)
+    rounded = ('{"config":{"vision_cfg":{"timm_model_name":"x"}}}', '{"layout":"siglip"}')
+    Made({}, {}, dict.fromkeys((*rounded, '{"config":{}}'), facts)).write(tmp_path)
+    with Store(tmp_path) as store:
+        assert [store.facts(identity) for identity in rounded] == [None, None]
+        assert store.facts('{"config":{}}') == facts
+
+
 def test_digests_of_weights_are_adopted(tmp_path: Path) -> None:
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(b"weights")

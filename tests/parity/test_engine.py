@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.cli import Cli, rows_of
+from support.processes import run_python
 
 from zsclip import Classifier, ModelError
 from zsclip.demo.scenes import PAIRS, draw, random_scene
@@ -256,8 +260,26 @@ def test_cuda_gives_what_the_cpu_gives(red_star: Path) -> None:
     np.testing.assert_allclose(vectors[0].vector, vectors[1].vector, atol=1e-4)
 
 
-def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+def shortages() -> list[Exception]:
+    """What the libraries raise where memory is short: on the CPU, on CUDA, from cuBLAS, on Apple's GPUs."""
     import torch
+
+    return [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+        ),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:121] data. DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."
+        ),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9.06 GB, max allowed: 9.07 GB)."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        MemoryError(),
+    ]
+
+
+@pytest.mark.parametrize("kind", range(6))
+def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(kind: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     from zsclip.engines.torch.engine import TorchEngine
 
@@ -270,21 +292,21 @@ def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(monkeypatch: p
     def small_memory(images: torch.Tensor) -> torch.Tensor:
         sizes.append(len(images))
         if len(images) > 4:
-            raise torch.OutOfMemoryError("none left")
+            raise shortages()[kind]
         return original(images)
 
     monkeypatch.setattr(engine.model, "encode_image", small_memory)
     np.testing.assert_allclose(engine.encode_images(pixels), expected, atol=1e-6)
-    assert sizes == [13, 6, 3, 3, 7, 3, 4]
+    assert sizes == [13, 6, 3, 3, 3, 3, 1]
     assert engine.batch_size == 3  # and the next batches are small from the start
 
     monkeypatch.setattr(engine.model, "encode_image", lambda images: small_memory(images.repeat(9, 1, 1, 1)))
-    with pytest.raises(ModelError, match="not enough memory for one image"):
+    with pytest.raises(ModelError, match=r"not enough memory for one image\. Close other programs"):
         engine.encode_images(pixels[:1])
 
 
-def test_texts_too_many_for_the_memory_are_halved_until_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
+@pytest.mark.parametrize("kind", range(6))
+def test_texts_too_many_for_the_memory_are_halved_until_they_fit(kind: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     from zsclip.engines.torch.engine import TorchEngine
 
@@ -296,11 +318,195 @@ def test_texts_too_many_for_the_memory_are_halved_until_they_fit(monkeypatch: py
 
     def small_memory(tokens: torch.Tensor) -> torch.Tensor:
         if tokens.numel() > 200:
-            raise torch.OutOfMemoryError("none left")
+            raise shortages()[kind]
         return original(tokens)
 
     monkeypatch.setattr(engine.text_tower, "encode", small_memory)
     np.testing.assert_allclose(np.stack([one.vector for one in engine.encode_texts(texts)]), expected, atol=1e-6)
+
+    monkeypatch.setattr(engine.text_tower, "encode", lambda tokens: small_memory(tokens.repeat(99, 1)))
+    with pytest.raises(ModelError, match="not enough memory for one text"):
+        engine.encode_texts(texts[:1])
+
+
+class TestNoNumbers:
+    """A picture or text whose vector is not finite, or nothing."""
+
+    LABELS = ("red star", "blue star")
+
+    @pytest.fixture
+    def overflowing(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        """Makes PyTorch's engine give no numbers for bright pictures in certain precisions."""
+
+        from zsclip.engines.torch.engine import TorchEngine
+
+        original = TorchEngine._encode
+
+        def overflow(*dtypes: torch.dtype, value: float = np.nan) -> None:
+            def encode(self: TorchEngine, pixels: np.ndarray) -> np.ndarray:
+                vectors = original(self, pixels)
+                vectors[pixels.mean((1, 2, 3)) > 250] = value if self._dtype in dtypes else vectors[-1]
+                return vectors
+
+            monkeypatch.setattr(TorchEngine, "_encode", encode)
+
+        return overflow
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path, red_star: Path) -> Path:
+        for name in ("1.png", "3.png"):
+            Image.open(red_star).save(tmp_path / name)
+        Image.new("RGB", (80, 80), (255, 255, 255)).save(tmp_path / "2.png")
+        return tmp_path
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+    def test_in_half_precision_it_is_computed_again_in_fp32(
+        self, overflowing: Callable[..., None], folder: Path, value: float
+    ) -> None:
+        import torch
+
+        overflowing(torch.bfloat16, value=value)
+        with Classifier.load("demo", engine="torch", precision="bf16") as classifier:
+            found = [
+                one for batch in classifier.embed_images([str(folder / f"{n}.png") for n in (1, 2, 3)]) for one in batch
+            ]
+        assert [one.error for one in found] == [None] * 3
+        assert [one.embedding.exact for one in found if one.embedding] == [False, True, False]
+        for one in found:
+            assert one.embedding
+            assert np.linalg.norm(one.embedding.vector) == pytest.approx(1, abs=1e-6)
+
+    def test_in_fp32_it_is_an_error_row_and_the_run_goes_on(
+        self, overflowing: Callable[..., None], folder: Path, cli: Cli
+    ) -> None:
+        import torch
+
+        overflowing(torch.float32, torch.bfloat16)
+        for precision in ("fp32", "bf16"):
+            options = ("-m", "demo", "--engine", "torch", "--precision", precision, "-f", "jsonl")
+            run = cli("classify", folder, "-l", ",".join(self.LABELS), *options)
+            assert run.code == 3
+            rows = [json.loads(line) for line in run.out.splitlines()]
+            assert [row["label"] for row in rows] == ["red star", None, "red star"]
+            assert rows[1]["error"] == "the model gives no finite embedding for it"
+        with Classifier.load("demo", engine="torch") as classifier:
+            (result,) = classifier.classify(str(folder / "2.png"), self.LABELS)
+            assert result.error_kind == "other"
+
+    def test_a_text_is_computed_again_in_fp32_or_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import torch
+
+        from zsclip.engines.torch.text_tower import TextTower
+
+        original, sound = TextTower.encode, {torch.float32}
+
+        def overflow(self: TextTower, tokens: torch.Tensor) -> torch.Tensor:
+            features = original(self, tokens)
+            broken = tokens[:, 1:2] == tokens[0, 1]
+            return features if features.dtype in sound else torch.where(broken, torch.nan, features)
+
+        monkeypatch.setattr(TextTower, "encode", overflow)
+        options = {"engine": "torch", "precision": "bf16", "use_cache": False}
+        with Classifier.load("demo", **options) as classifier:
+            assert np.isfinite(classifier.embed_texts(["red star", "blue"])).all()
+        sound.clear()
+        with Classifier.load("demo", **options) as classifier:
+            with pytest.raises(ModelError, match=r"demo gives no finite embedding for 'red'"):
+                classifier.embed_texts(["red star", "red"])
+
+
+@pytest.mark.parametrize("kind", range(6))
+def test_a_model_too_large_for_the_memory_says_so(kind: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from zsclip.engines.torch.engine import TorchEngine
+
+    def none_left(*arguments: Any, **options: Any) -> None:
+        raise shortages()[kind]
+
+    spec = resolve("demo")
+    monkeypatch.setattr(torch.nn.Module, "load_state_dict", none_left)
+    with pytest.raises(ModelError, match=r"not enough memory for this model"):
+        TorchEngine(spec, fetch(spec), Computing("cpu"))
+
+
+def test_other_failures_are_not_taken_for_want_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zsclip.engines.torch.engine import TorchEngine
+
+    def broken(*arguments: Any) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    spec = resolve("demo")
+    engine = TorchEngine(spec, fetch(spec), Computing("cpu"))
+    monkeypatch.setattr(engine.model, "encode_image", broken)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        engine.encode_images(np.zeros((1, *spec.preprocessing.size, 3), np.uint8))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_whose_memory_is_limited_goes_on_with_smaller_batches() -> None:
+    """For real: PyTorch's own error on a CPU, which was a traceback."""
+    code = """
+import resource, sys
+import numpy as np
+from zsclip.engines.base import Computing
+from zsclip.engines.torch.engine import TorchEngine
+from zsclip.models import fetch, resolve
+spec = resolve("demo")
+engine = TorchEngine(spec, fetch(spec), Computing("cpu", batch_size=4096))
+pixels = np.random.default_rng(0).integers(0, 256, (2500, *spec.preprocessing.size, 3), dtype=np.uint8)
+last = engine.encode_images(pixels[-8:])
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (400 << 20),) * 2)
+vectors = engine.encode_images(pixels)
+assert np.abs(vectors[-8:] - last).max() < 1e-6
+print(len(vectors), engine.batch_size < 2500)
+"""
+    assert run_python(code, timeout=300).stdout == "2500 True\n"
+
+
+# GPUs
+
+
+NO_KERNEL = "CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors might be asynchronously reported"
+
+
+def test_a_gpu_that_pytorch_was_not_built_for_is_passed_by_or_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import torch
+
+    from zsclip.engines import hardware
+    from zsclip.engines.torch.engine import TorchEngine
+
+    def no_kernel(device: torch.device) -> None:
+        raise RuntimeError(NO_KERNEL)
+
+    for name, value in (
+        ("is_available", lambda: True),
+        ("device_count", lambda: 1),
+        ("get_device_name", lambda device: "GTX 680"),
+    ):
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(hardware, "_has_driver", lambda: True)
+    monkeypatch.setattr(hardware, "_compute", no_kernel)
+    hardware.gpu.cache_clear()
+    try:
+        spec = resolve("demo")
+        assert TorchEngine(spec, fetch(spec), Computing("auto", "torch")).description == "torch on cpu, fp32"
+        with Classifier.load("demo", use_cache=False) as classifier:
+            assert "cuda" not in classifier.model.load().description
+        (said,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+        assert said == (
+            f"The GPU (GTX 680) cannot be used: PyTorch {torch.__version__} has no code for it. Computing on the CPU instead."
+        )
+        with pytest.raises(
+            ModelError,
+            match=r"`device=cuda`: the GPU \(GTX 680\) cannot be used: PyTorch .* has no code for it\. .*`device=cpu`",
+        ):
+            TorchEngine(spec, fetch(spec), Computing("cuda", "torch"))
+    finally:
+        hardware.gpu.cache_clear()
 
 
 @pytest.mark.gpu
@@ -320,15 +526,33 @@ def test_two_threads_share_a_gpu() -> None:
 
 
 @pytest.mark.gpu
-def test_the_batch_comes_from_the_free_memory() -> None:
+def test_a_long_lived_classifier_reserves_no_more_memory_of_a_gpu(tmp_path: Path, pictures: list[Path]) -> None:
+    """Each run has threads of its own, and each thread had a stream of its own, with memory of its own."""
+    import torch
+
+    with Classifier.load("demo", device="cuda", use_cache=False) as classifier:
+        reserved = []
+        for _ in range(6):
+            assert len(list(classifier.classify(pictures, LABELS))) == len(pictures)
+            reserved.append(torch.cuda.memory_reserved())
+    assert reserved[-1] == reserved[1]
+
+
+@pytest.mark.gpu
+def test_a_batch_too_large_for_a_gpu_is_halved() -> None:
     import torch
 
     from zsclip.engines.torch.engine import TorchEngine
 
     spec = resolve("demo")
-    engine = TorchEngine(spec, fetch(spec), Computing("cuda"))
-    assert engine.batch_size & (engine.batch_size - 1) == 0
-    free, _ = torch.cuda.mem_get_info()
-    hog = torch.empty(int(free * 0.9), dtype=torch.uint8, device="cuda")
-    assert TorchEngine(spec, fetch(spec), Computing("cuda")).batch_size <= engine.batch_size
-    del hog
+    engine = TorchEngine(spec, fetch(spec), Computing("cuda", batch_size=4096, precision="fp32"))
+    pixels = np.random.default_rng(0).integers(0, 256, (4096, *spec.preprocessing.size, 3), dtype=np.uint8)
+    expected = engine.encode_images(pixels[-8:])
+    torch.cuda.empty_cache()
+    free, total = torch.cuda.mem_get_info()
+    torch.cuda.set_per_process_memory_fraction((total - free + (400 << 20)) / total)
+    try:
+        np.testing.assert_allclose(engine.encode_images(pixels)[-8:], expected, atol=1e-4)
+        assert engine.batch_size < 4096
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)

@@ -336,3 +336,15 @@ def test_transformers_own_format_runs_in_half_precision(kind: str, precision: st
         with Classifier.load(f"local-dir:{tmp_path}", precision=one, use_cache=False, engine="torch") as classifier:
             vectors[one] = classifier.embed_texts(small.TEXTS)
     assert (vectors["fp32"] * vectors[precision]).sum(1).min() > 0.99
+
+
+def test_scale_and_bias_are_those_of_the_weights_in_every_precision(tmp_path: Path) -> None:
+    """A tower of timm's in half precision rounded them first, and the store kept whichever came last."""
+    theirs = small.save_transformers("siglip", tmp_path / "model")
+    expected = (theirs.logit_scale.exp().item(), theirs.logit_bias.item())
+    for precision in ("fp32", "bf16", "fp16"):
+        options = {"precision": precision, "engine": "torch", "cache_dir": tmp_path / "cache"}
+        with Classifier.load(f"local-dir:{tmp_path / 'model'}", **options) as classifier:
+            facts = classifier.model.load().facts
+            assert (facts.logit_scale, facts.logit_bias) == pytest.approx(expected, rel=1e-6)
+            assert classifier.model.facts == facts  # which come from the store

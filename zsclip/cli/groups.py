@@ -6,8 +6,10 @@ import dataclasses
 import functools
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
@@ -34,6 +36,12 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
 
 
+class Typed:
+    """A group that knows which of its options, by name, the user typed; what the environment says is not among them."""
+
+    typed: Mapping[str, Any] = MappingProxyType({})
+
+
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take a group of options as one parameter: on the command line a dataclass is its fields."""
     signature = inspect.signature(command, eval_str=True)
@@ -42,8 +50,10 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         for one in signature.parameters.values()
         if isinstance(one.annotation, type) and dataclasses.is_dataclass(one.annotation)
     }
-    parameters: list[inspect.Parameter] = []
+    parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for one in signature.parameters.values():
+        if one.name == "context":
+            continue
         if one.name not in groups:
             parameters.append(one.replace(kind=inspect.Parameter.KEYWORD_ONLY))
             continue
@@ -59,16 +69,25 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         ]
 
     @functools.wraps(command)
-    def run(**given: Any) -> None:
-        made = {
-            name: group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
-            for name, group in groups.items()
-        }
+    def run(context: typer.Context, **given: Any) -> None:
+        made = {}
+        for name, group in groups.items():
+            values = {field.name: given.pop(field.name) for field in dataclasses.fields(group)}
+            made[name] = group(**values)
+            if isinstance(made[name], Typed):
+                made[name].typed = {key: value for key, value in values.items() if _is_typed(context, key)}
+        if "context" in signature.parameters:
+            given["context"] = context
         command(**given, **made)
 
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}
     return run
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @dataclass(repr=False, eq=False)
@@ -134,7 +153,7 @@ class PromptGroup:
 
 
 @dataclass(repr=False, eq=False)
-class ModelGroup:
+class ModelGroup(Typed):
     """Which model computes, and how."""
 
     model: options.Model = None
@@ -168,7 +187,7 @@ def resolve_model(model: str | None, pretrained: str | None, *, offline: bool) -
 
 
 @dataclass(repr=False, eq=False)
-class ReadingGroup:
+class ReadingGroup(Typed):
     """How pictures are read."""
 
     workers: options.Workers = None
@@ -200,11 +219,16 @@ class StoreGroup:
         return Keeping(self.cache_dir, not self.no_cache, self.rehash)
 
 
-def open_classifier(model: ModelGroup, reading: ReadingGroup, store: StoreGroup) -> Classifier:
-    """The classifier that the three groups ask for, not loaded yet; raises `ModelError`."""
+@contextmanager
+def open_classifier(model: ModelGroup, reading: ReadingGroup, store: StoreGroup) -> Iterator[Classifier]:
+    """The classifier that the three groups ask for, not loaded yet; raises `ModelError`. Says at the end what of them had no
+    effect."""
     from zsclip.classifier import Classifier
+    from zsclip.cli.unused import tell_unused
 
-    return Classifier.open(model.resolve(), model.computing, reading.settings, store.settings)
+    with Classifier.open(model.resolve(), model.computing, reading.settings, store.settings) as classifier:
+        yield classifier
+        tell_unused(classifier, {**model.typed, **reading.typed})
 
 
 @dataclass(repr=False, eq=False)

@@ -13,7 +13,7 @@ from zsclip.embedding.model import Model
 from zsclip.embedding.records import MOST_KNOWN_AHEAD, Batch, Encoded, Entry, Loaded
 from zsclip.embedding.threads import threads
 from zsclip.embedding.timings import Timings
-from zsclip.unit_vectors import Embedding, Quality
+from zsclip.unit_vectors import Embedding
 
 
 def encode(batches: Iterable[Batch], model: Model, timings: Timings) -> Generator[list[Encoded], None, None]:
@@ -54,8 +54,10 @@ def _encode(entries: list[Entry], model: Model, timings: Timings) -> list[Encode
         elif this.pixels is not None:
             new.setdefault(key, this)
     made = _vectors(new, model, timings)
-    for entry, this in zip(entries, loaded, strict=True):
+    for entry, key, this in zip(entries, keys, loaded, strict=True):
         entry.loading = this.pixels = None  # batches that wait to be kept hold no pixels
+        if key in new and key not in made:
+            this.error, this.error_kind = "the model gives no finite embedding for it", "other"
     return [
         Encoded(entry.number, entry.item.name, made.get(key) or known.get(key), this, key in made)
         for entry, key, this in zip(entries, keys, loaded, strict=True)
@@ -63,13 +65,11 @@ def _encode(entries: list[Entry], model: Model, timings: Timings) -> list[Encode
 
 
 def _vectors(new: dict[bytes, Loaded], model: Model, timings: Timings) -> dict[bytes, Embedding]:
+    """What could be computed; the rest has an error then."""
     if not new:
         return {}
-    engine = model.load()
+    model.load()
     with timings.measure("model"):
-        vectors = engine.encode_images(np.stack([this.pixels for this in new.values() if this.pixels is not None]))
-    model.require_finite(vectors)
-    return {
-        key: Embedding(vector, Quality.of(fp32=engine.exact, reduced=this.reduced)).as_stored()
-        for (key, this), vector in zip(new.items(), vectors, strict=True)
-    }
+        pixels = np.stack([this.pixels for this in new.values() if this.pixels is not None])
+        embeddings = model.encode_images(pixels, [this.reduced for this in new.values()])
+    return {key: one.as_stored() for key, one in zip(new, embeddings, strict=True) if one is not None}

@@ -18,10 +18,10 @@ def keep(
             with timings.measure("store"):
                 _put(part, identity, store)
         for one in part:
-            if one.embedding is not None:
-                known = one.loaded is None or one.loaded.embedding is not None
-                counts.found += known
-                counts.computed += not known
+            known = one.loaded is None or one.loaded.embedding is not None
+            counts.unread += one.embedding is None
+            counts.found += one.embedding is not None and known
+            counts.computed += one.embedding is not None and not known
         yield part
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zsclip import models
 from zsclip.embedding.identity import Identities
@@ -17,7 +21,7 @@ from zsclip.errors import ModelError
 from zsclip.models import ModelSpec
 from zsclip.models.spec import ModelFacts
 from zsclip.store.database import Store
-from zsclip.unit_vectors import Floats, Quality
+from zsclip.unit_vectors import Embedding, Quality, are_units
 
 logger = logging.getLogger("zsclip")
 
@@ -46,6 +50,8 @@ class Model:
         self._exports = exports
         self._identities = Identities(spec, store, exports, rehash=rehash)
         self._assumed: str | None = None  # the identity, while nobody has seen the weights
+        self._fp32: Engine | None = None
+        self._lock = threading.Lock()
         self.timings = Timings()
 
     @property
@@ -55,8 +61,13 @@ class Model:
 
     @property
     def least(self) -> Quality:
-        """The least quality of a vector that is taken from the store."""
-        return Quality.EXACT if self.exact else Quality.HALF
+        """The least quality of a vector that is taken from the store: that of what would be computed, or better.
+
+        What `auto` computes is for the machine to say; it takes half precision, which is its least.
+        """
+        if self.exact:
+            return Quality.EXACT
+        return Quality.REDUCED if self.computing.precision == "fp32" else Quality.HALF
 
     @property
     def batch_size(self) -> int:
@@ -117,20 +128,53 @@ class Model:
     def load(self) -> Engine:
         """The engine, loaded now if it is not yet; raises `ModelError`."""
         if self.engine is None:
-            with self.timings.measure("load"):
-                engine = choice.load(self.spec, self.identity, lambda: self.weights, self.computing, self._exports)
+            engine = self._load(self.computing)
             self._store.put_facts(self.identity, engine.facts)
-            logger.debug(
-                "%s: %s, %.1f million parameters", self.spec.title, engine.description, engine.parameters / 1e6
-            )
             self.engine = engine
         return self.engine
 
-    def require_finite(self, vectors: Floats) -> None:
-        """Raise `ModelError` for vectors that hold NaN or infinity."""
-        if not np.isfinite(vectors).all():
-            how = f" ({self.engine.description})" if self.engine else ""
-            raise ModelError(
-                f"{self.spec.title} gave vectors with no numbers in them{how}.",
-                remedy="Try `precision=fp32`; if it is that already, the weights are broken.",
-            )
+    def encode_images(self, pixels: NDArray[np.uint8], reduced: Sequence[bool]) -> list[Embedding | None]:
+        """Embeddings of preprocessed images (n, height, width, 3), of which some were decoded at a `reduced` scale; None where
+        the model gives no finite vector.
+        """
+
+        def encode(engine: Engine, rows: Sequence[int]) -> list[Embedding]:
+            vectors = engine.encode_images(pixels if len(rows) == len(pixels) else pixels[list(rows)])
+            return [
+                Embedding(vector, Quality.of(fp32=engine.exact, reduced=reduced[row]))
+                for row, vector in zip(rows, vectors, strict=True)
+            ]
+
+        return self._finite(encode, len(pixels))
+
+    def encode_texts(self, texts: Sequence[str]) -> list[Embedding | None]:
+        """Embeddings of texts; None where the model gives no finite vector."""
+        return self._finite(lambda engine, rows: engine.encode_texts([texts[row] for row in rows]), len(texts))
+
+    def _finite(self, encode: Callable[[Engine, Sequence[int]], list[Embedding]], count: int) -> list[Embedding | None]:
+        """What `encode` gives for so many rows. Rows that half precision has no numbers for are computed in fp32."""
+        engine = self.load()
+        made = _finite_only(encode(engine, range(count)))
+        broken = [row for row, one in enumerate(made) if one is None]
+        if broken and not engine.exact:
+            for row, one in zip(broken, _finite_only(encode(self._in_fp32(), broken)), strict=True):
+                made[row] = one
+        return made
+
+    def _in_fp32(self) -> Engine:
+        """An engine beside the first, for what half precision cannot compute."""
+        with self._lock:
+            if self._fp32 is None:
+                self._fp32 = self._load(replace(self.computing, precision="fp32"))
+            return self._fp32
+
+    def _load(self, computing: Computing) -> Engine:
+        with self.timings.measure("load"):
+            engine = choice.load(self.spec, self.identity, lambda: self.weights, computing, self._exports)
+        logger.debug("%s: %s, %.1f million parameters", self.spec.title, engine.description, engine.parameters / 1e6)
+        return engine
+
+
+def _finite_only(embeddings: Sequence[Embedding]) -> list[Embedding | None]:
+    finite = are_units(np.stack([one.vector for one in embeddings])).tolist()
+    return [one if is_finite else None for one, is_finite in zip(embeddings, finite, strict=True)]

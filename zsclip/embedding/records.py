@@ -81,7 +81,8 @@ class Encoded:
 
 @dataclass(slots=True)
 class Counts:
-    """How many pictures the store had a vector for, and how many were computed."""
+    """How many pictures the store had a vector for, how many were computed, and how many have none."""
 
     found: int = 0
     computed: int = 0
+    unread: int = 0

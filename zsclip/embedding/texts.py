@@ -10,6 +10,7 @@ import numpy as np
 
 from zsclip.embedding.model import Model
 from zsclip.embedding.timings import Timings
+from zsclip.errors import ModelError
 from zsclip.store.database import Store
 from zsclip.store.records import Kind, text_digest
 from zsclip.unit_vectors import Floats
@@ -30,11 +31,15 @@ def embed_texts(texts: Sequence[str], model: Model, store: Store, timings: Timin
     # Sorted, for engines compute what texts begin with in common once.
     missing = iter(sorted(text for text, digest in digests.items() if digest not in known))
     while batch := list(islice(missing, _PER_COMMIT)):
-        engine = model.load()
+        model.load()
         with timings.measure("texts"):
-            embeddings = engine.encode_texts(batch)
-        model.require_finite(np.stack([one.vector for one in embeddings]))
-        made = {digests[text]: one.as_stored() for text, one in zip(batch, embeddings, strict=True)}
+            embeddings = model.encode_texts(batch)
+        made = {digests[text]: one.as_stored() for text, one in zip(batch, embeddings, strict=True) if one is not None}
+        if len(made) < len(batch):
+            broken = batch[embeddings.index(None)]
+            raise ModelError(
+                f"{model.spec.title} gives no finite embedding for {broken!r}.", remedy="Leave out the text."
+            )
         with timings.measure("store"):
             store.put(model.identity, made, kind=Kind.TEXT)
         known.update(made)

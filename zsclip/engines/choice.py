@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from zsclip.engines.base import Computing, Engine, ExportError
-from zsclip.engines.hardware import has_gpu
+from zsclip.engines.hardware import gpu
 from zsclip.errors import ModelError
 from zsclip.models.spec import ModelSpec
 
@@ -54,7 +54,7 @@ def _wants_openvino(computing: Computing) -> bool:
             return False
     except ExportError:
         return False
-    return device == "cpu" or (device == "auto" and not has_gpu())
+    return device == "cpu" or (device == "auto" and gpu() is None)
 
 
 def _require_openvino() -> bool:

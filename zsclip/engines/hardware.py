@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import platform
 import sys
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger("zsclip")
 
 
 def available_cores() -> int:
@@ -21,13 +28,44 @@ def available_cores() -> int:
 
 
 @cache
-def has_gpu() -> bool:
-    """Whether there is a GPU that PyTorch can run on. PyTorch, which takes seconds, is asked only if a driver has one."""
+def gpu() -> str | None:
+    """PyTorch's word for the GPU that it computes on, "cuda" or "mps"; None if there is none. One that does not work is warned of.
+
+    PyTorch, which takes seconds, is asked only if a driver has one.
+    """
     if not _has_driver():
-        return False
+        return None
     import torch
 
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
+    kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else None
+    if kind is not None and (fault := fault_of(torch.device(kind))):
+        logger.warning("The %s cannot be used: %s. Computing on the CPU instead.", *fault)
+        return None
+    return kind
+
+
+def fault_of(device: torch.device) -> tuple[str, str] | None:
+    """A GPU, and why nothing can be computed on it; None if it works.
+
+    PyTorch comes without code for GPUs that are old, and for those that are newer than it is; that shows in the first
+    operation only.
+    """
+    import torch
+
+    try:
+        _compute(device)
+        return None
+    except RuntimeError as error:
+        name = f"GPU ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else "GPU"
+        if "no kernel image" in str(error):
+            return name, f"PyTorch {torch.__version__} has no code for it"
+        return name, str(error).splitlines()[0].rstrip(".")
+
+
+def _compute(device: torch.device) -> None:
+    import torch
+
+    torch.ones(2, device=device).add(1).sum().item()
 
 
 def _has_driver() -> bool:

@@ -27,6 +27,8 @@ def put_version_1_aside(connection: sqlite3.Connection) -> None:
 def take_over_version_1(connection: sqlite3.Connection) -> None:
     """Bring all that was put aside into the tables of version 2."""
     models = connection.execute("SELECT id, identity, facts FROM models_1").fetchall()
+    # Version 1 may have rounded the scale and bias of towers of timm's to half precision; they are read again.
+    models = [(*model[:2], None if _has_timm_tower(model[1]) else model[2]) for model in models]
     connection.executemany(
         "INSERT INTO models (id, identity, facts, weights) VALUES (?, ?, ?, ?)",
         ((*model, weights_digest(model[1])) for model in models),
@@ -36,6 +38,10 @@ def take_over_version_1(connection: sqlite3.Connection) -> None:
     for table in _TABLES:
         connection.execute(f"DROP TABLE {table}_1")
     connection.execute("PRAGMA cache_size = -2000")
+
+
+def _has_timm_tower(identity: str) -> bool:
+    return '"timm_model_name"' in identity or '"layout":"siglip"' in identity
 
 
 def _take_files(connection: sqlite3.Connection) -> None:

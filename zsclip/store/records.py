@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from zsclip.unit_vectors import Embedding, Floats, normalise
+from zsclip.unit_vectors import Embedding, Floats, are_units, normalise
 
 T = TypeVar("T")
 
@@ -75,8 +75,8 @@ def decode(blobs: Sequence[bytes], dimension: int) -> list[Floats | None]:
         of_size = [blob for blob in blobs if len(blob) == size * dimension]
         if of_size:
             rows = np.frombuffer(b"".join(of_size), dtype).reshape(-1, dimension).astype(np.float32)
+            sound = are_units(rows)
             with np.errstate(all="ignore"):
-                sound = np.abs(np.einsum("nd,nd->n", rows, rows) - 1) < 1e-2
                 units = normalise(rows) if dtype == "<f2" else rows
             vectors[size * dimension] = iter(
                 [row if is_sound else None for row, is_sound in zip(units, sound.tolist(), strict=True)]

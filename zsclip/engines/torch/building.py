@@ -25,6 +25,7 @@ from open_clip.transformer import LayerNormFp32
 from safetensors import SafetensorError
 
 from zsclip.engines.torch import positions, transformers_weights
+from zsclip.engines.torch.memory import shortage
 from zsclip.errors import ModelError
 from zsclip.models import ModelSpec, fetch_text_tower
 from zsclip.models.weights import parts
@@ -39,10 +40,10 @@ def build(spec: ModelSpec, checkpoint: Path, precision: str = "fp32") -> Any:
 
     `precision` is fp32, bf16 or fp16 (matrices and convolutions in it, normalisations in fp32, as open_clip has it). The
     module has `encode_image`, `encode_text`, `logit_scale` and `logit_bias`. Raises `ModelError` for weights that cannot be
-    read safely, do not fit or hold no numbers.
+    read safely, do not fit or hold no numbers, `MemoryError` for want of memory.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), shortage():
             warnings.simplefilter("ignore")
             model = module(spec, precision)
             _load(model, spec, checkpoint)
@@ -148,8 +149,9 @@ def _does_not_fit(spec: ModelSpec, checkpoint: Path, error: Exception) -> ModelE
 def _to_half(model: torch.nn.Module, dtype: torch.dtype, *, is_timm: bool) -> None:
     """Half precision as open_clip does it: matrices and convolutions in `dtype`, normalisations in float32.
 
-    What open_clip leaves for autocast to mend is mended here: CoCa's learnt tokens, and text towers of transformers, which
-    stay in float32 (T5's overflows in float16).
+    Scale and bias, which open_clip rounds with the towers of timm, keep the weights' own numbers. What open_clip leaves for
+    autocast to mend is mended here: CoCa's learnt tokens, and text towers of transformers, which stay in float32 (T5's
+    overflows in float16).
     """
     if is_timm:
         model.to(dtype)
@@ -158,6 +160,9 @@ def _to_half(model: torch.nn.Module, dtype: torch.dtype, *, is_timm: bool) -> No
                 module.float()
     else:
         convert_weights_to_lp(model, dtype=dtype)
+    for name in ("logit_scale", "logit_bias"):
+        if isinstance(number := getattr(model, name, None), torch.nn.Parameter):
+            number.data = number.data.float()
     for module in model.modules():
         if isinstance(module, HFTextEncoder):
             module.float()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from zsclip.engines import hardware
 from zsclip.engines.base import Computing, require_known
+from zsclip.engines.torch import memory
 from zsclip.engines.torch.building import DTYPES, build
 from zsclip.engines.torch.text_tower import TextTower
 from zsclip.engines.torch.tokenizers import load_tokenizer
@@ -23,9 +23,7 @@ from zsclip.models import ModelSpec
 from zsclip.models.spec import ModelFacts
 from zsclip.unit_vectors import Embedding, Quality
 
-_BATCH = {"cpu": 32, "mps": 64}
-_LARGEST_BATCH = 512
-_SAMPLE = 8  # images by which the memory that one takes is measured
+_BATCH = {"cpu": 32, "mps": 64, "cuda": 256}  # images, to begin with
 _TOKENS = 16_384  # of one forward pass over texts: bounds its memory, and is enough to fill the machine
 
 
@@ -65,8 +63,9 @@ class TorchEngine:
             torch.backends.cuda.matmul.allow_tf32 = False
         self._tokens = _TOKENS
         try:
-            self.model: Any = build(spec, checkpoint, precision).to(self._device)
-        except torch.OutOfMemoryError:
+            with memory.shortage():
+                self.model: Any = build(spec, checkpoint, precision).to(self._device)
+        except MemoryError:
             raise self._too_small("this model") from None
         self.tokenizer = load_tokenizer(spec)
         self.text_tower = TextTower(self.model)
@@ -79,56 +78,43 @@ class TorchEngine:
             title=spec.title,
         )
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        is_cuda = self._device.type == "cuda"
-        # On a GPU one batch is copied while another is computed.
-        self.streams = 2 if is_cuda else 1
-        self._own = threading.local()
-        self.batch_size = computing.batch_size or (self._fitting_batch() if is_cuda else _BATCH[self._device.type])
+        # On a GPU one batch is put together and handed over while another is computed.
+        self.streams = 2 if self._device.type == "cuda" else 1
+        self.batch_size = computing.batch_size or _BATCH[self._device.type]
         self.description = f"torch on {self._device}, {precision}"
 
     def encode_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See `Engine`. A batch too large for the device's memory is halved until it fits."""
-        try:
-            with torch.inference_mode(), self._stream():
-                return _unit(self.model.encode_image(self.normalise(self._on_device(pixels)).to(self._dtype)))
-        except torch.OutOfMemoryError:
-            if len(pixels) == 1:
-                raise self._too_small("one image") from None
-        torch.cuda.empty_cache()
-        half = len(pixels) // 2
-        self.batch_size = max(1, min(self.batch_size, half))
-        return np.concatenate([self.encode_images(pixels[:half]), self.encode_images(pixels[half:])])
+        """See `Engine`. The batch size is halved whenever memory does not suffice."""
+        vectors = np.empty((len(pixels), self.facts.dimension), np.float32)
+        start = 0
+        while start < len(pixels):
+            batch = pixels[start : start + self.batch_size]
+            try:
+                with memory.shortage():
+                    vectors[start : start + len(batch)] = self._encode(batch)
+                start += len(batch)
+                continue
+            except MemoryError:
+                if len(batch) == 1:
+                    raise self._too_small("one image") from None
+            memory.release(self._device)  # not above, where the error still holds on to what was computed
+            self.batch_size = min(self.batch_size, len(batch) // 2)
+        return vectors
 
-    def _too_small(self, what: str) -> ModelError:
-        return ModelError(f"{self._device} has not enough memory for {what}.", remedy="Try `device=cpu`.")
-
-    def _on_device(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+    @torch.inference_mode()
+    def _encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """All threads share PyTorch's one stream: what is computed and copied there follows one after the other."""
         tensor = torch.from_numpy(pixels)
         if self._device.type == "cuda":
-            return tensor.pin_memory().to(self._device, non_blocking=True)
-        return tensor.to(self._device)
+            tensor = tensor.pin_memory()
+        on_device = tensor.to(self._device, non_blocking=True)
+        return _unit(self.model.encode_image(self.normalise(on_device).to(self._dtype)))
 
-    def _stream(self) -> AbstractContextManager[Any]:
-        """The queue of the GPU that this thread uses."""
-        if self._device.type != "cuda":
-            return nullcontext()
-        if not hasattr(self._own, "stream"):
-            self._own.stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        return torch.cuda.stream(self._own.stream)  # type: ignore[no-any-return, no-untyped-call, unused-ignore]
-
-    def _fitting_batch(self) -> int:
-        """A power of two of images whose batches, on all streams, fill at most half of the GPU's free memory."""
-        height, width = self.spec.preprocessing.size
-        sample = np.zeros((_SAMPLE, height, width, 3), np.uint8)
-        self.batch_size = _SAMPLE
-        self.encode_images(sample)  # what is set up once does not count
-        before = torch.cuda.memory_allocated(self._device)
-        torch.cuda.reset_peak_memory_stats(self._device)
-        self.encode_images(sample)
-        each = max(1, torch.cuda.max_memory_allocated(self._device) - before) / _SAMPLE
-        free, _ = torch.cuda.mem_get_info(self._device)
-        room = int(free / 2 / self.streams / each)
-        return max(1, min(_LARGEST_BATCH, 1 << max(0, room.bit_length() - 1)))
+    def _too_small(self, what: str) -> ModelError:
+        on_cpu = self._device.type == "cpu"
+        place = "This machine" if on_cpu else f"The device {self._device}"
+        remedy = "Close other programs, or take a smaller `model`." if on_cpu else "Try `device=cpu`."
+        return ModelError(f"{place} has not enough memory for {what}.", remedy=remedy)
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> list[Embedding]:
@@ -144,14 +130,15 @@ class TorchEngine:
             rows = order[start:stop]
             width = int(lengths[rows].max())
             try:
-                vectors[rows.numpy()] = _unit(self.text_tower.encode(tokens[rows, :width].to(self._device)))
-            except torch.OutOfMemoryError:
+                with memory.shortage():
+                    vectors[rows.numpy()] = _unit(self.text_tower.encode(tokens[rows, :width].to(self._device)))
+                start = stop
+                continue
+            except MemoryError:
                 if len(rows) == 1:
                     raise self._too_small("one text") from None
-                torch.cuda.empty_cache()
-                self._tokens = width * len(rows) // 2
-                continue
-            start = stop
+            memory.release(self._device)
+            self._tokens = width * len(rows) // 2
         return [
             Embedding(vector, Quality.of(fp32=self.exact), cut)
             for vector, cut in zip(vectors, self.tokenizer.cuts(texts, tokens), strict=True)
@@ -173,16 +160,17 @@ def _unit(features: torch.Tensor) -> NDArray[np.float32]:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device(hardware.gpu() or "cpu")
     device = torch.device(name)
+    where = f"`device={name}`"
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         have = f"this machine has {count} (numbered from 0)" if count else "torch finds none on this machine"
-        what, remedy = f"there is no such CUDA device; {have}.", "Try `device=cpu` or auto."
-        raise ModelError(what, where=f"`device={name}`", remedy=remedy)
+        raise ModelError(f"there is no such CUDA device; {have}.", where=where, remedy="Try `device=cpu` or auto.")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        what = "torch finds no Apple GPU on this machine."
-        raise ModelError(what, where="`device=mps`", remedy="Try `device=cpu`.")
+        raise ModelError("torch finds no Apple GPU on this machine.", where=where, remedy="Try `device=cpu`.")
+    if device.type != "cpu" and (fault := hardware.fault_of(device)):
+        gpu, why = fault
+        remedy = "Install a PyTorch that supports it, or try `device=cpu`."
+        raise ModelError(f"the {gpu} cannot be used: {why}.", where=where, remedy=remedy)
     return device
