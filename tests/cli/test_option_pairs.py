@@ -153,7 +153,9 @@ def material(tmp_path_factory: pytest.TempPathFactory, sharp_demo: Path, one_sto
         picture = add_noise(draw(random_scene(rng, pair), rng), 0.5 + number / 60, rng)
         for place in (folder / "labelled" / " ".join(pair), folder / "scenes" / ("deep" if number > 8 else "")):
             place.mkdir(parents=True, exist_ok=True)
-            picture.save(place / f"{'.' * (number == 17)}{number:02}.png")
+            picture.save(place / f"{number:02}.png")
+            if number == 3:
+                picture.save(place / ".hidden.png")
     files = {
         "NAMES": "".join(f"{c} {s}: [{c} {s}, {s}]\n" for c, s in labels), "BACKGROUND": "star\n",
         "TEXTS": "red\nblue\n",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -50,24 +49,21 @@ def classify(
     over your labels: they say which of them fits best, not whether any does.
     """
     from zsclip.cli.inputs import open_images, read_top_k
-    from zsclip.cli.outputs import Outputs, require_format
+    from zsclip.cli.outputs import Outputs
     from zsclip.cli.printing import Printing, print_results
-    from zsclip.output.rows import EXTENSIONS, result_layout
+    from zsclip.output.rows import result_layout
     from zsclip.scoring.calibration import read_file
     from zsclip.scoring.rules import require_choice
 
     messages.listen()
-    if not 0 < decision.temperature < math.inf:
-        raise typer.BadParameter("must be above 0.", param_hint="--temperature")
     kept, rules = read_top_k(rows.top_k), decision.rules(multi_label=multi_label)
     label_set, background = labels.read(), decision.read_background()
     require_choice(label_set.names, rules, background, unknown=decision.unknown_label)
     unknown = decision.unknown_label if rules.abstains or background is not None else None
-    rows.require_only((*label_set.names, unknown))
+    rows.check((*label_set.names, unknown))
     sets = prompts.read()
     calibrated = read_file(calibration) if calibration else None
     outputs = Outputs(output=rows.output, report=page.report)
-    require_format(rows.output, rows.format, EXTENSIONS, bare=True)
     page.check()
     outputs.refuse(labels.labels_file, decision.background, prompts.prompts, calibration)
     images = open_images(where, outputs)

@@ -18,10 +18,12 @@ from zsclip.text.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zsclip.classifier import Classifier
     from zsclip.cli.outputs import Outputs
     from zsclip.evaluation.dataset import LabelledImages
-    from zsclip.evaluation.evaluate import Evaluation
+    from zsclip.evaluation.evaluate import EmbeddedImages, Evaluation
     from zsclip.scoring.calibration import Calibration
+    from zsclip.scoring.rules import Rules
     from zsclip.text.prompts import PromptSet
 
 logger = logging.getLogger("zsclip")
@@ -189,6 +191,21 @@ class BetterGroup:
         """Whether templates are weighed."""
         return self.weight_templates is not None
 
+    def calibrated(
+        self,
+        classifier: Classifier,
+        images: EmbeddedImages,
+        one: PromptSet,
+        rules: Rules,
+        background: Sequence[str] | None,
+    ) -> Calibration | None:
+        """A temperature for the set, if one is asked for."""
+        from zsclip.evaluation.calibration import calibrate
+
+        if self.calibrate is None:
+            return None
+        return calibrate(classifier, images, one, rules=rules, background=background, seed=self.seed)
+
     def require_one_set(self, sets: Sequence[PromptSet]) -> None:
         """Raise where what is to be written could be of several sets."""
         if self.save_prompts is not None and (self.weigh + self.select_templates != 1 or len(sets) != 1):
@@ -256,11 +273,7 @@ def evaluate(
             classifier, embedded, sets, rules=rules, background=background, baseline=compared.baseline,
             per_template=tables.per_template, weigh=better.weigh, select=better.select_templates, seed=better.seed,
         )  # fmt: skip
-        made = None
-        if better.calibrate is not None:
-            from zsclip.evaluation.calibration import calibrate
-
-            made = calibrate(classifier, embedded, sets[0], rules=rules, background=background, seed=better.seed)
+        made = better.calibrated(classifier, embedded, sets[0], rules, background)
         messages.report(classifier)
     _print(form, output, found, tables, made, decision.unknown_label)
     _write_files(found, made, images, better, page)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -247,6 +248,8 @@ class DecisionGroup:
         """The same as the library has it; raises `LabelError`."""
         from zsclip.scoring.rules import Rules
 
+        if not 0 < self.temperature < math.inf:
+            raise typer.BadParameter("must be above 0.", param_hint="--temperature")
         return Rules(
             self.temperature, self.combine, multi_label, self.min_probability, self.min_margin, self.min_similarity
         )
@@ -270,10 +273,14 @@ class RowsGroup:
     output: options.Output = None
     only: options.Only = None
 
-    def require_only(self, labels: Sequence[str | None]) -> None:
-        """Raise for images asked for by a label that there is not."""
+    def check(self, labels: Sequence[str | None]) -> None:
+        """Raise for images asked for by a label that there is not, and for an output of no known format."""
+        from zsclip.cli.outputs import require_format
+        from zsclip.output.rows import EXTENSIONS
+
         if self.only is not None and self.only not in labels:
             raise typer.BadParameter(f"{self.only!r} is not among the labels.", param_hint="--only")
+        require_format(self.output, self.format, EXTENSIONS, bare=True)
 
 
 @dataclass(repr=False, eq=False)
