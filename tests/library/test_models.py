@@ -178,6 +178,10 @@ def test_a_folder_with_several_weights_is_refused_with_their_names(tmp_path: Pat
     (tmp_path / "open_clip_config.json").write_text((folder / "open_clip_config.json").read_text())
     (tmp_path / "epoch_1.pt").touch()
     assert resolve(f"local-dir:{tmp_path}").checkpoint == tmp_path / "epoch_1.pt"
+    (tmp_path / "epoch_1.pt").rename(tmp_path / "weights.index.json")
+    with pytest.raises(ModelError, match="are split into several files; save them as one"):
+        resolve(f"local-dir:{tmp_path}")
+    (tmp_path / "epoch_1.pt").touch()
     (tmp_path / "epoch_2.pt").touch()
     with pytest.raises(ModelError, match=r"several files that may be its weights: epoch_1\.pt, epoch_2\.pt. Leave one"):
         resolve(f"local-dir:{tmp_path}")

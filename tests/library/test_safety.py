@@ -213,7 +213,7 @@ def test_weights_that_are_no_numbers_are_found_wherever_they_are(name: str, valu
         (lambda folder: (folder / "config.json").unlink(), "there is no .*open_clip_config.json, nor a config.json"),
         (lambda folder: (folder / "preprocessor_config.json").unlink(), "how the model wants its images is not known"),
         (lambda folder: (folder / "model.safetensors").unlink(), "no weights in"),
-        (lambda folder: (folder / "model.safetensors").rename(folder / "model.safetensors.index.json"), "split into several"),
+        (lambda folder: (folder / "model.safetensors").rename(folder / "model.safetensors.index.json"), "cannot be read as JSON"),
         (lambda folder: edit(folder, lambda one: one.update(model_type="blip"), "config.json"), "type 'blip'.*reads clip"),
         (lambda folder: edit(folder, lambda one: one["vision_config"].update(hidden_act="gelu"), "config.json"), "One tower|one tower"),
         (lambda folder: edit(folder, lambda one: one["text_config"].update(hidden_size="x"), "config.json"), "must be a int"),

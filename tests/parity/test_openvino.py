@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,7 +21,9 @@ from zsclip.engines.base import Computing
 from zsclip.engines.openvino.export_files import EXPORT_FACTS, export_folder, is_complete
 from zsclip.engines.openvino.tokenizer import CLEAN, Settings, Tokenizer
 from zsclip.errors import ModelError
-from zsclip.models import ModelSpec, fetch, resolve
+from zsclip.images.item import Stamp
+from zsclip.models import ModelSpec, address, fetch, resolve
+from zsclip.models.weights import Fingerprint, fingerprint
 from zsclip.store import maintenance as upkeep
 from zsclip.store.database import Store
 
@@ -53,7 +54,7 @@ def vectors(embeddings: list[Any]) -> np.ndarray:
 
 
 def identity_of(spec: ModelSpec) -> str:
-    return spec.identity(f"sha256:{hashlib.sha256(fetch(spec).read_bytes()).hexdigest()}")
+    return spec.identity(fingerprint(fetch(spec)).key)
 
 
 def exported(spec: ModelSpec, exports: Path, **settings: Any) -> OpenVinoEngine:
@@ -174,6 +175,9 @@ class TestExport:
     ) -> None:
         spec = resolve("ViT-B-32", str(vit_b32))
         exported(spec, exports)
+        tag = resolve("ViT-B-32", "laion2b_s34b_b79k")
+        with Store(isolated / "cache") as store:  # they were here once
+            store.put_weights(Stamp(str(address(tag)).encode(), 0, 0), Fingerprint(whole=b"w" * 32))
         with Classifier.load("ViT-B-32", "laion2b_s34b_b79k", precision="fp32") as classifier:
             folder = export_folder(isolated / "cache" / "exports", classifier.model.spec, classifier.model.identity)
             folder.symlink_to(export_folder(exports, spec, identity_of(spec)))
