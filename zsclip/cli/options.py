@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
+from zsclip.engines.names import EngineName, PrecisionName
+
 _INPUT, _DECISION, _MODEL, _OUTPUT, _STORE = "Images and labels", "Decision", "Model", "Output", "Store"
 
 Paths = Annotated[
@@ -72,11 +74,16 @@ Device = Annotated[
     typer.Option("--device", metavar="auto|cpu|cuda|cuda:N|mps", envvar="ZSCLIP_DEVICE", rich_help_panel=_MODEL,
                  help="Where to compute."),
 ]  # fmt: skip
-Engine = Annotated[Literal["auto", "torch"], typer.Option("--engine", help="What computes.", rich_help_panel=_MODEL)]
+Engine = Annotated[
+    EngineName,
+    typer.Option("--engine", rich_help_panel=_MODEL,
+                 help="Inference engine: auto is OpenVINO on a CPU if it is installed and takes the model, else PyTorch."),
+]  # fmt: skip
 Precision = Annotated[
-    Literal["auto", "fp32", "bf16", "fp16"],
+    PrecisionName,
     typer.Option("--precision", rich_help_panel=_MODEL,
-                 help="auto is fp16 on CUDA, else fp32."),
+                 help="auto is half precision (fp16 on a GPU, bf16 on a CPU that computes in it) if the model was measured to "
+                      "tolerate it, else fp32."),
 ]  # fmt: skip
 Exact = Annotated[
     bool,

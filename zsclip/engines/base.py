@@ -10,12 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from zsclip.engines.names import ENGINES, PRECISIONS
 from zsclip.errors import ModelError
 from zsclip.models.spec import ModelFacts
 from zsclip.unit_vectors import Embedding
-
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-ENGINES = ("auto", "torch", "openvino")
 
 
 class ExportError(ModelError):
