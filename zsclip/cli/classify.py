@@ -13,6 +13,7 @@ import typer
 from zsclip.cli import groups, options
 
 if TYPE_CHECKING:
+    from zsclip.cli.outputs import Outputs
     from zsclip.scoring.calibration import Calibration
     from zsclip.scoring.results import ImageResult
 
@@ -52,9 +53,7 @@ def classify(
     over your labels: they say which of them fits best, not whether any does.
     """
     from zsclip.cli.inputs import open_images, read_top_k
-    from zsclip.cli.outputs import Outputs, require_format
     from zsclip.cli.printing import Printing, print_results
-    from zsclip.output.rows import EXTENSIONS
     from zsclip.scoring.rules import require_choice
 
     messages.listen()
@@ -68,9 +67,7 @@ def classify(
         raise typer.BadParameter(f"{rows.only!r} is not among the labels.", param_hint="--only")
     sets = prompts.read()
     calibrated = _read_calibration(context, calibration, multi_label) if calibration else None
-    outputs = Outputs(output=rows.output, report=page.report)
-    require_format(rows.output, rows.format, EXTENSIONS, bare=True)
-    page.check()
+    outputs = _check_outputs(rows, page)
     outputs.refuse(labels.labels_file, decision.background, prompts.prompts, calibration)
     images = open_images(where, outputs)
     with groups.open_classifier(model, reading, store) as classifier:
@@ -90,6 +87,17 @@ def classify(
         page.write(lambda pictures: gallery.html(_title(where.paths), pictures))
     if unreadable:
         raise typer.Exit(3)
+
+
+def _check_outputs(rows: groups.RowsGroup, page: groups.ReportGroup) -> Outputs:
+    """Raise for an output that cannot be written, before the work."""
+    from zsclip.cli.outputs import Outputs, require_format
+    from zsclip.output.rows import EXTENSIONS
+
+    outputs = Outputs(output=rows.output, report=page.report)
+    require_format(rows.output, rows.format, EXTENSIONS, bare=True)
+    page.check()
+    return outputs
 
 
 def _read_calibration(context: typer.Context, path: Path, multi_label: bool) -> Calibration:

@@ -18,15 +18,19 @@ from zsclip.text.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zsclip.classifier import Classifier
     from zsclip.cli.outputs import Outputs
     from zsclip.evaluation.dataset import LabelledImages
-    from zsclip.evaluation.evaluate import Evaluation
+    from zsclip.evaluation.evaluate import EmbeddedImages, Evaluation
     from zsclip.scoring.calibration import Calibration
+    from zsclip.scoring.rules import Rules
     from zsclip.text.prompts import PromptSet
 
 logger = logging.getLogger("zsclip")
 
 _FORMATS = {".csv": "csv", ".json": "json", ".txt": "table"}  # by the output's extension
+
+_NOT_COUNTED = "; what cannot be read counts neither as right nor as wrong"
 
 _INPUT, _COMPARE, _BETTER, _TABLES = "Images and labels", "Comparison", "Better prompts, calibration", "Output"
 
@@ -181,6 +185,21 @@ class BetterGroup:
         """Whether templates are weighed."""
         return self.weight_templates is not None
 
+    def calibration(
+        self,
+        classifier: Classifier,
+        embedded: EmbeddedImages,
+        sets: Sequence[PromptSet],
+        rules: Rules,
+        background: Sequence[str] | None,
+    ) -> Calibration | None:
+        """The fitted temperature, if one is asked for."""
+        if self.calibrate is None:
+            return None
+        from zsclip.evaluation.calibration import calibrate
+
+        return calibrate(classifier, embedded, sets[0], rules=rules, background=background, seed=self.seed)
+
     def require_one_set(self, sets: Sequence[PromptSet]) -> None:
         """Raise where what is to be written could be of several sets."""
         if self.save_prompts is not None and (self.weigh + self.select_templates != 1 or len(sets) != 1):
@@ -248,17 +267,12 @@ def evaluate(
             classifier, embedded, sets, rules=rules, background=background, baseline=compared.baseline,
             per_template=tables.per_template, weigh=better.weigh, select=better.select_templates, seed=better.seed,
         )  # fmt: skip
-        made = None
-        if better.calibrate is not None:
-            from zsclip.evaluation.calibration import calibrate
-
-            made = calibrate(classifier, embedded, sets[0], rules=rules, background=background, seed=better.seed)
+        made = better.calibration(classifier, embedded, sets, rules, background)
         messages.report(classifier)
     _print(form, output, found, tables, made, decision.unknown_label)
     _write_files(found, made, images, better, page)
     if found.unreadable:
-        end = "; what cannot be read counts neither as right nor as wrong"
-        warn_of_unreadable(found.unreadable, counted(len(found.unreadable), "image"), end=end)
+        warn_of_unreadable(found.unreadable, counted(len(found.unreadable), "image"), end=_NOT_COUNTED)
         raise typer.Exit(3)
 
 

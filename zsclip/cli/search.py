@@ -14,8 +14,10 @@ from zsclip.cli.messages import console, in_options, warn_of_unreadable
 from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from zsclip.output.rows import Writer
-    from zsclip.scoring.results import Match
+    from zsclip.scoring.results import Match, SearchResult
 
 logger = logging.getLogger("zsclip")
 
@@ -69,9 +71,7 @@ def search(
     from zsclip.cli.inputs import open_images, read_top_k
     from zsclip.cli.outputs import Outputs, require_format
     from zsclip.cli.progress import into_pipe, progress
-    from zsclip.output.rows import EXTENSIONS, MATCH_LAYOUT, choose_format, row_writer
-    from zsclip.output.targets import open_output
-    from zsclip.output.terminal import MatchTableWriter
+    from zsclip.output.rows import EXTENSIONS
     from zsclip.text.query import Query
 
     messages.listen()
@@ -89,13 +89,23 @@ def search(
             )
         images.report(classifier.counts)
         messages.report(classifier)
+    _print(found, format, output, null=where.null)
+    if found.unreadable:
+        raise typer.Exit(3)
+
+
+def _print(found: SearchResult, format: str | None, output: Path | None, *, null: bool) -> None:
+    from zsclip.output.rows import MATCH_LAYOUT, choose_format, row_writer
+    from zsclip.output.targets import open_output
+    from zsclip.output.terminal import MatchTableWriter
+
     with open_output(output) as stream:
         name = choose_format(format, output, sys.stdout.isatty())
         writer: Writer[Match]
         if name == "table":
             writer = MatchTableWriter(console() if output is None else console(stream))
         else:
-            writer = row_writer(name, stream, MATCH_LAYOUT, null=where.null)
+            writer = row_writer(name, stream, MATCH_LAYOUT, null=null)
         for match in found.matches:
             writer.write(match)
         for unread in found.unreadable:
@@ -106,4 +116,3 @@ def search(
             warn_of_unreadable([(unread.path, unread.error or "") for unread in found.unreadable], said)
         else:
             logger.warning("%s could not be read; their rows say why.", said)
-        raise typer.Exit(3)
