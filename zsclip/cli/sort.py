@@ -81,7 +81,7 @@ def sort(
         logger.warning("%s stays where it is: %s.", result.path, result.error)
     how = "copy" if copy else "move" if move else "link"
     plan = list(folders.plan(results, into, label_set.names, decision.unknown_label, how))
-    failed = _print_plan(plan) if dry_run else _carry_out(plan, into, how)
+    failed = _print_plan(plan) if dry_run else _carry_out(plan, into, how, store)
     if unreadable or failed:
         raise typer.Exit(3)
 
@@ -95,16 +95,18 @@ def _print_plan(plan: list[Filing]) -> int:
     return 0
 
 
-def _carry_out(plan: list[Filing], into: Path, how: str) -> int:
+def _carry_out(plan: list[Filing], into: Path, how: str, store: groups.StoreGroup) -> int:
     """Do what was planned; the number of files that stayed where they were."""
     from zsclip.output import folders
+    from zsclip.output.stamps import keep_stamps
 
     written = folders.write_plan(plan, into)
     counts: Counter[str] = Counter()
-    for filed in folders.carry_out(plan, how):
-        counts[filed.outcome] += 1
-        if filed.error is not None:
-            logger.warning("%s stays where it is: %s.", filed.filing.source, filed.error)
+    with store.settings.open() as kept:
+        for filed in keep_stamps(folders.carry_out(plan, how), plan, kept):
+            counts[filed.outcome] += 1
+            if filed.error is not None:
+                logger.warning("%s stays where it is: %s.", filed.filing.source, filed.error)
     past = {"link": "linked", "copy": "copied", "move": "moved"}[how]
     there = f", {counts['there']} were there already" if counts["there"] else ""
     say(f"{counts['done']} files {past} into {into}{there}. The plan is {written}.")
