@@ -24,6 +24,8 @@ from support.processes import run_and_list_modules, start_zsclip
 
 from zsclip import Classifier
 from zsclip.demo.scenes import PAIRS, draw, random_scene
+from zsclip.images import decoding
+from zsclip.images.files import File
 from zsclip.store.database import FILENAME
 
 LABELS = "red star,blue star,red heart,green ring"
@@ -140,18 +142,71 @@ def test_a_changed_file_is_computed_again(cli: Cli, photos: Path, computed: list
     assert rows[1] == rows[2] == before.splitlines()[2].split(",", 1)[1]
 
 
-@pytest.mark.slow
-def test_a_file_that_kept_size_and_time_is_read_again_on_request(cli: Cli, tmp_path: Path, computed: list[int]) -> None:
-    file = tmp_path / "scene.bmp"  # all of one size
+@pytest.mark.skipif(sys.platform == "win32", reason="change times are those of creation there")
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_was_rewritten_with_its_size_and_time_kept_is_read_again(
+    cli: Cli, tmp_path: Path, computed: list[int], replaced: bool
+) -> None:
+    """As `rsync -t` and `cp -p` do: what is left to tell are change time and inode."""
+    file, new = tmp_path / "scene.bmp", tmp_path / "new"  # all of one size
     draw(random_scene(random.Random(1), ("red", "star")), random.Random(1)).save(file)
     status = file.stat()
     first = cli("classify", file, "-l", LABELS).out
-    draw(random_scene(random.Random(2), ("blue", "star")), random.Random(2)).save(file)
+    draw(random_scene(random.Random(2), ("blue", "star")), random.Random(2)).save(new, "BMP")
+    assert new.stat().st_size == status.st_size
+    if replaced:
+        new.replace(file)
+    else:
+        file.write_bytes(new.read_bytes())
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert cli("classify", file, "-l", LABELS).out == first
-    assert "blue star" in cli("classify", file, "-l", LABELS, "--rehash").out.splitlines()[1].split(",")[1]
+    assert "blue star" in cli("classify", file, "-l", LABELS).out.splitlines()[1].split(",")[1]
+    assert "red star" in first.splitlines()[1].split(",")[1]
     assert computed == [1, 1]
-    assert cli("classify", file, "-l", LABELS).out != first
+
+
+def test_a_link_made_elsewhere_costs_a_hash_and_no_decoding(
+    cli: Cli, photos: Path, tmp_path: Path, computed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = cli("classify", photos, "-l", LABELS)
+    os.link(photos / "a" / "0.png", tmp_path / "elsewhere.png")
+    read = count_reads(monkeypatch)
+    monkeypatch.setattr(decoding, "pixels", None)
+    again = cli("classify", photos, "-l", LABELS)
+    assert (again.code, again.out) == (0, first.out)
+    assert read == [str(photos / "a" / "0.png")]
+    assert cli("classify", photos, "-l", LABELS).out == first.out
+    assert len(read) == 1  # its new stamp was kept
+    assert sum(computed) == 8
+
+
+@pytest.mark.parametrize("how", ["--link", "--move", "--copy"])
+def test_what_sort_linked_or_moved_is_not_read_again(
+    cli: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    into = tmp_path / "sorted"
+    assert cli("sort", photos, "-l", LABELS, "--into", into, how).code == 0
+    read = count_reads(monkeypatch)
+    if how != "--move":
+        assert cli("classify", photos, "-l", LABELS).code == 0
+    assert cli("classify", into, "-l", LABELS).code == 0
+    assert len(read) == (8 if how == "--copy" else 0)
+
+
+def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are read, as they are."""
+    read: list[str] = []
+    original = File.read
+    monkeypatch.setattr(File, "read", lambda self, limit: read.append(self.name) or original(self, limit))
+    return read
+
+
+def test_rehash_reads_again_what_nothing_tells_apart(cli: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("classify", photos, "-l", LABELS)
+    read = count_reads(monkeypatch)
+    cli("classify", photos, "-l", LABELS)
+    assert read == []
+    cli("classify", photos, "-l", LABELS, "--rehash")
+    assert len(read) == 8
 
 
 @pytest.mark.slow

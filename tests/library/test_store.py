@@ -191,6 +191,27 @@ def test_what_is_kept_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert store.path == tmp_path / "given" / FILENAME
 
 
+@pytest.mark.parametrize("field", Stamp._fields)
+def test_a_file_is_known_only_if_all_of_its_stamp_is_as_it_was(tmp_path: Path, field: str) -> None:
+    made, stamp = some(1), Stamp(b"/a/b.png", 1, 2, 3, 4, "five")
+    changed = stamp._replace(**{field: b"/a/c.png" if field == "name" else "six" if field == "version" else 6})
+    with Store(tmp_path) as store:
+        store.put("model", made, [(stamp, next(iter(made)))])
+        assert list(store.get_files("model", [stamp], 32, least=Quality.HALF)) == [stamp]
+        assert store.get_files("model", [changed], 32, least=Quality.HALF) == {}
+        store.restamp([(changed, stamp)])  # of what is not known
+        store.restamp([(stamp, changed)])
+        assert list(store.get_files("model", [changed], 32, least=Quality.HALF)) == [changed]
+        assert bool(store.get_files("model", [stamp], 32, least=Quality.HALF)) is (field == "name")
+
+
+def test_a_file_that_0_1_knew_is_trusted_without_change_time_and_inode(tmp_path: Path) -> None:
+    made, stamp = some(1), Stamp(b"/a/b.png", 1, 2, 3, 4)
+    with Store(tmp_path) as store:
+        store.put("model", made, [(stamp._replace(ctime_ns=0, inode=0), next(iter(made)))])
+        assert list(store.get_files("model", [stamp], 32, least=Quality.HALF)) == [stamp]
+
+
 def test_the_cut_end_of_a_text_is_kept(tmp_path: Path) -> None:
     key = text_digest("long")
     with Store(tmp_path) as store:

@@ -201,5 +201,5 @@ NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep
 Rehash = Annotated[
     bool,
     typer.Option("--rehash", rich_help_panel=_STORE,
-                 help="Read files again whose size and time of change are as they were."),
+                 help="Read files again even if nothing tells that they changed."),
 ]  # fmt: skip

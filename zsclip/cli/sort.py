@@ -83,7 +83,7 @@ def sort(
         logger.warning("%s stays where it is: %s.", result.path, result.error)
     how = next((name for name, asked in (("link", link), ("copy", copy), ("move", move)) if asked), "link")
     plan = list(folders.plan(results, into, label_set.names, decision.unknown_label, how))
-    failed = _print_plan(plan) if dry_run else _carry_out(plan, into, how)
+    failed = _print_plan(plan) if dry_run else _carry_out(plan, into, how, store)
     if unreadable or failed:
         raise typer.Exit(3)
 
@@ -97,9 +97,10 @@ def _print_plan(plan: list[Filing]) -> int:
     return 0
 
 
-def _carry_out(plan: list[Filing], into: Path, how: str) -> int:
+def _carry_out(plan: list[Filing], into: Path, how: str, store: groups.StoreGroup) -> int:
     """Do what was planned; the number of files that stayed where they were."""
     from zsclip.output import folders
+    from zsclip.output.stamps import keep_stamps
 
     written = folders.write_plan(plan, into)
     counts: Counter[str] = Counter()
@@ -107,10 +108,11 @@ def _carry_out(plan: list[Filing], into: Path, how: str) -> int:
     tell_if_interrupted(
         lambda: f"{counts['done']} of {counted(len(plan), 'file')} are {past}; the same command goes on from there."
     )
-    for filed in folders.carry_out(plan, how):
-        counts[filed.outcome] += 1
-        if filed.error is not None:
-            logger.warning("%s stays where it is: %s.", filed.filing.source, filed.error)
+    with store.settings.open() as kept:
+        for filed in keep_stamps(folders.carry_out(plan, how), plan, kept):
+            counts[filed.outcome] += 1
+            if filed.error is not None:
+                logger.warning("%s stays where it is: %s.", filed.filing.source, filed.error)
     there = f", {counts['there']} were there already" if counts["there"] else ""
     plan_is = f" The plan is {written}." if written else ""
     say(f"{counts['done']} files {past} into {into}{there}.{plan_is}")

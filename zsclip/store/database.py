@@ -35,6 +35,8 @@ T = TypeVar("T")
 _Found: TypeAlias = "tuple[T, int, str, bytes]"
 
 FILENAME = "vectors.sqlite3"
+_ITEM = "(folder, name, size, mtime_ns, ctime_ns, inode, version, content)"
+_FOLDER_ID = "(SELECT id FROM folders WHERE path = ?)"
 _QUALITIES = tuple(Quality)  # looked up ten times as fast as made from their numbers
 
 
@@ -183,6 +185,19 @@ class Store:
                 _put_vectors(connection, _put_model(connection, identity), embeddings, kind)
                 _put_items(connection, files)
 
+    def restamp(self, changes: Sequence[tuple[Stamp, Stamp]]) -> None:
+        """Know under its new stamp what is known under an old one, such as a file's that was linked or moved."""
+        with self._writing() as connection:
+            if connection:
+                folders = {(split_name(new.name)[0],) for _, new in changes}
+                connection.executemany("INSERT OR IGNORE INTO folders (path) VALUES (?)", folders)
+                connection.executemany(
+                    f"INSERT OR REPLACE INTO items {_ITEM} SELECT {_FOLDER_ID}, ?, ?, ?, ?, ?, ?, content FROM items "
+                    f"WHERE folder = {_FOLDER_ID} AND name = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ? "
+                    "AND inode = ? AND version = ?",
+                    ((*split_name(new.name), *new[1:], *split_name(old.name), *old[1:]) for old, new in changes),
+                )
+
     def size(self) -> int:
         """Bytes that the database takes on the disk."""
         parts = [Path(f"{self.path}{suffix}") for suffix in ("", "-wal")] if self.path else []
@@ -267,15 +282,21 @@ def _find_items(
     for folder, asked in folders.items():
         for chunk in chunks(list(asked)):
             rows = connection.execute(
-                "SELECT name, size, mtime_ns, version, quality, vector FROM items "
+                "SELECT name, size, mtime_ns, ctime_ns, inode, version, quality, vector FROM items "
                 "CROSS JOIN vectors ON vectors.content = items.content "
                 "WHERE model = (SELECT id FROM models WHERE identity = ?) AND quality >= ? "
                 f"AND folder = (SELECT id FROM folders WHERE path = ?) AND name IN ({marks(chunk)})",
                 (identity, least, folder, *chunk),
             ).fetchall()
-            for name, size, mtime_ns, version, quality, vector in rows:
+            for name, size, mtime_ns, ctime_ns, inode, version, quality, vector in rows:
                 stamp = asked[name]
-                if mtime_ns == stamp.mtime_ns and size == stamp.size and version == stamp.version:
+                if (
+                    mtime_ns == stamp.mtime_ns
+                    and size == stamp.size
+                    # zsclip 0.1 kept neither of the two: what it knew is trusted as it was.
+                    and ((ctime_ns == stamp.ctime_ns and inode == stamp.inode) or ctime_ns == inode == 0)
+                    and version == stamp.version
+                ):
                     yield stamp, quality, "", vector
 
 
@@ -318,7 +339,7 @@ def _put_items(connection: sqlite3.Connection, files: Sequence[tuple[Stamp, byte
     named = [(*split_name(stamp.name), *stamp[1:], Kind.IMAGE, digest) for stamp, digest in files]
     connection.executemany("INSERT OR IGNORE INTO folders (path) VALUES (?)", {row[:1] for row in named})
     connection.executemany(
-        "INSERT OR REPLACE INTO items (folder, name, size, mtime_ns, ctime_ns, inode, version, content) "
-        "SELECT (SELECT id FROM folders WHERE path = ?), ?, ?, ?, ?, ?, ?, id FROM contents WHERE kind = ? AND digest = ?",
+        f"INSERT OR REPLACE INTO items {_ITEM} "
+        f"SELECT {_FOLDER_ID}, ?, ?, ?, ?, ?, ?, id FROM contents WHERE kind = ? AND digest = ?",
         named,
     )

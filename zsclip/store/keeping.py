@@ -16,7 +16,7 @@ class Keeping:
     """Settings of what is kept: in `cache_dir` (None: the user's cache folder).
 
     Without `use_cache`, vectors are neither read nor kept; what engines make of a model still is. With `rehash`, files
-    are read again even if size and modification time are unchanged.
+    are read again even if nothing tells that they changed.
     """
 
     cache_dir: Path | None = None
