@@ -59,7 +59,7 @@ def sort(
     if link + copy + move > 1:
         raise typer.BadParameter("give one of --link, --copy and --move.", param_hint="--link")
     rules = decision.rules(multi_label=multi_label)
-    label_set, background = labels.read(), decision.read_background()
+    label_set, background = labels.read(where.paths), decision.read_background()
     require_choice(label_set.names, rules, background)
     sets = prompts.read()
     images = open_images(where, exclude=into)
