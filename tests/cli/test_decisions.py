@@ -403,3 +403,33 @@ def test_labels_of_several_names(cli: Cli, demo_folder: Path, tmp_path: Path, co
     ]
     rows = rows_of(cli("classify", *scenes, "-L", labels, "--combine", combine, "-f", "csv").out)
     assert [row["label"] for row in rows] == ["warm", "warm", "cold", "cold"]
+
+
+def test_repeated_labels_add_up(cli: Cli, red_star: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("cross\n")
+    run = cli("classify", red_star, "-l", "star,ring", "--labels", "heart", "-L", tmp_path / "more.txt", "-f", "jsonl")
+    assert {said["label"] for said in json.loads(run.out)["predictions"]} == {"star", "ring", "heart", "cross"}
+    run = cli("classify", red_star, "-l", "star,ring", "-l", "ring")
+    assert (run.code, run.out) == (1, "")
+    assert "'ring' is given 2 times" in run.err
+    assert "a cross" in cli("prompts", "show", "plain", "-l", "star", "-l", "cross").out
+
+
+@pytest.mark.parametrize("command", [("classify",), ("sort", "--into", "sorted"), ("classify", "--multi-label")])
+@pytest.mark.parametrize(
+    ("labels", "said"), [(("star", "ring"), "star,ring"), (("star,heart", "ring", "cross"), "star,heart,ring,cross")]
+)
+def test_labels_without_commas_are_seen_through(
+    cli: Cli, red_star: Path, command: tuple[str, ...], labels: tuple[str, ...], said: str
+) -> None:
+    run = cli(*command, red_star, "--labels", *labels)
+    assert (run.code, run.out) == (1, "")
+    err = " ".join(run.err.split())
+    assert "ring: there is no such file or folder. It was read as a path" in err
+    assert f"--labels '{said}'" in err
+
+
+def test_a_path_that_is_missing_is_no_label(cli: Cli, tmp_path: Path) -> None:
+    run = cli("classify", tmp_path / "nowhere", "photo.jpg", "--labels", "star,ring")
+    assert run.code == 1
+    assert "read as a path" not in run.err

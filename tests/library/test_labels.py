@@ -95,3 +95,64 @@ def test_one_text_is_not_taken_for_a_list_of_letters() -> None:
         as_label_set("cat,dog")
     with pytest.raises(LabelError, match="There is no label set 'builtin:x'"):
         LabelSet.load("builtin:x")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("l.csv", "label\ncat\nhot dog\n"),
+        ("l.csv", "\ufeffid,Label,color\r\n1,cat,red\r\n2,hot dog,blue\r\n"),
+        ("l.tsv", "label\tcount\ncat\t3\n\nhot dog\t4\n"),
+        ("l.csv", "cat\n# pets\nhot dog\n"),
+        ("l.json", '["cat", "hot dog"]'),
+        ("l.json", '[\n\t"cat",\n\t"hot\\u0020dog"\n]'),
+    ],
+)
+def test_tables_and_json_are_read_as_what_they_are(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8", newline="")
+    assert LabelSet.load(tmp_path / name).names == ("cat", "hot dog")
+
+
+def test_json_may_map_labels_to_names(tmp_path: Path) -> None:
+    (tmp_path / "l.json").write_text('{"couch": ["couch", "sofa"], "\\ud83d\\ude00": "smile", "tree": null}')
+    labels = LabelSet.load(tmp_path / "l.json").labels
+    assert [(one.name, one.members) for one in labels] == [
+        ("couch", ("couch", "sofa")),
+        ("😀", ("smile",)),
+        ("tree", ("tree",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "l.txt",
+            "label\ncat\ndog\n",
+            r"l.txt:1: .*'label' is a column's name.*Remove that line, or call the file l.csv",
+        ),
+        ("l.txt", "path,label\na.jpg,cat\n", r"l.txt:1: .*a column's name.*call the file l.csv"),
+        ("l.txt", '["cat", "dog"]', r"l.txt:1: .*JSON.*call the file l.json"),
+        ("l.csv", "cat,kitten\ndog,puppy\n", r"l.csv:1: .*no column is called label"),
+        ("l.csv", "id,label\n1,cat\n2,cat\n", r"l.csv:3: .*'cat' stands here again; it was on line 2"),
+        ("l.csv", "id,label\n1,cat\n2\n", r"l.csv:3: .*empty"),
+        ("l.csv", "label\n", "no labels in it"),
+        ("l.json", "[1, 2]", r"l.json: .*expected a list of texts, or labels with"),
+        ("l.json", '"cat"', r"l.json: .*expected a list of texts"),
+        ("l.json", "3", r"l.json: .*expected a list of texts"),
+        ("l.json", "[" + "1" * 5000 + "]", r"l.json: .*not JSON"),
+        ("l.json", '["cat", "cat"]', "'cat' is given 2 times"),
+        ("l.json", '{"cat": ["a"], "cat": ["b"]}', "'cat' is given 2 times"),
+        ("l.json", '["cat"', r"l.json:1: .*not JSON"),
+        ("l.json", "[" * 100_000, r"l.json.*not JSON"),
+    ],
+)
+def test_what_only_looks_like_labels_is_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(LabelError, match=message):
+        LabelSet.load(tmp_path / name)
+
+
+def test_a_label_may_be_called_label(tmp_path: Path) -> None:
+    (tmp_path / "l.txt").write_text("envelope\nlabel\n")
+    assert LabelSet.load(tmp_path / "l.txt").names == ("envelope", "label")

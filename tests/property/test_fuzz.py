@@ -157,7 +157,10 @@ def dumped(document: object, flow: bool) -> str:
     return yaml.safe_dump(document, allow_unicode=True, default_flow_style=flow, sort_keys=False)
 
 
-@given(st.binary(max_size=200) | texts.map(str.encode), st.sampled_from([".txt", ".yaml", ".yml"]))
+@given(
+    st.binary(max_size=200) | (texts | nodes.map(lambda node: json.dumps(node, default=str))).map(str.encode),
+    st.sampled_from([".txt", ".yaml", ".yml", ".json", ".csv", ".tsv"]),
+)
 def test_any_bytes_as_a_label_file(folder: Path, data: bytes, suffix: str) -> None:
     labels = load(folder, data, suffix, LabelSet.load)
     if labels is not None:

@@ -57,7 +57,7 @@ def classify(
 
     messages.listen()
     kept, rules = read_top_k(rows.top_k), decision.rules(multi_label=multi_label)
-    label_set, background = labels.read(), decision.read_background()
+    label_set, background = labels.read(where.paths), decision.read_background()
     require_choice(label_set.names, rules, background, unknown=decision.unknown_label)
     unknown = decision.unknown_label if rules.abstains or background is not None else None
     rows.check((*label_set.names, unknown))

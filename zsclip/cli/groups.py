@@ -118,18 +118,20 @@ class LabelGroup:
     @property
     def given(self) -> bool:
         """Whether there are any."""
-        return self.labels is not None or self.labels_file is not None
+        return bool(self.labels) or self.labels_file is not None
 
-    def read(self) -> LabelSet:
-        """The labels; raises `LabelError`."""
+    def read(self, paths: Sequence[str] = ()) -> LabelSet:
+        """The labels; raises `LabelError`, and `InputError` where `paths` look like the rest of them."""
+        from zsclip.cli.inputs import require_commas
         from zsclip.errors import LabelError
         from zsclip.text.labels import LabelSet
 
-        parts = [LabelSet.parse(self.labels)] if self.labels is not None else []
+        require_commas(self.labels or (), paths)
+        parts = [LabelSet.parse(text) for text in self.labels or ()]
         parts += [LabelSet.load(self.labels_file)] if self.labels_file is not None else []
         if not parts:
             raise LabelError("No labels.", remedy="Give some with --labels cat,dog or --labels-file FILE.")
-        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        return sum(parts[1:], start=parts[0])
 
 
 @dataclass(repr=False, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -137,3 +138,14 @@ def open_images(where: PathGroup, outputs: Outputs | None = None, search: Search
         raise InputError(f"{said}. Name a folder with images in it, or image files.")
     again = None if paths.from_stdin else Finder(paths, search)
     return FoundImages(listing, paths.is_one_file, finder, again)
+
+
+def require_commas(labels: Sequence[str], paths: Sequence[str]) -> None:
+    """Raise `InputError` where missing paths may be the rest of labels given without commas, as in `--labels cat dog`."""
+    words = [path for path in paths if re.fullmatch(r"[^/\\.]+", path) and path != "-" and not os.path.lexists(path)]
+    if labels and words:
+        raise InputError(
+            "there is no such file or folder.",
+            where=words[0],
+            remedy=f"It was read as a path; if it is a label, separate labels by commas: --labels '{','.join([*labels, *words])}'",
+        )

@@ -33,13 +33,15 @@ Hidden = Annotated[
                  help="In folders, also take hidden files and folders, system folders and photo libraries."),
 ]  # fmt: skip
 Labels = Annotated[
-    Optional[str],
-    typer.Option("-l", "--labels", metavar="A,B", help="Labels, separated by commas.", rich_help_panel=_INPUT),
+    Optional[list[str]],
+    typer.Option(
+        "-l", "--labels", metavar="A,B", help="Labels, separated by commas; repeats add up.", rich_help_panel=_INPUT
+    ),
 ]
 LabelsFile = Annotated[
     Optional[str],
     typer.Option("-L", "--labels-file", metavar="FILE",
-                 help="Labels from a file: text (one a line), YAML (labels with synonyms) or builtin:imagenet.",
+                 help="Labels from a file: text (one a line), CSV, YAML or JSON (labels with synonyms), or builtin:imagenet.",
                  rich_help_panel=_INPUT),
 ]  # fmt: skip
 Prompts = Annotated[

@@ -59,7 +59,7 @@ def sort(
 
     messages.listen()
     rules = decision.rules(multi_label=multi_label)
-    label_set, background = labels.read(), decision.read_background()
+    label_set, background = labels.read(where.paths), decision.read_background()
     require_choice(label_set.names, rules, background)
     sets = prompts.read()
     # Where `into` is itself the folder that is searched, what was sorted before is still passed over.

@@ -10,8 +10,7 @@ from typing import TypeAlias
 
 from zsclip.errors import LabelError
 from zsclip.models import open_clip_data
-from zsclip.text.text_file import Text, TextFile
-from zsclip.text.yaml_reader import YamlFile
+from zsclip.text import label_files
 
 BUILTIN = {"builtin:imagenet": "the 1,000 ImageNet classes, as named by open_clip"}
 
@@ -69,18 +68,18 @@ class LabelSet:
 
     @classmethod
     def load(cls, source: str | Path) -> LabelSet:
-        """Labels from a text file (one a line, `#` begins a comment), a YAML file or `builtin:imagenet`.
+        """Labels from a text file (one a line, `#` begins a comment), YAML, JSON, CSV or TSV, or `builtin:imagenet`.
 
-        YAML is a list of labels, or a mapping of a label to the names it is prompted by (synonyms or subclasses).
+        YAML and JSON are a list of labels, or a mapping of a label to the names it is prompted by (synonyms or subclasses);
+        tables have a column `label`, or one column and no header.
         Raises `LabelError`, naming file and line.
         """
         if str(source).startswith("builtin:"):
             return _builtin(str(source))
-        path = Path(source)
-        labels = _read_yaml(path) if path.suffix.lower() in (".yaml", ".yml") else _read_text(path)
+        labels = label_files.read(Path(source))
         if not labels:
-            raise LabelError(f"{path}: label file: no labels in it. Write one a line.")
-        return cls(tuple(labels))
+            raise LabelError(f"{source}: label file: no labels in it. Write one a line.")
+        return cls(tuple(Label(name, members) for name, members in labels))
 
     def __add__(self, other: LabelSet) -> LabelSet:
         return LabelSet(self.labels + other.labels)
@@ -104,34 +103,3 @@ def _builtin(name: str) -> LabelSet:
     return LabelSet(
         tuple(Label(f"{name} ({n})" if name in repeated else name, (name,)) for n, name in enumerate(names))
     )
-
-
-def _read_text(path: Path) -> list[Label]:
-    file = TextFile(path, "label file", LabelError)
-    # " #" begins a comment as in YAML, so that "C#" stays a label.
-    lines = [
-        Text("" if line.lstrip().startswith("#") else line.split(" #")[0].strip(), number)
-        for number, line in enumerate(file.read().split("\n"), 1)
-    ]
-    labels = [line for line in lines if line.value]
-    file.require_distinct(labels, "a label")
-    return [Label.of(label.value) for label in labels]
-
-
-def _read_yaml(path: Path) -> list[Label]:
-    import yaml
-
-    file = YamlFile(path, "label file", LabelError)
-    root = file.root()
-    if root is None:
-        return []
-    if isinstance(root, yaml.SequenceNode):
-        names = file.texts(root, "a label")
-        file.require_distinct(names, "a label")
-        return [Label.of(name.value) for name in names]
-    labels = []
-    for key, value in file.items(root, "a list of labels, or labels with their synonyms or subclasses"):
-        members = file.texts(value, "a synonym or subclass")
-        file.require_distinct(members, f"label {key.value!r}: a name")
-        labels.append(Label(key.value, tuple(member.value for member in members) or (key.value,)))
-    return labels

@@ -1,0 +1,141 @@
+"""Files of labels: text (one a line), YAML, JSON, and tables with a column `label`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from zsclip.errors import LabelError
+from zsclip.text.text_file import Text, TextFile
+from zsclip.text.yaml_reader import YamlFile
+
+Names: TypeAlias = "list[tuple[str, tuple[str, ...]]]"  # labels, each with the names it is prompted by
+
+_WHAT = "label file"
+_HEADER = "label"
+
+
+def read(path: Path) -> Names:
+    """The labels of a file, read as its extension says; raises `LabelError`, naming file and line."""
+    return READERS.get(path.suffix.lower(), _read_text)(path)
+
+
+def _read_text(path: Path) -> Names:
+    file = TextFile(path, _WHAT, LabelError)
+    text = file.read()
+    # " #" begins a comment as in YAML, so that "C#" stays a label.
+    lines = [
+        Text("" if line.lstrip().startswith("#") else line.split(" #")[0].strip(), number)
+        for number, line in enumerate(text.split("\n"), 1)
+    ]
+    labels = [line for line in lines if line.value]
+    if labels:
+        _require_no_other_format(file, text, labels)
+    return _each_by_itself(file, labels)
+
+
+def _require_no_other_format(file: TextFile, text: str, labels: list[Text]) -> None:
+    first, stem = labels[0], file.path.stem
+    columns = [cell.strip().strip('"').lower() for cell in re.split("[,;\t]", first.value)]
+    if _HEADER in columns and len(labels) > 1:
+        kind = "tsv" if "\t" in first.value else "csv"
+        raise file.fail(
+            first.line,
+            f"{first.value!r}: {_HEADER!r} is a column's name, not a label. Remove that line, or call the file {stem}.{kind}.",
+        )
+    if first.value[0] in "[{" and _is_json(text):
+        raise file.fail(first.line, f"this is JSON, not a label a line: call the file {stem}.json.")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _read_table(path: Path, delimiter: str) -> Names:
+    """The column `label`; or the only one, without a header."""
+    file = TextFile(path, _WHAT, LabelError)
+    reader = csv.reader(io.StringIO(file.read(), newline=""), delimiter=delimiter)
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells) and not cells[0].startswith("#"):
+                rows.append((reader.line_num, cells))
+    except csv.Error as error:
+        raise file.fail(reader.line_num, f"not a table: {error}.") from None
+    header = [cell.lower() for cell in rows[0][1]] if rows else []
+    if _HEADER in header:
+        column = header.index(_HEADER)
+        labels = [Text(cells[column] if column < len(cells) else "", line) for line, cells in rows[1:]]
+    else:
+        if wide := next((line for line, cells in rows if any(cells[1:])), None):
+            raise file.fail(
+                wide, f"there are several columns, and no column is called {_HEADER}: name one in the first line."
+            )
+        labels = [Text(cells[0], line) for line, cells in rows]
+    return _each_by_itself(file, labels)
+
+
+def _each_by_itself(file: TextFile, labels: list[Text]) -> Names:
+    file.require_distinct(labels, "a label")
+    return [(label.value, (label.value,)) for label in labels]
+
+
+def _read_yaml(path: Path) -> Names:
+    import yaml
+
+    file = YamlFile(path, _WHAT, LabelError)
+    root = file.root()
+    if root is None:
+        return []
+    if isinstance(root, yaml.SequenceNode):
+        return _each_by_itself(file, file.texts(root, "a label"))
+    labels = []
+    for key, value in file.items(root, "a list of labels, or labels with their synonyms or subclasses"):
+        members = file.texts(value, "a synonym or subclass")
+        file.require_distinct(members, f"label {key.value!r}: a name")
+        labels.append((key.value, tuple(member.value for member in members) or (key.value,)))
+    return labels
+
+
+def _read_json(path: Path) -> Names:
+    """As in YAML: a list of labels, or an object of labels with a name or a list of them."""
+    file = TextFile(path, _WHAT, LabelError)
+    try:
+        document: Any = json.loads(file.read(), object_pairs_hook=tuple)  # a repeated key is not lost
+    except json.JSONDecodeError as error:
+        raise file.fail(error.lineno, f"not JSON: {error.msg}.") from None
+    except (ValueError, RecursionError) as error:  # a number of too many digits, too deep
+        raise file.fail(None, f"not JSON that can be read: {error}.") from None
+    expected = file.fail(None, "expected a list of texts, or labels with their synonyms or subclasses.")
+    if not isinstance(document, (list, tuple)):
+        raise expected
+    labels = []
+    for key, value in document if isinstance(document, tuple) else [(name, name) for name in document]:
+        names = [value] if isinstance(value, str) else [key] if value is None or value == [] else value
+        if not isinstance(names, list) or not all(isinstance(name, str) and _is_text(name) for name in [key, *names]):
+            raise expected
+        labels.append((key.strip(), tuple(dict.fromkeys(name.strip() for name in names))))
+    return labels
+
+
+def _is_text(name: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+READERS: dict[str, Callable[[Path], Names]] = {
+    ".yaml": _read_yaml,
+    ".yml": _read_yaml,
+    ".json": _read_json,
+    ".csv": lambda path: _read_table(path, ","),
+    ".tsv": lambda path: _read_table(path, "\t"),
+}
