@@ -83,7 +83,7 @@ def _main(
 
 
 app.command("classify")(classify.classify)
-app.command("evaluate")(evaluate.evaluate)
+app.command("evaluate", cls=evaluate.InOrder)(evaluate.evaluate)
 app.command("search")(search.search)
 app.command("sort")(sort.sort)
 app.command("embed")(embed.embed)

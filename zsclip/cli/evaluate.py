@@ -7,7 +7,7 @@ import logging
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from zsclip.text.prompts import PromptSet
 
 logger = logging.getLogger("zsclip")
+
+_TYPED = "zsclip.typed"
 
 _INPUT, _COMPARE, _BETTER, _TABLES = "Images and labels", "Comparison", "Better prompts, calibration", "Output"
 
@@ -105,6 +107,16 @@ TableFormat = Annotated[
 ]  # fmt: skip
 
 
+class InOrder(typer.core.TyperCommand):
+    """Keeps the order in which options were typed, which is lost where the values of each are collected."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Parse them, and keep their order."""
+        typed = self.make_parser(ctx).parse_args(list(args))[2]
+        ctx.meta[_TYPED] = [parameter.name for parameter in typed]
+        return super().parse_args(ctx, args)
+
+
 @dataclass(repr=False, eq=False)
 class LabelledGroup:
     """Images whose label is known."""
@@ -148,12 +160,15 @@ class ComparedGroup:
     template: EachTemplate = None
     baseline: Baseline = None
 
-    def read(self) -> list[PromptSet]:
-        """The sets, the default one if there are none; raises `PromptSetError`."""
+    def read(self, typed: Sequence[str]) -> list[PromptSet]:
+        """The sets in the order of the options as `typed`, the default one if there are none; raises `PromptSetError`."""
         from zsclip.text.prompts import DEFAULT, PromptSet
 
-        sets = [PromptSet.load(name) for name in self.prompts or ([] if self.template else [DEFAULT])]
-        return sets + [PromptSet.of([template], name=template.strip()) for template in self.template or ()]
+        sets = {
+            "prompts": (PromptSet.load(name) for name in self.prompts or ()),
+            "template": (PromptSet.of([template], name=template.strip()) for template in self.template or ()),
+        }
+        return [next(sets[option]) for option in typed if option in sets] or [PromptSet.load(DEFAULT)]
 
 
 @dataclass(repr=False, eq=False)
@@ -203,6 +218,7 @@ class BetterGroup:
 
 @groups.grouped
 def evaluate(
+    context: typer.Context,
     images: LabelledGroup,
     labels: groups.LabelGroup,
     compared: ComparedGroup,
@@ -224,8 +240,7 @@ def evaluate(
 
     zsclip evaluate --manifest labels.csv --template "a photo of a <label>." --errors 20
 
-    Each prompt set and each template stands alone. The first is the baseline: others are compared with it on the same
-    images, with an interval for the difference and an exact test.
+    Each set and each template stands alone. The first as typed is the baseline that others are compared with, image by image.
     """
     from zsclip.cli.inputs import report_known
     from zsclip.cli.progress import progress
@@ -234,7 +249,7 @@ def evaluate(
 
     messages.listen()
     rules = decision.rules()
-    sets = evaluation.named_apart(compared.read())
+    sets = evaluation.named_apart(compared.read(context.meta[_TYPED]))
     evaluation.require_baseline(sets, compared.baseline, weigh=better.weigh, select=better.select_templates)
     better.require_one_set(sets)
     _check_outputs(output, better, page, images, labels, compared)
