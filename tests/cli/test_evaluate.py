@@ -198,6 +198,14 @@ def test_a_baseline_of_ones_own(cli: Cli, noisy_folder: Path) -> None:
     assert "no such set among those compared: plain" in run.err
 
 
+def test_sets_and_templates_stand_in_the_order_they_were_typed_in(cli: Cli, noisy_folder: Path) -> None:
+    typed = ("--template", MISLEADING, "-p", "plain", "--template=a <label>", "-pphoto")
+    rows = rows_of(cli("evaluate", noisy_folder, *typed, "-f", "csv").out)
+    assert [row["prompts"] for row in rows] == [MISLEADING, "plain", "a <label>", "photo"]
+    assert {row["baseline"] for row in rows} == {MISLEADING}  # the first
+    assert rows[1]["verdict"] == "better"
+
+
 def test_a_set_that_is_made_here_may_be_the_baseline(cli: Cli, noisy_folder: Path, tmp_path: Path) -> None:
     base = ("evaluate", noisy_folder, "-p", "photo", "--baseline", "photo + zpe")
     rows = rows_of(cli(*base, "--weight-templates", "zpe", "--save-prompts", tmp_path / "s.yaml").out)

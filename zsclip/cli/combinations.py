@@ -33,13 +33,16 @@ NEEDS = {
     "template": ("text", "minus"),
 }
 
+TYPED = "zsclip.typed"  # in a context's `meta`: the names of the options, in the order in which they were typed
+
 
 class Command(typer.core.TyperCommand):
-    """A command that refuses options which contradict each other, do nothing, or are given twice."""
+    """A command that refuses options which contradict each other, do nothing, or are given twice, and keeps their order."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """See click. Of an option that takes one value click would take the last, silently."""
         _, _, order = self.make_parser(ctx).parse_args(list(args))
+        ctx.meta[TYPED] = [one.name for one in order]
         times = Counter(one.name for one in order if not (getattr(one, "is_flag", True) or one.multiple))
         for name, count in times.items():
             if count > 1:

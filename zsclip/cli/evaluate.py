@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from zsclip.cli import groups, options
+from zsclip.cli.combinations import TYPED
 from zsclip.cli.messages import console, in_options, say, warn_of_unreadable
 from zsclip.text.wording import counted
 
@@ -153,12 +154,15 @@ class ComparedGroup:
     template: EachTemplate = None
     baseline: Baseline = None
 
-    def read(self) -> list[PromptSet]:
-        """The sets, the default one if there are none; raises `PromptSetError`."""
+    def read(self, typed: Sequence[str]) -> list[PromptSet]:
+        """The sets in the order of the options as `typed`, the default one if there are none; raises `PromptSetError`."""
         from zsclip.text.prompts import DEFAULT, PromptSet
 
-        sets = [PromptSet.load(name) for name in self.prompts or ([] if self.template else [DEFAULT])]
-        return sets + [PromptSet.of([template], name=template.strip()) for template in self.template or ()]
+        sets = {
+            "prompts": (PromptSet.load(name) for name in self.prompts or ()),
+            "template": (PromptSet.of([template], name=template.strip()) for template in self.template or ()),
+        }
+        return [next(sets[option]) for option in typed if option in sets] or [PromptSet.load(DEFAULT)]
 
 
 @dataclass(repr=False, eq=False)
@@ -223,6 +227,7 @@ class BetterGroup:
 
 @groups.grouped
 def evaluate(
+    context: typer.Context,
     images: LabelledGroup,
     labels: groups.LabelGroup,
     compared: ComparedGroup,
@@ -244,8 +249,7 @@ def evaluate(
 
     zsclip evaluate --manifest labels.csv --template "a photo of a <label>." --errors 20
 
-    Each prompt set and each template stands alone. The first is the baseline: others are compared with it on the same
-    images, with an interval for the difference and an exact test.
+    Each set and each template stands alone. The first as typed is the baseline that others are compared with, image by image.
     """
     from zsclip.cli.inputs import report_known
     from zsclip.cli.progress import into_pipe, progress
@@ -254,7 +258,7 @@ def evaluate(
 
     messages.listen()
     rules = decision.rules()
-    sets = evaluation.named_apart(compared.read())
+    sets = evaluation.named_apart(compared.read(context.meta[TYPED]))
     evaluation.require_baseline(sets, compared.baseline, weigh=better.weigh, select=better.select_templates)
     better.require_one_set(sets)
     outputs = _check_outputs(output, format, better, page)
