@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -440,3 +441,25 @@ def test_a_folder_may_be_sorted_into_itself_again_and_again(cli: Cli, photos: Pa
     said = "No images found" if how == "--move" else "0 files"
     assert said in again.err
     assert f"{'1 folder' if inside else '3 folders'} of results" in again.err.replace("\n", " ")
+
+
+def test_a_plan_of_an_older_version_is_still_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds the paths as they were typed."""
+    for name in ("photos/a.png", "sorted/x/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"1")
+    (tmp_path / "sorted" / "plan-20260101-000000.csv").write_text("from,to,label\nphotos/a.png,sorted/x/a.png,x\n")
+    monkeypatch.chdir(tmp_path)
+    found = [ImageResult("photos/a.png", (Prediction("x", 1.0, 1.0),))]
+    filings = list(plan(found, tmp_path / "sorted", ["x"], "unknown", "move"))
+    assert [filed.outcome for filed in carry_out(filings, "move")] == ["done"]
+    assert tree(tmp_path) == ["sorted/x/a.png"]
+
+
+@pytest.mark.slow
+def test_plans_that_are_written_in_the_same_moment_have_names_of_their_own(tmp_path: Path) -> None:
+    filing = Filing("a.png", str(tmp_path / "x" / "a.png"), "x")
+    with ThreadPoolExecutor(8) as threads:
+        written = list(threads.map(lambda _: write_plan([filing], tmp_path), range(40)))
+    assert len({*written}) == 40
+    assert all(len(rows_of(path.read_text())) == 1 for path in written if path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import logging
@@ -138,14 +139,21 @@ def write_plan(filings: Iterable[Filing], into: Path) -> Path | None:
         return None
     try:
         into.mkdir(parents=True, exist_ok=True)
-        stem = f"plan-{time.strftime('%Y%m%d-%H%M%S')}"
-        path = into / _apart(f"{stem}.csv", lambda name: os.path.lexists(into / name))
-        with atomic.new_file(path, replace=False) as binary, text_stream(binary) as stream:
-            write_rows(undone, stream)
+        path = _written_apart(undone, into / f"plan-{time.strftime('%Y%m%d-%H%M%S')}.csv")
         atomic.sync_folder(into)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}.", where=f"`into={into}`") from None
     return path
+
+
+def _written_apart(filings: Sequence[Filing], wanted: Path) -> Path:
+    """A plan under that name, or the next that is free, also where another process takes it in the same moment."""
+    while True:
+        path = wanted.with_name(_apart(wanted.name, lambda name: os.path.lexists(wanted.with_name(name))))
+        with contextlib.suppress(FileExistsError):
+            with atomic.new_file(path, replace=False) as binary, text_stream(binary) as stream:
+                write_rows(filings, stream)
+            return path
 
 
 def write_rows(filings: Iterable[Filing], stream: TextIO) -> None:
