@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from zsclip.errors import ImageError
+from zsclip.images import depth
 from zsclip.images.compression import can_hold
 from zsclip.images.folders import heif_supported
 from zsclip.images.preprocessing import Preprocessing, fit
@@ -99,7 +100,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     """A Pillow image of the caller's, turned as its EXIF orientation says, in mode RGB or L; raises `ImageError`.
 
     Transparency is laid over white; palettes become RGB and 1-bit images grey (resized later, not as indices); 16-bit and
-    other deep grey is scaled to 8 bits, not clipped.
+    other deep grey is scaled to 8 bits, not clipped (see `zsclip.images.depth`).
     """
     with _told_as_image_errors():
         return _upright_rgb(image)
@@ -261,13 +262,14 @@ def _turn(image: Image.Image) -> AbstractContextManager[object]:
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
+    declared = depth.declared(image) if _is_deep(image) else None
     image.load()
     if not image.width or not image.height:
         raise ImageError("an image without pixels")
     if image.mode == "P" and image.palette is None:
         image = image.convert("RGB")  # an icon of ICNS, which loses it
     if _is_deep(image):
-        flat = _deep_grey(image)
+        flat = _deep_grey(image, declared)
     elif image.has_transparency_data:
         flat = _in_strips(image, "RGB", _over_white)
     elif image.mode in ("RGB", "L"):
@@ -295,16 +297,16 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode.startswith("I") or image.mode == "F"
 
 
-def _deep_grey(image: Image.Image) -> Image.Image:
+def _deep_grey(image: Image.Image, declared: int | None) -> Image.Image:
     top = max(float(_values(strip).max()) for strip in _strips(image))
     if image.mode == "F":
         # No depth is declared: 0 to 1, 0 to 255, or else whatever range there is.
-        top = 1.0 if top <= 1 else 255.0 if top <= 255 else top
+        white = 1.0 if top <= 1 else 255.0 if top <= 255 else top
     else:
-        top = max(65535.0, top)  # 16 bits unless there is more in it
+        white = depth.white(top, declared)
 
     def scaled(strip: Image.Image) -> Image.Image:
-        return Image.fromarray((np.clip(_values(strip), 0, None) / top * 255).round().astype(np.uint8))
+        return Image.fromarray((np.clip(_values(strip), 0, None) / white * 255).round().astype(np.uint8))
 
     return _in_strips(image, "L", scaled)
 
