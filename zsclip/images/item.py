@@ -30,7 +30,7 @@ class Stamp(NamedTuple):
         """The stamp of a file with that status."""
         name = os.fsencode(os.path.abspath(path))
         modified, changed, inode = status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-        if modified >= _END or changed >= _END or inode >= _END:
+        if not (-_END <= modified < _END and -_END <= changed < _END and inode < _END):
             modified, changed, inode = _wrapped(modified), _wrapped(changed), _wrapped(inode)
         return cls(name, status.st_size, modified, changed, inode)
 
