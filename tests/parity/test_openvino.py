@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.processes import run_and_list_modules, run_python, start_zsclip
 
 from zsclip import Classifier
-from zsclip.engines import choice, probes
+from zsclip.engines import agreement, choice, probes
 from zsclip.engines.base import Computing
 from zsclip.engines.openvino.export_files import EXPORT_FACTS, export_folder, is_complete
 from zsclip.engines.openvino.tokenizer import CLEAN, Settings, Tokenizer
@@ -33,7 +33,7 @@ if find_spec("openvino") is None:
 
 from zsclip.engines.openvino import runtime
 from zsclip.engines.openvino.engine import OpenVinoEngine
-from zsclip.engines.openvino.precision import BF16_FACTS, LEAST_COSINE
+from zsclip.engines.openvino.precision import BF16_FACTS, bound_to
 from zsclip.engines.openvino.tower import Tower
 
 if TYPE_CHECKING:
@@ -113,35 +113,55 @@ class TestAgainstTorch:
 
 
 class TestPrecision:
-    @needs_bf16
-    def test_auto_takes_what_was_measured(self, own_exports: Path) -> None:
+    @pytest.fixture
+    def in_bf16(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where a processor has no bf16, OpenVINO computes in fp32 what is asked for in bf16; all else is the same."""
+        monkeypatch.setattr(runtime, "computes_in_bf16", lambda: True)
+
+    @pytest.mark.parametrize(
+        ("bound", "name"),
+        [
+            (agreement.LEAST_COSINE, "images"),
+            (agreement.LEAST_COSINE, "texts"),
+            (-agreement.LARGEST_LOGIT_SHIFT, "logit"),
+            (-agreement.LARGEST_PROBABILITY_SHIFT, "probability"),
+        ],
+    )
+    def test_auto_takes_what_was_measured(self, own_exports: Path, in_bf16: None, bound: float, name: str) -> None:
         (export,) = own_exports.iterdir()
-        kept = json.loads((export / BF16_FACTS).read_text())
-        for worst, expected in ((LEAST_COSINE, "bf16"), (LEAST_COSINE - 1e-6, "fp32")):
-            (export / BF16_FACTS).unlink()  # the file is shared with other tests
-            (export / BF16_FACTS).write_text(json.dumps({**kept, "images": worst}))
+        for worst, expected in ((bound, "bf16"), (bound - 1e-6, "fp32")):
+            (export / BF16_FACTS).unlink(missing_ok=True)  # the file is shared with other tests
+            measured = {"images": 1.0, "texts": 1.0, "logit": 0.0, "probability": 0.0, name: abs(worst)}
+            (export / BF16_FACTS).write_text(json.dumps({"agreement": measured, "bound_to": bound_to()}))
             with Classifier.load("demo") as classifier:
                 assert classifier.model.load().exact is (expected == "fp32")
                 assert f"openvino on the CPU, {expected}: bf16 gives" in classifier.model.load().description
 
+    @pytest.mark.parametrize("changed", ["processor", "openvino", "probes"])
+    def test_what_was_measured_elsewhere_or_otherwise_is_measured_again(
+        self, own_exports: Path, in_bf16: None, changed: str
+    ) -> None:
+        """Another processor, another OpenVINO, other probes."""
+        (export,) = own_exports.iterdir()
+        (export / BF16_FACTS).unlink(missing_ok=True)
+        no = {"images": 0.1, "texts": 0.1, "logit": 9.0, "probability": 0.9}
+        for other, is_measured in ((bound_to(), False), ({**bound_to(), changed: "another"}, True)):
+            (export / BF16_FACTS).unlink(missing_ok=True)
+            (export / BF16_FACTS).write_text(json.dumps({"agreement": no, "bound_to": other}))
+            with Classifier.load("demo") as classifier:
+                assert classifier.model.load().facts
+            kept = json.loads((export / BF16_FACTS).read_text())
+            assert kept["bound_to"] == (bound_to() if is_measured else other)
+            assert (kept["agreement"] != no) is is_measured
+
     @needs_bf16
     def test_the_measurement_is_of_this_model(self, own_exports: Path) -> None:
         (export,) = own_exports.iterdir()
-        kept = json.loads((export / BF16_FACTS).read_text())
+        kept = json.loads((export / BF16_FACTS).read_text())["agreement"]
         pixels = probes.pixels(resolve("demo").preprocessing)
         fast, exact = (OpenVinoEngine(export, precision).encode_images(pixels) for precision in ("bf16", "fp32"))
         assert kept["images"] == pytest.approx(float((fast * exact).sum(axis=1).min()), abs=1e-6)
         assert kept["images"] < 1  # it did compute in bf16
-
-    @needs_bf16
-    def test_another_processor_measures_for_itself(self, own_exports: Path) -> None:
-        (export,) = own_exports.iterdir()
-        kept = json.loads((export / BF16_FACTS).read_text())
-        (export / BF16_FACTS).unlink()
-        (export / BF16_FACTS).write_text(json.dumps({"images": 0.1, "texts": 0.1, "processor": "another"}))
-        with Classifier.load("demo") as classifier:
-            assert classifier.model.load().facts
-        assert json.loads((export / BF16_FACTS).read_text()) == pytest.approx(kept)
 
     def test_without_bf16_instructions_it_is_fp32(self, own_exports: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(runtime, "computes_in_bf16", lambda: False)

@@ -34,9 +34,9 @@ def load(
                 remedy = "Leave out `engine=openvino`."
                 raise ModelError(f"{spec.title} cannot run on OpenVINO: {error}.", remedy=remedy) from error
             logger.warning("%s runs on PyTorch, not on OpenVINO, which would be faster: %s.", spec.title, error)
-    from zsclip.engines.torch.engine import TorchEngine
+    from zsclip.engines.torch import loading as on_torch
 
-    return TorchEngine(spec, weights(), computing)
+    return on_torch.load(spec, identity, weights(), computing, exports)
 
 
 def _wants_openvino(computing: Computing) -> bool:

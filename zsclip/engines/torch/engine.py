@@ -50,12 +50,10 @@ class TorchEngine:
         self.spec = spec
         if computing.threads is not None:
             torch.set_num_threads(computing.threads)
-        self._device = _device(computing.device)
+        self.device = device_of(computing.device)
         precision = computing.effective_precision
         if precision == "auto":
-            # On CUDA half precision is what CLIP was published in. On a CPU it costs some models (ResNets, MobileCLIP)
-            # more than it should, which only a measurement tells.
-            precision = "fp16" if self._device.type == "cuda" else "fp32"
+            precision = "fp32"  # what a model loses in another is measured by `loading`
         self._dtype = DTYPES[precision]
         self.exact = precision == "fp32"
         if self.exact:
@@ -64,12 +62,12 @@ class TorchEngine:
         self._tokens = _TOKENS
         try:
             with memory.shortage():
-                self.model: Any = build(spec, checkpoint, precision).to(self._device)
+                self.model: Any = build(spec, checkpoint, precision).to(self.device)
         except MemoryError:
             raise self._too_small("this model") from None
         self.tokenizer = load_tokenizer(spec)
         self.text_tower = TextTower(self.model)
-        self.normalise = Normalisation(spec.preprocessing, self._device)
+        self.normalise = Normalisation(spec.preprocessing, self.device)
         bias = getattr(self.model, "logit_bias", None)
         self.facts = ModelFacts(
             logit_scale=float(self.model.logit_scale.detach().float().exp()),
@@ -79,9 +77,9 @@ class TorchEngine:
         )
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         # On a GPU one batch is put together and handed over while another is computed.
-        self.streams = 2 if self._device.type == "cuda" else 1
-        self.batch_size = computing.batch_size or _BATCH[self._device.type]
-        self.description = f"torch on {self._device}, {precision}"
+        self.streams = 2 if self.device.type == "cuda" else 1
+        self.batch_size = computing.batch_size or _BATCH[self.device.type]
+        self.description = f"torch on {self.device}, {precision}"
 
     def encode_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine`. The batch size is halved whenever memory does not suffice."""
@@ -97,7 +95,7 @@ class TorchEngine:
             except MemoryError:
                 if len(batch) == 1:
                     raise self._too_small("one image") from None
-            memory.release(self._device)  # not above, where the error still holds on to what was computed
+            memory.release(self.device)  # not above, where the error still holds on to what was computed
             self.batch_size = min(self.batch_size, len(batch) // 2)
         return vectors
 
@@ -105,14 +103,14 @@ class TorchEngine:
     def _encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """All threads share PyTorch's one stream: what is computed and copied there follows one after the other."""
         tensor = torch.from_numpy(pixels)
-        if self._device.type == "cuda":
+        if self.device.type == "cuda":
             tensor = tensor.pin_memory()
-        on_device = tensor.to(self._device, non_blocking=True)
+        on_device = tensor.to(self.device, non_blocking=True)
         return _unit(self.model.encode_image(self.normalise(on_device).to(self._dtype)))
 
     def _too_small(self, what: str) -> ModelError:
-        on_cpu = self._device.type == "cpu"
-        place = "This machine" if on_cpu else f"The device {self._device}"
+        on_cpu = self.device.type == "cpu"
+        place = "This machine" if on_cpu else f"The device {self.device}"
         remedy = "Close other programs, or take a smaller `model`." if on_cpu else "Try `device=cpu`."
         return ModelError(f"{place} has not enough memory for {what}.", remedy=remedy)
 
@@ -131,13 +129,13 @@ class TorchEngine:
             width = int(lengths[rows].max())
             try:
                 with memory.shortage():
-                    vectors[rows.numpy()] = _unit(self.text_tower.encode(tokens[rows, :width].to(self._device)))
+                    vectors[rows.numpy()] = _unit(self.text_tower.encode(tokens[rows, :width].to(self.device)))
                 start = stop
                 continue
             except MemoryError:
                 if len(rows) == 1:
                     raise self._too_small("one text") from None
-            memory.release(self._device)
+            memory.release(self.device)
             self._tokens = width * len(rows) // 2
         return [
             Embedding(vector, Quality.of(fp32=self.exact), cut)
@@ -158,7 +156,8 @@ def _unit(features: torch.Tensor) -> NDArray[np.float32]:
     return F.normalize(features.float(), dim=-1).cpu().numpy()
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device of that name, on which PyTorch computes; raises `ModelError`."""
     if name == "auto":
         return torch.device(hardware.gpu() or "cpu")
     device = torch.device(name)

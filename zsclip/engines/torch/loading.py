@@ -1,0 +1,38 @@
+"""PyTorch's engine in the precision that the device and the model allow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from zsclip.engines import probes
+from zsclip.engines.agreement import Agreement
+from zsclip.engines.base import Computing
+from zsclip.engines.torch.engine import TorchEngine, device_of
+from zsclip.models import ModelSpec, short_identity
+
+
+def load(spec: ModelSpec, identity: str, checkpoint: Path, computing: Computing, exports: Path | None) -> TorchEngine:
+    """The engine; arguments as of `zsclip.engines.choice.load`. Raises `ModelError`.
+
+    On a GPU, `auto` is fp16, in which CLIP was published, if this model tolerates it: that is measured once and kept in
+    `exports`. On a CPU PyTorch has no half precision that is faster.
+    """
+    if computing.effective_precision != "auto" or device_of(computing.device).type == "cpu":
+        return TorchEngine(spec, checkpoint, computing)
+    half = TorchEngine(spec, checkpoint, replace(computing, precision="fp16"))
+    device = half.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "Apple GPU"
+    bound_to = {"device": name, "torch": torch.__version__, "probes": str(probes.VERSION)}
+
+    def measure() -> Agreement:
+        fp32 = TorchEngine(spec, checkpoint, replace(computing, precision="fp32"))
+        return Agreement.measure(fp32, half, spec.preprocessing)
+
+    path = exports / f"{short_identity(identity)}.fp16.json" if exports else None
+    measured = Agreement.kept(path, bound_to, measure)
+    engine = half if measured.holds else TorchEngine(spec, checkpoint, replace(computing, precision="fp32"))
+    engine.description += f": {measured.told('fp16')}"
+    return engine
