@@ -52,6 +52,11 @@ def peak_of(work: Callable[[], object]) -> tuple[float, object]:
     return peak, result
 
 
+def memory_of(process: int) -> float:
+    """MiB that a process holds now."""
+    return _status("VmRSS", str(process))
+
+
 def _status(name: str, process: str = "self") -> float:
     lines = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), 0) / 1024

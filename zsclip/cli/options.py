@@ -114,8 +114,8 @@ Isolate = Annotated[
 ]  # fmt: skip
 DecodeTimeout = Annotated[
     float,
-    typer.Option("--decode-timeout", min=0.001, metavar="SECONDS", help="With --isolate, the longest an image may take.",
-                 rich_help_panel=_INPUT),
+    typer.Option("--decode-timeout", min=0.001, max=86_400, metavar="SECONDS",
+                 help="With --isolate, the longest an image may take.", rich_help_panel=_INPUT),
 ]  # fmt: skip
 Temperature = Annotated[
     float,

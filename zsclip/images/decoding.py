@@ -51,7 +51,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_turn_of_big_ones = threading.Lock()
+turn_of_big_images = threading.Lock()
 
 
 def require_decodable(file: BinaryIO, max_pixels: int) -> None:
@@ -67,16 +67,17 @@ def pixels(
     full: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     measure: Callable[[str], AbstractContextManager[object]] = nullcontext,
+    turn: AbstractContextManager[object] = turn_of_big_images,
 ) -> tuple[NDArray[np.uint8], bool]:
     """A file's bytes as the model wants them: uint8 (height, width, 3), and whether they were decoded at a reduced scale.
 
-    As `decode` and `fit`, but big images take turns among threads, so that memory holds one of them. `measure` is told
-    which of the two, "decode" or "resize", is being done. Raises `ImageError`.
+    As `decode` and `fit`, but big images are decoded within `turn`, among all threads one at a time, so that memory holds
+    one of them. `measure` is told which of the two, "decode" or "resize", is being done. Raises `ImageError`.
     """
     with _pillow_limits(max_pixels), _told_as_image_errors():
         with measure("decode"):
             image, reduced = _opened(data, wanted, full, max_pixels)
-        with _turn(image):
+        with turn if _is_big(image) else nullcontext():
             with measure("decode"):
                 upright = _upright_rgb(image)
             with measure("resize"):
@@ -254,11 +255,10 @@ def _is_kept(marker: int, head: bytes, seen: set[bytes]) -> bool:
     return True
 
 
-def _turn(image: Image.Image) -> AbstractContextManager[object]:
-    """Waits until no other big image is being decoded; a progressive JPEG is held whole whatever its scale."""
-    progressive = bool(image.info.get("progressive"))
-    scale = 64 if progressive else 1
-    return _turn_of_big_ones if image.width * image.height * scale > _BIG_PIXELS else nullcontext()
+def _is_big(image: Image.Image) -> bool:
+    """Whether it waits until no other big image is being decoded; a progressive JPEG is held whole whatever its scale."""
+    scale = 64 if image.info.get("progressive") else 1
+    return image.width * image.height * scale > _BIG_PIXELS
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:

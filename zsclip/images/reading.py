@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from zsclip.errors import ModelError
 from zsclip.images.decoding import DEFAULT_MAX_PIXELS
-from zsclip.images.worker_pool import DEFAULT_SECONDS
+from zsclip.images.worker_pool import DEFAULT_SECONDS, MOST_SECONDS
 
 
 @dataclass(frozen=True)
@@ -23,3 +23,7 @@ class Reading:
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise ModelError(f"There must be at least one worker, not {self.workers}.")
+        if not 0 < self.decode_timeout <= MOST_SECONDS:  # also false for what is no number
+            raise ModelError(
+                f"`decode_timeout` must be above 0 and at most a day ({MOST_SECONDS:.0f} s), not {self.decode_timeout:g}."
+            )

@@ -7,6 +7,9 @@ standard output, one image at a time:
     answer:   kind (1 byte), length (8 bytes), payload: b"p" whether reduced (1 byte) and pixels, or b"e" the error's
               kind, a NUL and its text
 
+Before it decodes a big image it answers b"t" without a payload and waits for b"g": big images take turns among all
+workers and the threads of the parent, and the time that one waits for its turn is not counted.
+
 However the parent ends, kill -9 included, its workers end: an idle one reads the end of its standard input; a busy one is
 killed by the kernel when the other end of its lifeline closes (Linux), or when it wakes up, or by its alarm.
 """
@@ -21,7 +24,9 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
@@ -29,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsclip.errors import ImageError, InputError
-from zsclip.images.decoding import DEFAULT_MAX_PIXELS, pixels
+from zsclip.images.decoding import DEFAULT_MAX_PIXELS, pixels, turn_of_big_images
 from zsclip.images.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -38,8 +43,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_SECONDS = 60.0
+MOST_SECONDS = 86_400.0  # a day; timers bear no more than some hundred years
 _START_SECONDS = 60.0
-_READY = b"r"
+_READY, _GO = b"r", b"g"
+_IS_BIG = b"t"
 # Not -m, which would look for modules in the current folder first: nothing that lies beside the pictures may run.
 _BOOT = """
 import json, sys
@@ -171,18 +178,23 @@ class _Worker:
 
     def ask(self, data: bytes, seconds: float) -> tuple[bytes, bytes]:
         """The answer's kind and payload; raises `_EndedError` if there is none within `seconds`."""
+        started = time.monotonic()
+        kind, payload = self._within(seconds, lambda: self._exchange(struct.pack("<Q", len(data)), data))
+        if kind != _IS_BIG:
+            return kind, payload
+        left = seconds - (time.monotonic() - started)
+        with turn_of_big_images:
+            return self._within(max(left, 0.001), lambda: self._exchange(_GO))
 
-        def exchange() -> tuple[bytes, bytes]:
-            try:
-                self._questions.write(struct.pack("<Q", len(data)))
-                self._questions.write(data)
-                self._questions.flush()
-            except OSError:
-                raise _EndedError(False, None) from None
-            kind, length = struct.unpack("<cQ", self._receive(9))
-            return kind, self._receive(length)
-
-        return self._within(seconds, exchange)
+    def _exchange(self, *questions: bytes) -> tuple[bytes, bytes]:
+        try:
+            for part in questions:
+                self._questions.write(part)
+            self._questions.flush()
+        except OSError:
+            raise _EndedError(False, None) from None
+        kind, length = struct.unpack("<cQ", self._receive(9))
+        return kind, self._receive(length)
 
     def kill(self) -> None:
         """End the process, whatever it is doing."""
@@ -253,15 +265,16 @@ def serve(wanted: dict[str, Any], full: bool, max_pixels: int, seconds: float, l
             data = questions.read(length)
             if len(data) != length:
                 break
-            _alarm(seconds + 10)  # the parent is faster, if there is one
+            limit = seconds + 10  # the parent is faster, if there is one
+            _alarm(limit)
             try:
-                image, reduced = pixels(data, preprocessing, full=full, max_pixels=max_pixels)
+                turn = _turn(questions, answers, limit)
+                image, reduced = pixels(data, preprocessing, full=full, max_pixels=max_pixels, turn=turn)
                 kind, payload = b"p", bytes([reduced]) + image.tobytes()
             except ImageError as error:
                 kind, payload = b"e", f"{error.kind}\0{error}".encode("utf-8", "backslashreplace")
             _alarm(0)
-            answers.write(struct.pack("<cQ", kind, len(payload)) + payload)
-            answers.flush()
+            _answer(answers, kind, payload)
     except OSError:
         pass  # the parent is gone
     os._exit(0)
@@ -269,6 +282,22 @@ def serve(wanted: dict[str, Any], full: bool, max_pixels: int, seconds: float, l
 
 def _tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _answer(answers: IO[bytes], kind: bytes, payload: bytes = b"") -> None:
+    answers.write(struct.pack("<cQ", kind, len(payload)) + payload)
+    answers.flush()
+
+
+@contextmanager
+def _turn(questions: IO[bytes], answers: IO[bytes], seconds: float) -> Iterator[None]:
+    """Entered when the parent says that no other big image is being decoded; the image's answer ends it."""
+    _alarm(0)
+    _answer(answers, _IS_BIG)
+    if questions.read(1) != _GO:
+        os._exit(0)  # the parent is gone
+    _alarm(seconds)
+    yield
 
 
 def _alarm(seconds: float) -> None:
