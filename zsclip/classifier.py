@@ -8,12 +8,12 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TypeAlias
 
 import numpy as np
 
 from zsclip import scoring
+from zsclip.closing import Closing
 from zsclip.embedding.loading import Loader
 from zsclip.embedding.model import Model
 from zsclip.embedding.path import embed_images
@@ -46,7 +46,7 @@ logger = logging.getLogger("zsclip")
 Images: TypeAlias = "ImageSource | Iterable[ImageSource] | Listing"
 
 
-class Classifier:
+class Classifier(Closing):
     """A CLIP model that tells images apart by labels given as text.
 
     >>> from zsclip import Classifier
@@ -105,14 +105,6 @@ class Classifier:
         store = keeping.open()
         model = Model(spec, store, computing, exports=keeping.exports, rehash=keeping.rehash)
         return cls(model, store, reading, rehash=keeping.rehash)
-
-    def __enter__(self) -> Classifier:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the store and end worker processes. What was computed is kept."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zsclip.closing import Closing
 from zsclip.embedding.model import Model
 from zsclip.embedding.records import Entry, Loaded
 from zsclip.embedding.timings import Timings
@@ -42,7 +42,7 @@ def load(windows: Iterable[list[Entry]], loader: Loader, threads: Executor) -> I
             yield piece
 
 
-class Loader:
+class Loader(Closing):
     """Called with an item, reads it, looks it up by its bytes, decodes and resizes it. Threads may share it.
 
     For an exact model pictures are decoded in full and only exact vectors are taken from the store.
@@ -63,14 +63,6 @@ class Loader:
             if reading.isolate
             else None
         )
-
-    def __enter__(self) -> Loader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the worker processes, if there are any."""

@@ -27,12 +27,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zsclip.closing import Closing
 from zsclip.errors import ImageError, InputError
 from zsclip.images.decoding import DEFAULT_MAX_PIXELS, pixels, turn_of_big_images
 from zsclip.images.preprocessing import Preprocessing
@@ -66,7 +66,7 @@ class _EndedError(Exception):
         self.code = code
 
 
-class IsolatedDecoder:
+class IsolatedDecoder(Closing):
     """What `zsclip.images.decoding.pixels` does, in worker processes; threads may share it, and each gets a worker.
 
     An image that takes longer than `seconds`, or whose decoder crashes twice, raises `ImageError`; its worker is replaced.
@@ -113,14 +113,6 @@ class IsolatedDecoder:
                 raise ImageError(text, kind=cast("ErrorKind", error_kind))
             return np.frombuffer(payload, np.uint8, offset=1).reshape(*self._wanted.size, 3), payload[0] == 1
         raise AssertionError
-
-    def __enter__(self) -> IsolatedDecoder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the workers; those that are busy end with their image."""

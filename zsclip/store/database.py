@@ -16,11 +16,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TypeAlias, TypeVar
 
 from filelock import FileLock, Timeout
 
+from zsclip.closing import Closing
 from zsclip.images.item import Stamp
 from zsclip.models.spec import ModelFacts
 from zsclip.models.weights import Fingerprint
@@ -40,7 +40,7 @@ _FOLDER_ID = "(SELECT id FROM folders WHERE path = ?)"
 _QUALITIES = tuple(Quality)  # looked up ten times as fast as made from their numbers
 
 
-class Store:
+class Store(Closing):
     """The store in `folder`; with None it keeps nothing. Threads may share it.
 
     No method raises for trouble with the database: it warns once and from then on behaves as if it were empty.
@@ -64,14 +64,6 @@ class Store:
             self._inode = self.path.stat().st_ino
         except (OSError, Timeout, sqlite3.Error) as error:
             logger.warning("The store %s cannot be used (%s); going on without it.", self.path, error)
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the database; what was put is kept."""
