@@ -14,6 +14,10 @@ import sys
 import threading
 import time
 
+TYPE_CHECKING = False  # not from `typing` at run time, which takes longer to import than all that is needed here
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _ending: list[int] = []  # the threads that were told to end the process; the first does
 _SIGNALS: list[int] = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -25,14 +29,20 @@ def main() -> None:
     # seventh of one over 100,000 images.
     gc.set_threshold(50_000, 20, 20)
     try:
-        from zsclip.cli import main as run
-
-        run()
+        _command_line()()
     except SystemExit as end:
         _exit_now(end.code)
         raise
     finally:
         _stop_listening(numbers)
+
+
+def _command_line() -> "Callable[[], None]":
+    try:
+        from zsclip.cli import main as run
+    except SystemExit as end:
+        sys.exit(f"zsclip: error: A library ended the program while it was imported (exit code {end.code}).")
+    return run
 
 
 def _exit_now(code: object) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+from pathlib import Path
 
 import pytest
+from support.processes import run_zsclip
 
 from zsclip.cli.messages import in_options
 from zsclip.errors import ImageError, ModelError
@@ -39,3 +42,23 @@ def test_errors_reach_another_process_whole() -> None:
         "too_large",
         "Raise `max_pixels`.",
     )
+
+
+@pytest.mark.parametrize(
+    ("library", "said"),
+    [
+        ("platformdirs", "A library ended the program (exit code 0); what it was to write is not complete."),
+        ("typer", "A library ended the program while it was imported (exit code 0)."),
+    ],
+)
+def test_a_library_that_ends_the_program_does_not_end_it_well(
+    tmp_path: Path, demo_folder: Path, monkeypatch: pytest.MonkeyPatch, library: str, said: str
+) -> None:
+    """It ended with exit code 0, without a word and without its output."""
+    (tmp_path / f"{library}.py").write_text("import sys\nsys.exit(0)\n")
+    monkeypatch.delenv("ZSCLIP_CACHE_DIR", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    output = tmp_path / "rows.csv"
+    run = run_zsclip("classify", demo_folder / "scenes" / "red star", "-m", "demo", "-l", "a,b", "-o", output)
+    assert (run.returncode, run.stderr) == (1, f"zsclip: error: {said}\n")
+    assert not output.exists()

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -24,9 +24,12 @@ def _told() -> Iterator[None]:
         yield
     except ZsclipError as error:
         fail(str(error))
-    except (BrokenPipeError, SystemExit):
-        _give_up_stdout()
-        raise typer.Exit(0) from None  # the reader has had enough (`| head`), for which Rich would exit with 1
+    except BrokenPipeError:
+        _leave_quietly()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            _leave_quietly()  # Rich makes an exit with 1 of it
+        fail(f"A library ended the program (exit code {end.code}); what it was to write is not complete.")
     except OSError as error:
         reason = error.strerror or str(error)
         if error.filename:
@@ -39,6 +42,12 @@ def _told() -> Iterator[None]:
     else:
         return
     raise typer.Exit(1)
+
+
+def _leave_quietly() -> NoReturn:
+    """The reader has had enough (`| head`)."""
+    _give_up_stdout()
+    raise typer.Exit(0) from None
 
 
 def _give_up_stdout() -> None:
