@@ -46,6 +46,10 @@ def info(cache_dir: options.CacheDir = None) -> None:
         ("models", f"{len(content.models):,}"),
         ("exports", f"{len(content.exports)} ({sum(export.size for export in content.exports) / 1e6:,.1f} MB)"),
     ]
+    if content.shared:
+        rows.append(
+            ("shared", f"{content.shared}: a network file system; writing is slower there than on a local disk")
+        )
     for name, value in rows:
         out.print(f"{name:<9}{value}", soft_wrap=True)
     for model in content.models:
