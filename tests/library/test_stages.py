@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import random
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -25,10 +25,10 @@ from zsclip.embedding.ordering import in_order
 from zsclip.embedding.records import Batch, Counts, Encoded, Entry, Loaded
 from zsclip.embedding.timings import Timings
 from zsclip.engines.base import Computing
-from zsclip.errors import ImageError, InputError
+from zsclip.errors import ImageError
 from zsclip.images.files import File, InMemory
 from zsclip.images.item import Contents, Item, Stamp
-from zsclip.images.listing import BackgroundListing, Listing
+from zsclip.images.listing import Listing
 from zsclip.images.reading import Reading
 from zsclip.images.sources import SOURCES, Finder, Source
 from zsclip.models import resolve
@@ -85,71 +85,6 @@ def test_a_new_kind_of_source_is_a_row_of_the_table(scenes: list[Path], monkeypa
     items = list(Finder(["memory:1", str(scenes[0]), str(scenes[0].parent)]))
     assert [type(item) for item in items] == [FromNowhere, *[File] * 6]
     assert (items[0].parent, items[0].position, items[1].parent) == ("archive.tar", 3, None)
-
-
-def test_a_listing_gives_what_is_asked_for_and_says_when_it_ended() -> None:
-    listing = Listing(File(str(number)) for number in range(5))
-    assert not listing.is_empty()
-    assert [item.name for item in listing.take(3)] == ["0", "1", "2"]
-    assert not listing.ended
-    assert [item.name for item in listing.take(3)] == ["3", "4"]
-    assert listing.ended
-    assert Listing(iter(())).is_empty()
-
-
-def test_a_slow_listing_gives_what_is_known_and_holds_nobody_up() -> None:
-    go_on = threading.Event()
-
-    def slow() -> Iterator[Item]:
-        yield File("0")
-        yield File("1")
-        assert go_on.wait(30)
-        yield File("2")
-
-    listing = BackgroundListing(slow())
-    assert not listing.is_empty()
-    taken: list[Item] = []
-    while len(taken) < 2:
-        taken += listing.take(9)
-    started = time.monotonic()
-    assert listing.take(9) == []
-    assert not listing.ended
-    assert time.monotonic() - started < 10
-    go_on.set()
-    while not listing.ended:
-        taken += listing.take(9)
-    assert [item.name for item in taken] == ["0", "1", "2"]
-
-
-def test_what_a_slow_listing_stumbles_over_comes_after_what_it_found() -> None:
-    def broken() -> Iterator[Item]:
-        yield File("0")
-        raise InputError("the list cannot be read")
-
-    listing = BackgroundListing(broken())
-    assert not listing.is_empty()
-    assert [item.name for item in listing.take(1)] == ["0"]
-    deadline = time.monotonic() + 20
-    with pytest.raises(InputError, match="the list cannot be read"):
-        _ = [listing.take(1) for _ in iter(lambda: time.monotonic() < deadline, False)]
-
-
-def test_a_slow_listing_looks_no_further_ahead_than_it_should() -> None:
-    found: list[int] = []
-
-    def endless() -> Iterator[Item]:
-        while True:
-            found.append(1)
-            yield File("x")
-
-    listing = BackgroundListing(endless())
-    assert not listing.is_empty()
-    deadline = time.monotonic() + 20
-    while len(found) < 4096 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.1)
-    assert len(found) <= 4098
-    listing.close()
 
 
 # look up
@@ -364,7 +299,7 @@ def test_each_part_is_kept_before_it_is_handed_on(model: Model, store: Store, sc
 
 
 @given(st.integers(0, 60), st.randoms(use_true_random=False), st.integers(1, 9))
-def test_results_come_in_order_as_soon_as_they_can(count: int, rng, size: int) -> None:  # type: ignore[no-untyped-def]
+def test_results_come_in_order_as_soon_as_they_can(count: int, rng: random.Random, size: int) -> None:
     numbers = list(range(count))
     rng.shuffle(numbers)
     parts = [numbers[start : start + size] for start in range(0, count, size)]
@@ -391,16 +326,3 @@ def test_the_image_is_closed_or_damaged_says_so() -> None:
     item.prepare()
     with pytest.raises(ImageError, match="closed"):
         item.read(100)
-
-
-def test_asking_whether_a_listing_is_empty_loses_nothing_of_it() -> None:
-    """Where the only item is known at once, the listing had ended before it was taken."""
-    for _ in range(20):
-        listing = BackgroundListing(iter([File("a.png")]))
-        time.sleep(0.002)
-        assert not listing.is_empty()
-        taken = []
-        while not listing.ended:
-            taken += listing.take(96)
-        assert [item.name for item in taken] == ["a.png"]
-    assert BackgroundListing(iter([])).is_empty()

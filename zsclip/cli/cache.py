@@ -52,6 +52,10 @@ def info(cache_dir: options.CacheDir = None) -> None:
         ("models", f"{len(content.models):,}"),
         ("exports", _told(content.exports)),
     ]
+    if content.shared:
+        rows.append(
+            ("shared", f"{content.shared}: a network file system; writing is slower there than on a local disk")
+        )
     for name, value in rows:
         out.print(f"{name:<9}{value}", soft_wrap=True)
     for model in content.models:

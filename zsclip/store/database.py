@@ -1,6 +1,6 @@
 """The store: unit vectors kept in one SQLite database, so that nothing is computed twice.
 
-Many processes may share it (WAL). It is a cache: whatever goes wrong with it is a warning, and the work goes on without.
+Many processes may share it. It is a cache: whatever goes wrong with it is a warning, and the work goes on without.
 `zsclip.store.schema` has its tables.
 """
 
@@ -245,7 +245,7 @@ class Store(Closing):
         names = (self.path.with_name(f"{stem}-{number}") for number in itertools.count(1))
         aside = next(name for name in names if not name.exists())
         logger.warning("The store %s is damaged (%s); it is put aside as %s.", self.path, error, aside.name)
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in ("", "-wal", "-shm", "-journal"):
             part = Path(f"{self.path}{suffix}")
             if part.exists():
                 part.rename(f"{aside}{suffix}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from zsclip.store.database import Store
 from zsclip.store.exports import Export, exports, remove
+from zsclip.store.file_system import shared_file_system
 from zsclip.store.keeping import EXPORTS
 from zsclip.store.records import Kind
 from zsclip.store.schema import transaction
@@ -28,13 +29,16 @@ class ModelContent:
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """What the store holds. `size` in bytes on the disk, `files` how many paths are remembered."""
+    """What the store holds. `size` in bytes on the disk, `files` how many paths are remembered, `shared` the type of its file
+    system if other machines may see it.
+    """
 
     path: Path | None
     size: int
     files: int
     models: tuple[ModelContent, ...]
     exports: tuple[Export, ...]
+    shared: str | None
 
 
 def info(store: Store) -> StoreInfo:
@@ -53,7 +57,11 @@ def info(store: Store) -> StoreInfo:
                 known = store.facts(identity) if facts else None
                 title = known.title if known else ""
                 models.append(ModelContent(identity, title, int(images), int(texts)))
-    return StoreInfo(store.path, store.size(), files, tuple(models), exports(store))
+    return StoreInfo(store.path, store.size(), files, tuple(models), exports(store), _shared(store))
+
+
+def _shared(store: Store) -> str | None:
+    return shared_file_system(store.path.parent) if store.path else None
 
 
 def clear(store: Store, identity: str | None = None) -> int:

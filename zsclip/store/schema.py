@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zsclip.store import migration
+from zsclip.store.file_system import shared_file_system
 
 logger = logging.getLogger("zsclip")
 
@@ -61,13 +62,22 @@ CREATE TABLE vectors (
 """
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """The database at `path`, made if there is none, and brought to this version; raises `sqlite3.Error`."""
+def journal_mode(folder: Path) -> str:
+    """How SQLite may keep its journal in that folder."""
+    return "TRUNCATE" if shared_file_system(folder) else "WAL"
+
+
+def connect(path: Path, journal: str | None = None) -> sqlite3.Connection:
+    """The database at `path`, made if there is none, and brought to this version; raises `sqlite3.Error`.
+
+    `journal` is the mode that suits its folder; a database in the other mode is brought to it, once nobody else uses it.
+    """
+    journal = journal or journal_mode(path.parent)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA page_size = 32768")
-        _retry_while_locked(connection, "PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        _retry_while_locked(connection, f"PRAGMA journal_mode = {journal}")
+        connection.execute(f"PRAGMA synchronous = {'NORMAL' if journal == 'WAL' else 'FULL'}")
         with transaction(connection):  # another process that comes at the same time waits here
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, 1, VERSION):
@@ -91,7 +101,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _retry_while_locked(connection: sqlite3.Connection, statement: str) -> None:
-    # Going over to WAL does not wait for the lock by itself.
+    # Going over to another mode does not wait for the lock by itself.
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
