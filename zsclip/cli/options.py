@@ -84,7 +84,7 @@ Engine = Annotated[
 Precision = Annotated[
     PrecisionName,
     typer.Option("--precision", rich_help_panel=_MODEL,
-                 help="auto is half precision (fp16 on a GPU, bf16 on a CPU that computes in it) if the model was measured to "
+                 help="auto is half precision (fp16 on CUDA, bf16 on a CPU that computes in it) if the model was measured to "
                       "tolerate it, else fp32."),
 ]  # fmt: skip
 Exact = Annotated[

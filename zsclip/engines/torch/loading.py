@@ -17,15 +17,13 @@ from zsclip.models import ModelSpec, short_identity
 def load(spec: ModelSpec, identity: str, checkpoint: Path, computing: Computing, exports: Path | None) -> TorchEngine:
     """The engine; arguments as of `zsclip.engines.choice.load`. Raises `ModelError`.
 
-    On a GPU, `auto` is fp16, in which CLIP was published, if this model tolerates it: that is measured once and kept in
-    `exports`. On a CPU PyTorch has no half precision that is faster.
+    On CUDA `auto` is fp16, in which CLIP was published, if this model tolerates it: that is measured once and kept in
+    `exports`. On a CPU PyTorch has no half precision that is faster, and on Apple's GPUs nobody has measured one.
     """
-    if computing.effective_precision != "auto" or device_of(computing.device).type == "cpu":
+    if computing.effective_precision != "auto" or device_of(computing.device).type != "cuda":
         return TorchEngine(spec, checkpoint, computing)
     half = TorchEngine(spec, checkpoint, replace(computing, precision="fp16"))
-    device = half.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "Apple GPU"
-    bound_to = {"device": name, "torch": torch.__version__, "probes": str(probes.VERSION)}
+    bound_to = {"device": torch.cuda.get_device_name(half.device), "torch": torch.__version__, "probes": str(probes.VERSION)}
 
     def measure() -> Agreement:
         fp32 = TorchEngine(spec, checkpoint, replace(computing, precision="fp32"))
