@@ -23,7 +23,11 @@ def load(spec: ModelSpec, identity: str, checkpoint: Path, computing: Computing,
     if computing.effective_precision != "auto" or device_of(computing.device).type != "cuda":
         return TorchEngine(spec, checkpoint, computing)
     half = TorchEngine(spec, checkpoint, replace(computing, precision="fp16"))
-    bound_to = {"device": torch.cuda.get_device_name(half.device), "torch": torch.__version__, "probes": str(probes.VERSION)}
+    bound_to = {
+        "device": torch.cuda.get_device_name(half.device),
+        "torch": torch.__version__,
+        "probes": str(probes.VERSION),
+    }
 
     def measure() -> Agreement:
         fp32 = TorchEngine(spec, checkpoint, replace(computing, precision="fp32"))
