@@ -371,8 +371,6 @@ def test_only_lists_a_picture_for_each_label_that_holds_and_none_that_is_unknown
         "--multi-label",
         "--background",
         shapes,
-        "-k",
-        "1",
         "-f",
         "paths",
     )

@@ -358,7 +358,7 @@ def test_what_cannot_be_read_is_neither_right_nor_wrong(cli: Cli, demo_folder: P
         (("SCENES", "--save-prompts", "x.yaml"), 2, "--weight-templates zpe or --select-templates"),
         (("SCENES", "--save-prompts", "x.txt", "--select-templates"), 1, "must end in .yaml or .yml"),
         (("SCENES", "--calibrate", "x.yaml", "-p", "plain", "-p", "photo"), 2, "give one prompt set"),
-        (("SCENES", "--temperature", "0"), 1, "above 0"),
+        (("SCENES", "--temperature", "0"), 2, "above 0"),
         (("SCENES", "--min-probability", "0.5", "-p", "nothing-such"), 1, "no prompt set 'nothing-such'"),
         (("SCENES", "--template", "no place"), 1, "has no <label>"),
         (

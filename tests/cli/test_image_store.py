@@ -424,13 +424,13 @@ def test_four_processes_share_one_store(tmp_path: Path, new_cache: Callable[[Pat
     for folder in ("cache", *(f"alone {choice}" for choice in choices)):
         new_cache(tmp_path / folder)
     for choice in choices:
-        assert start(choice, tmp_path / f"alone {choice}", tmp_path / f"{choice}.expected").wait(timeout=120) == 0
+        assert start(choice, tmp_path / f"alone {choice}", tmp_path / f"{choice}.expected.csv").wait(timeout=120) == 0
     runs = [start(choice, tmp_path / "cache", tmp_path / f"{choice}.csv") for choice in choices]
     errors = [run.communicate(timeout=180)[1] for run in runs]
     assert [run.returncode for run in runs] == [0] * 4
     assert not any("locked" in error or "warning" in error for error in errors)
     for choice in choices:
-        expected, found = ((tmp_path / f"{choice}.{end}").read_text().splitlines() for end in ("expected", "csv"))
+        expected, found = ((tmp_path / f"{choice}.{end}").read_text().splitlines() for end in ("expected.csv", "csv"))
         assert [line.split(",")[:2] for line in found] == [line.split(",")[:2] for line in expected]
         # Batches fall differently when all start cold, which shows in the last digit at most.
         numbers, wanted = (

@@ -146,7 +146,7 @@ def test_max_pixels_on_the_command_line(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(saved(picture((96, 64))))
     command = ["classify", tmp_path, "--model", "demo", "-l", "a,b", "-f", "csv"]
     assert cli(*command, "--max-pixels", "6144").code == 0
-    run = cli(*command, "--max-pixels", "6143", "--rehash", "--no-cache")
+    run = cli(*command, "--max-pixels", "6143", "--no-cache")
     assert run.code == 3
     assert "96 x 64 pixels, more than 6,143; --max-pixels allows more" in run.out
     assert cli(*command, "--max-pixels", "0").code == 2

@@ -248,8 +248,7 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, end: str, busy: bool) -> 
 import sys, time
 from zsclip.images.files import read_file
 from zsclip.images.preprocessing import Preprocessing
-from zsclip.images.reading import Reading
-from zsclip.images.worker_pool import MOST_SECONDS, IsolatedDecoder
+from zsclip.images.worker_pool import IsolatedDecoder
 from concurrent.futures import ThreadPoolExecutor
 isolated = IsolatedDecoder(Preprocessing(), seconds=300)
 with ThreadPoolExecutor(2) as pool:
@@ -292,8 +291,7 @@ import multiprocessing, sys
 from support.corpus import picture, saved
 def decode(data):
     from zsclip.images.preprocessing import Preprocessing
-    from zsclip.images.reading import Reading
-from zsclip.images.worker_pool import MOST_SECONDS, IsolatedDecoder
+    from zsclip.images.worker_pool import IsolatedDecoder
     with IsolatedDecoder(Preprocessing()) as isolated:
         return isolated(data)[0].shape
 if __name__ == "__main__":

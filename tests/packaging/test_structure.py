@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parents[2] / "zsclip"
 ROOMS = (
     *(
         "errors",
+        "closing",
         "atomic",
         "unit_vectors",
         "images",

@@ -60,10 +60,10 @@ def classify(
     label_set, background = labels.read(where.paths), decision.read_background()
     require_choice(label_set.names, rules, background, unknown=decision.unknown_label)
     unknown = decision.unknown_label if rules.abstains or background is not None else None
+    outputs = Outputs(output=rows.output, report=page.report)
     rows.check((*label_set.names, unknown))
     sets = prompts.read()
     calibrated = read_file(calibration) if calibration else None
-    outputs = Outputs(output=rows.output, report=page.report)
     page.check()
     outputs.refuse(labels.labels_file, decision.background, prompts.prompts, calibration)
     images = open_images(where, outputs)
