@@ -96,6 +96,23 @@ def demo_export(exports: Path, made_once: MadeOnce) -> Path:
 
 
 @pytest.fixture(scope="session")
+def vit_b32_export(exports: Path, made_once: MadeOnce, vit_b32: Path) -> Path:
+    """ViT-B-32 with random weights, converted: most of a minute, so once for all tests."""
+
+    def convert(cache: Path) -> None:
+        from zsclip import Classifier
+
+        cache.mkdir()
+        (cache / "exports").symlink_to(exports)
+        with Classifier.load("ViT-B-32", str(vit_b32), cache_dir=cache, precision="fp32") as classifier:
+            assert classifier.model.load()
+
+    made_once("cache of vit-b-32", convert)
+    (folder,) = (path for path in exports.glob("ViT-B-32-*") if path.is_dir())
+    return folder
+
+
+@pytest.fixture(scope="session")
 def new_cache(demo_export: Path) -> Callable[[Path], Path]:
     """Makes a folder for a store in which the demo model is converted already; what is done to it concerns no other test."""
 

@@ -57,7 +57,17 @@ def names(tmp_path: Path) -> list[bytes]:
 @pytest.mark.parametrize("way", ["folder", "list", "output"])
 def test_every_name_comes_back_exactly(cli: Cli, names: list[bytes], tmp_path: Path, format: str, way: str) -> None:
     assert len(names) == len(NAMES)
-    command = ["classify", "--model", "demo", "-l", "red,blue", "-q", "-f", format, *(["-0"] if "list" in way or format == "paths" else [])]
+    command = [
+        "classify",
+        "--model",
+        "demo",
+        "-l",
+        "red,blue",
+        "-q",
+        "-f",
+        format,
+        *(["-0"] if "list" in way or format == "paths" else []),
+    ]
     output = tmp_path / "out"
     if way == "list":
         run = cli(*command, "-", stdin=b"\0".join(names))

@@ -27,12 +27,11 @@ def test_without_a_gpu_it_says_so() -> None:
     assert "finds no GPU on this machine. To try the program: --device cpu --small" in ended.stderr
 
 
-def test_it_runs_on_a_cpu_with_small_models_and_prints_a_report() -> None:
-    ended = run("--device", "cpu", "--small", "--images", "4", "--rounds", "1")
+def test_it_runs_on_a_cpu_with_a_small_model_and_prints_a_report() -> None:
+    ended = run("--device", "cpu", "--small", "--families", "ViT", "--images", "4", "--rounds", "1")
     assert ended.returncode == 0, ended.stderr
-    for title in ("ViT-B-32", "ViT-B-16-SigLIP", "RN50"):
-        assert f"## {title}, two layers, random weights" in ended.stdout
+    assert "## ViT-B-32, two layers, random weights" in ended.stdout
     rows = [line.split(" | ") for line in ended.stdout.splitlines() if line.startswith("| fp32 |")]
-    assert [row[-1] for row in rows] == ["yes |"] * 3
-    assert ended.stdout.count("| open_clip's loop |") == 3
+    assert [row[-1] for row in rows] == ["yes |"]
+    assert ended.stdout.count("| open_clip's loop |") == 1
     assert f"| Python, system | {sys.version.split()[0]}" in ended.stdout

@@ -74,9 +74,11 @@ class TestAgainstTorch:
 
         if request.param == "demo":
             spec = resolve("demo")
+        elif request.param == "vit_b32":
+            request.getfixturevalue("vit_b32_export")
+            spec = resolve("ViT-B-32", str(request.getfixturevalue("vit_b32")))
         else:
-            architecture = {"vit_b32": "ViT-B-32", "rn50": "RN50"}[request.param]
-            spec = resolve(architecture, str(request.getfixturevalue(request.param)))
+            spec = resolve("RN50", str(request.getfixturevalue("rn50")))
         reference = TorchEngine(spec, fetch(spec), Computing("cpu", "torch", "fp32"))
         return reference, exported(spec, exports)
 
@@ -96,6 +98,7 @@ class TestAgainstTorch:
         assert engine.facts == reference.facts
         assert engine.parameters == reference.parameters
 
+    @pytest.mark.parametrize("pair", ["demo", "vit_b32"], indirect=True)
     def test_one_thread_runs_one_batch_at_a_time_and_gives_the_same(
         self, pair: tuple[TorchEngine, OpenVinoEngine], exports: Path
     ) -> None:
@@ -105,6 +108,7 @@ class TestAgainstTorch:
         pixels = probes.pixels(reference.spec.preprocessing)
         np.testing.assert_allclose(single.encode_images(pixels), engine.encode_images(pixels), atol=1e-6)
 
+    @pytest.mark.parametrize("pair", ["demo", "vit_b32"], indirect=True)
     def test_a_batch_of_one_and_of_many(self, pair: tuple[TorchEngine, OpenVinoEngine]) -> None:
         _, engine = pair
         pixels = probes.pixels(pair[0].spec.preprocessing)
