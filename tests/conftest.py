@@ -26,6 +26,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Before NumPy is imported, here and in the processes that tests start: when a thread forks, OpenBLAS ends its own threads, and
 # a product that they were computing for another thread waits forever. No product in these tests is large enough for several.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Hundreds of processes are started; each would compile all of zsclip anew, which takes a fifth of a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 # ZSCLIP_FUZZ_EXAMPLES is set by `make fuzz`.
