@@ -103,15 +103,16 @@ def vit_b32_export(exports: Path, made_once: MadeOnce, vit_b32: Path) -> Path:
 
     def convert(cache: Path) -> None:
         from zsclip import Classifier
+        from zsclip.engines.openvino.export_files import export_folder
 
         cache.mkdir()
         (cache / "exports").symlink_to(exports)
         with Classifier.load("ViT-B-32", str(vit_b32), cache_dir=cache, precision="fp32") as classifier:
             assert classifier.model.load()
+            folder = export_folder(exports, classifier.model.spec, classifier.model.identity)
+        (cache / "folder").write_text(folder.name)
 
-    made_once("cache of vit-b-32", convert)
-    (folder,) = (path for path in exports.glob("ViT-B-32-*") if path.is_dir())
-    return folder
+    return exports / (made_once("cache of vit-b-32", convert) / "folder").read_text()
 
 
 @pytest.fixture(scope="session")

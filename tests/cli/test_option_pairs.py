@@ -216,6 +216,14 @@ def test_every_option_of_every_command_is_tried() -> None:
     assert dict(commands()) == {command: tried(case) for command, case in CASES.items()}
 
 
+def test_a_word_for_unlabelled_images_of_an_evaluation_needs_no_threshold(
+    runs: Callable[[str], Runs], material: dict[str, Path], cli: Cli
+) -> None:
+    runs("evaluate")
+    arguments = ("evaluate", material["LABELLED"], "-L", material["NAMES"], "--unknown-label", "nothing")
+    assert cli(*arguments).code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -111,3 +111,31 @@ def test_a_format_that_is_asked_for_may_be_called_anything(cli: Cli, photo: Path
         assert (tmp_path / name).read_text().startswith("path,label")
     assert cli("classify", photo, "-l", LABELS, "-o", "without extension").code == 0
     assert (tmp_path / "without extension").read_text().startswith("path,label")
+
+
+@pytest.mark.parametrize("name", ["model/open_clip_model.safetensors", "cache/vectors.sqlite3"])
+def test_neither_weights_nor_the_store_are_replaced(
+    cli: Cli,
+    photo: Path,
+    tmp_path: Path,
+    sharp_demo: Path,
+    own_exports: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    shutil.copytree(sharp_demo, tmp_path / "model")
+    monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "vectors.sqlite3").write_bytes(b"a store")
+    before = (tmp_path / name).read_bytes()
+    run = cli("classify", photo, "-l", LABELS, "-m", "local-dir:model", "-f", "csv", "-o", name)
+    assert run.code == 1
+    assert "is also an input" in run.err
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_an_output_that_is_a_link_to_itself_is_replaced(cli: Cli, photo: Path, own_exports: Path) -> None:
+    Path("loop.csv").symlink_to("loop.csv")
+    run = cli("classify", photo, "-l", LABELS, "-o", "loop.csv")
+    assert run.code == 0, run.err
+    assert Path("loop.csv").read_text().startswith("path,label")

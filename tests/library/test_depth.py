@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,3 +79,18 @@ def test_what_pillow_brings_to_sixteen_bits_stays_as_it_is() -> None:
     dark = np.linspace(0, 100, 64 * 64).round().astype(">u2").tobytes()
     assert whitest(b"P5 64 64 4095\n" + dark) == 6
     assert whitest(deep(4000, "JPEG2000")) == 16
+
+
+def test_a_pillow_image_gives_what_its_file_gives(tmp_path: Path) -> None:
+    from zsclip import Classifier
+
+    (tmp_path / "a.png").write_bytes(with_significant_bits(deep(4095), 16))
+    (tmp_path / "b.tif").write_bytes(deep(1023, "TIFF", tiffinfo={281: 1023}))
+    with Classifier.load("demo", use_cache=False) as classifier:
+        for path in sorted(tmp_path.iterdir()):
+            from_file, from_image = (
+                one.embedding for batch in classifier.embed_images([path, Image.open(path)]) for one in batch
+            )
+            assert from_file
+            assert from_image
+            np.testing.assert_array_equal(from_file.vector, from_image.vector)

@@ -137,6 +137,14 @@ def test_json_may_map_labels_to_names(tmp_path: Path) -> None:
         ("l.csv", "id,label\n1,cat\n2,cat\n", r"l.csv:3: .*'cat' stands here again; it was on line 2"),
         ("l.csv", "id,label\n1,cat\n2\n", r"l.csv:3: .*empty"),
         ("l.csv", "label\n", "no labels in it"),
+        (
+            "l.csv",
+            "label;count\ncat;3\n",
+            r"l.csv:1: .*looks like a header: call the column label, and divide columns by commas",
+        ),
+        ("l.tsv", "label,count\ncat,3\n", r"l.tsv:1: .*divide columns by tabs"),
+        ("l.csv", "Name\ncat\ndog\n", r"l.csv:1: .*'Name' looks like a header"),
+        ("l.csv", '"cat\ndog\nbird\n', r"l.csv.*(line break|not a table)"),
         ("l.json", "[1, 2]", r"l.json: .*expected a list of texts, or labels with"),
         ("l.json", '"cat"', r"l.json: .*expected a list of texts"),
         ("l.json", "3", r"l.json: .*expected a list of texts"),
@@ -151,6 +159,11 @@ def test_what_only_looks_like_labels_is_refused(tmp_path: Path, name: str, conte
     (tmp_path / name).write_text(content)
     with pytest.raises(LabelError, match=message):
         LabelSet.load(tmp_path / name)
+
+
+def test_only_a_line_by_itself_is_a_comment_in_a_table(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("# colours\ncode,label\n#ff0000,red star\n3,blue star\n")
+    assert LabelSet.load(tmp_path / "l.csv").names == ("red star", "blue star")
 
 
 def test_a_label_may_be_called_label(tmp_path: Path) -> None:

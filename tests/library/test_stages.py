@@ -287,12 +287,21 @@ def test_each_part_is_kept_before_it_is_handed_on(model: Model, store: Store, sc
     known = Encoded(2, "c", vector(3))
     damaged = Encoded(3, "d", None, Loaded(error="damaged"))
     counts = Counts()
-    parts = keep(iter([[new, copy, known, damaged]]), model.identity, store, counts, Timings())
+    parts = keep(iter([[new, copy, known, damaged]]), model, store, counts, Timings())
     next(parts)
     assert (counts.found, counts.computed) == (2, 1)
     assert set(store.get(model.identity, [b"1" * 32, b"2" * 32], 128, least=Quality.EXACT)) == {b"1" * 32}
     assert stamp
     assert list(store.get_files(model.identity, [stamp], 128, least=Quality.EXACT)) == [stamp]
+
+
+def test_vectors_are_kept_for_the_weights_that_made_them(model: Model, store: Store) -> None:
+    """What the weights are may come out only when they arrive, in the middle of a run."""
+    new = Encoded(0, "a", vector(1), Loaded(digest=b"1" * 32), computed=True)
+    parts = keep(iter([[new]]), model, store, Counts(), Timings())
+    model.identity = "what came"
+    next(parts)
+    assert set(store.get("what came", [b"1" * 32], 128, least=Quality.EXACT)) == {b"1" * 32}
 
 
 # put in order

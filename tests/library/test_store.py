@@ -210,6 +210,9 @@ def test_a_file_that_0_1_knew_is_trusted_without_change_time_and_inode(tmp_path:
     with Store(tmp_path) as store:
         store.put("model", made, [(stamp._replace(ctime_ns=0, inode=0), next(iter(made)))])
         assert list(store.get_files("model", [stamp], 32, least=Quality.HALF)) == [stamp]
+        moved = stamp._replace(name=b"/a/moved.png", ctime_ns=9)
+        store.restamp([(stamp, moved)])
+        assert list(store.get_files("model", [moved], 32, least=Quality.HALF)) == [moved]
 
 
 def test_the_cut_end_of_a_text_is_kept(tmp_path: Path) -> None:

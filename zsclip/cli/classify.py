@@ -65,7 +65,7 @@ def classify(
     sets = prompts.read()
     calibrated = read_file(calibration) if calibration else None
     page.check()
-    outputs.refuse(labels.labels_file, decision.background, prompts.prompts, calibration)
+    outputs.refuse(labels.labels_file, decision.background, prompts.prompts, calibration, model.files, store.files)
     images = open_images(where, outputs)
     with groups.open_classifier(model, reading, store) as classifier:
         if calibrated and calibration:

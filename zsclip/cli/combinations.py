@@ -28,7 +28,15 @@ NEEDS = {
     "allow_predictions": ("manifest",),
     "embed_thumbnails": ("report",),
     "seed": ("weight_templates", "select_templates", "calibrate"),
-    "unknown_label": ("min_probability", "min_margin", "min_similarity", "background", "multi_label"),
+    "unknown_label": (
+        "min_probability",
+        "min_margin",
+        "min_similarity",
+        "background",
+        "multi_label",
+        "folder",
+        "manifest",
+    ),  # evaluate's data may name what has no label
     "prompts": ("text", "minus"),
     "template": ("text", "minus"),
 }

@@ -63,7 +63,7 @@ def embed(
     outputs = Outputs(output=output)
     require_format(output, None, VECTOR_WRITERS)
     writer_for = vector_writer(output)
-    outputs.refuse(texts)
+    outputs.refuse(texts, model.files, store.files)
     images = open_images(where, outputs) if where.paths else None
     lines = _read_lines(texts) if texts else []
     with groups.open_classifier(model, reading, store) as classifier, target(output).open() as stream:

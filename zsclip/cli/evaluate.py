@@ -265,7 +265,7 @@ def evaluate(
     outputs.refuse(images.manifest, images.class_names, labels.labels_file, compared.prompts, decision.background)
     form = _format(format, output, tables.names)
     data = images.read(labels, decision.unknown_label)
-    outputs.refuse(data.paths)
+    outputs.refuse(data.paths, model.files, store.files)
     background = decision.read_background()
     require_choice(data.labels.names, rules, background, unknown=decision.unknown_label, remedy="`background`")
     with groups.open_classifier(model, reading, store) as classifier:

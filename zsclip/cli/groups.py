@@ -173,6 +173,13 @@ class ModelGroup(Typed):
         return resolve_model(self.model, self.pretrained, offline=self.offline)
 
     @property
+    def files(self) -> list[str]:
+        """The files it is read from, as far as they are named."""
+        folder = (self.model or "").removeprefix("local-dir:") if (self.model or "").startswith("local-dir:") else None
+        named = [self.pretrained] if self.pretrained and os.path.isfile(self.pretrained) else []
+        return named + [entry.path for entry in os.scandir(folder)] if folder and os.path.isdir(folder) else named
+
+    @property
     def computing(self) -> Computing:
         """The settings of its engine; raises `ModelError`."""
         from zsclip.engines.base import Computing
@@ -213,6 +220,13 @@ class StoreGroup:
     cache_dir: options.CacheDir = None
     no_cache: options.NoCache = False
     rehash: options.Rehash = False
+
+    @property
+    def files(self) -> list[str]:
+        """The store's own files."""
+        from zsclip.store.database import FILENAME
+
+        return [str(self.settings.folder / f"{FILENAME}{end}") for end in ("", "-wal", "-shm")]
 
     @property
     def settings(self) -> Keeping:

@@ -23,7 +23,7 @@ class Outputs:
     def __init__(self, **files: Path | None) -> None:
         named = {f"--{name.replace('_', '-')}": path for name, path in files.items() if path and str(path) != "-"}
         for option, path in named.items():
-            if {path.suffix.lower(), path.resolve().suffix.lower()} & (EXTENSIONS | HEIF):
+            if {path.suffix.lower(), os.path.splitext(os.path.realpath(path))[1].lower()} & (EXTENSIONS | HEIF):
                 raise InputError(f"{option} {path}: that is an image's name. Name a file for the results.")
         for (one, first), (other, second) in combinations(named.items(), 2):
             if _is_same(first, second):
@@ -64,8 +64,11 @@ def require_extension(option: str, path: Path | None, extensions: Collection[str
 
 def require_folder(option: str, path: Path | None) -> None:
     """Raise `InputError` now, not after the work, for an output in a folder that is not there."""
-    if path is not None and str(path) != "-" and not path.resolve().parent.is_dir():
-        raise InputError(f"{option} {path}: there is no folder {path.resolve().parent}. Make it first.")
+    if path is None or str(path) == "-":
+        return
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise InputError(f"{option} {path}: there is no folder {folder}. Make it first.")
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:

@@ -80,7 +80,7 @@ def search(
     kept = read_top_k(top_k)
     outputs = Outputs(output=output)
     require_format(output, format, EXTENSIONS, bare=True)
-    outputs.refuse((str(source) for source, _ in query.images), prompts.prompts)
+    outputs.refuse((str(source) for source, _ in query.images), prompts.prompts, model.files, store.files)
     images = open_images(where, outputs)
     with groups.open_classifier(model, reading, store) as classifier:
         with progress(classifier, images.count, hidden=messages.quiet or into_pipe(output)) as advance:

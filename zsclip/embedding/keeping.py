@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from zsclip.embedding.model import Model
 from zsclip.embedding.records import Counts, Encoded
 from zsclip.embedding.timings import Timings
 from zsclip.store.database import Store
 
 
 def keep(
-    parts: Iterable[list[Encoded]], identity: str, store: Store, counts: Counts, timings: Timings
+    parts: Iterable[list[Encoded]], model: Model, store: Store, counts: Counts, timings: Timings
 ) -> Iterator[list[Encoded]]:
     """The same parts, kept and counted."""
     for part in parts:
         if any(one.loaded for one in part):
             with timings.measure("store"):
-                _put(part, identity, store)
+                _put(part, model.identity, store)  # which may have changed when the weights came
         for one in part:
             known = one.loaded is None or one.loaded.embedding is not None
             counts.unread += one.embedding is None

@@ -84,7 +84,7 @@ class Loader(Closing):
             contents = item.read(self._reading.max_pixels)
         if contents.image is not None:
             with measure("decode"):
-                upright = decoding.upright_rgb(contents.image.copy())
+                upright = decoding.upright_rgb(contents.image.copy(), contents.depth)
             with measure("resize"):
                 return Loaded(preprocessing.fit(upright, wanted))
         loaded = Loaded()

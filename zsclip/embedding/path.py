@@ -42,4 +42,4 @@ def embed_images(
         windows = look_up(listing, model, store, timings, rehash=rehash)
         batches = batched(load(windows, loader, readers), model)
         encoded = stack.enter_context(closing(encode(batches, model, timings)))
-        yield from in_order(keep(encoded, model.identity, store, counts, timings))
+        yield from in_order(keep(encoded, model, store, counts, timings))

@@ -188,7 +188,7 @@ def _folders(folder: Path, search: Search, passed_over: PassedOver) -> list[str]
         raise InputError(f"{folder}: cannot be looked into: {error.strerror}.") from None
     folders = []
     for entry in entries:
-        if not entry.is_dir():
+        if not os.path.isdir(entry.path):  # a link that leads to itself is none
             continue
         if place := search.place(entry.name):
             passed_over.places[place] += 1

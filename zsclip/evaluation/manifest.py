@@ -124,8 +124,9 @@ class Manifest:
                 document: Any = json.loads(line)
             except (ValueError, RecursionError) as fault:
                 raise InputError(f"{self.path}:{number}: manifest: not JSON: {fault}.") from None
-            if not isinstance(document, dict) or "path" not in document or "label" not in document:
+            if not isinstance(document, dict) or not {"path", "label"} <= {key.lower() for key in document}:
                 raise InputError(f'{self.path}:{number}: manifest: expected {{"path": …, "label": …}} on each line.')
+            document = {key.lower(): value for key, value in document.items()}
             self._keys |= document.keys()
             path, label, error = (document.get(name) for name in ("path", "label", "error"))
             if not isinstance(path, str) or not isinstance(label, (str, type(None))):
@@ -157,7 +158,7 @@ class Manifest:
 
 
 def _is_yes(text: str) -> bool:
-    return text.lower() in ("yes", "true", "y", "1")
+    return text.strip().lower() in ("yes", "true", "y", "1")
 
 
 def csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:

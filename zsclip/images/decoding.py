@@ -97,14 +97,19 @@ def decode(
         return _upright_rgb(image), reduced
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
+def declared_depth(image: Image.Image) -> int | None:
+    """The bits of deep grey that the file of an image declares, before it is loaded; None for other images and without any."""
+    return depth.declared(image) if _is_deep(image) else None
+
+
+def upright_rgb(image: Image.Image, declared: int | None = None) -> Image.Image:
     """A Pillow image of the caller's, turned as its EXIF orientation says, in mode RGB or L; raises `ImageError`.
 
     Transparency is laid over white; palettes become RGB and 1-bit images grey (resized later, not as indices); 16-bit and
-    other deep grey is scaled to 8 bits, not clipped (see `zsclip.images.depth`).
+    other deep grey is scaled to 8 bits, not clipped (see `zsclip.images.depth`), from its `declared` depth if that is known.
     """
     with _told_as_image_errors():
-        return _upright_rgb(image)
+        return _upright_rgb(image, declared)
 
 
 class _PillowLimits:
@@ -261,8 +266,8 @@ def _is_big(image: Image.Image) -> bool:
     return image.width * image.height * scale > _BIG_PIXELS
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    declared = depth.declared(image) if _is_deep(image) else None
+def _upright_rgb(image: Image.Image, declared: int | None = None) -> Image.Image:
+    declared = declared or declared_depth(image)
     image.load()
     if not image.width or not image.height:
         raise ImageError("an image without pixels")

@@ -47,10 +47,14 @@ class InMemory(Item):
         super().__init__(name)
         self._image = image
         self._error: str | None = None
+        self._depth: int | None = None
 
     def prepare(self) -> None:
         """See `Item`. Pillow loads an image that is listed twice on one thread only."""
         try:
+            self._depth = decoding.declared_depth(
+                self._image
+            )  # of which nothing is left in a copy, nor after loading a PNG
             self._image.load()
         except Exception as error:
             self._error = f"damaged or closed image: {error}"
@@ -59,7 +63,7 @@ class InMemory(Item):
         """See `Item`. The image is the caller's own: copy it before it is changed."""
         if self._error is not None:
             raise ImageError(self._error)
-        return Contents(image=self._image)
+        return Contents(image=self._image, depth=self._depth)
 
 
 def as_item(source: ImageSource, number: int) -> Item:

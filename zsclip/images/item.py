@@ -50,6 +50,7 @@ class Contents:
     data: bytes = b""
     stamp: Stamp | None = None
     image: Image | None = None
+    depth: int | None = None  # of an image: the bits of deep grey that its file declared
 
 
 class Item(ABC):

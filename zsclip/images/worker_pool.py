@@ -210,11 +210,14 @@ class _Worker:
         watch.daemon = True
         watch.start()
         try:
-            return work()
+            answer = work()
         except _EndedError:
             raise _EndedError(late.is_set(), self._exit_code()) from None
         finally:
             watch.cancel()
+        if late.is_set():  # it was ended while it answered, and can take no more
+            raise _EndedError(True, self._exit_code())
+        return answer
 
     def _exit_code(self) -> int:
         try:

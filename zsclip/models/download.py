@@ -34,12 +34,16 @@ def fetch(name: str, filename: str, revision: str | None, seconds: float) -> Pat
 def _fetch_blob(name: str, filename: str, revision: str | None, seconds: float) -> None:
     """Put a file where `hf_hub_download` looks for it once it knows its digest."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
     from huggingface_hub.file_download import http_get, repo_folder_name
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     headers = build_hf_headers(library_name="zsclip", library_version=__version__)
     url = hf_hub_url(name, filename, revision=revision, endpoint=constants.ENDPOINT)
-    found = get_hf_file_metadata(url, timeout=seconds, headers=headers)
+    try:
+        found = get_hf_file_metadata(url, timeout=seconds, headers=headers)
+    except EntryNotFoundError:
+        return  # the client asks again, and remembers it
     etag = found.etag or ""
     if not (found.size and re.fullmatch("[0-9a-f]{40,64}", etag)):
         return

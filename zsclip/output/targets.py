@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from collections.abc import Iterator
@@ -50,11 +51,11 @@ class FileTarget:
         if stat.S_ISDIR(mode):
             raise InputError("that is a folder.", where=self._where, remedy="Name a file in it.")
         # What a link leads to is replaced, not the link.
-        return atomic.new_file(self.path.resolve()) if stat.S_ISREG(mode) else self.path.open("wb")
+        return atomic.new_file(Path(os.path.realpath(self.path))) if stat.S_ISREG(mode) else self.path.open("wb")
 
     def _refusal(self, error: OSError) -> InputError:
         if isinstance(error, FileNotFoundError):
-            missing = f"there is no folder {self.path.resolve().parent}."
+            missing = f"there is no folder {Path(os.path.realpath(self.path)).parent}."
             return InputError(missing, where=self._where, remedy="Make it first.")
         return InputError(f"cannot be written: {error.strerror}.", where=self._where)
 

@@ -18,6 +18,7 @@ from zsclip.unit_vectors import Doubles, Floats, unit_mean
 
 _SCORES_AT_ONCE = 1 << 20
 _ALIKE = 1.0  # logits that can differ by less are alike
+_MOST_COMPARED = 5000
 
 
 def class_vectors(
@@ -69,7 +70,10 @@ class ClassVectors:
         most. Where that is under 1, neither is ever e times as probable as the other, and mostly they are equal. At a scale
         of 100 that is a distance of 0.01 (a cosine of 0.99995): well above what rounding does to one text's vector, far
         below what lies between synonyms. Labels whose names are kept apart are compared by the mean of their names.
+        Of more than 5,000 labels none is compared: that would take seconds.
         """
+        if len(self.names) > _MOST_COMPARED:
+            return []
         vectors = np.stack([of_label[0] if len(of_label) == 1 else unit_mean(of_label) for of_label in self.vectors])
         least = 1 - (_ALIKE / self.logit_scale) ** 2 / 2
         labels = np.arange(len(vectors))

@@ -185,8 +185,8 @@ class Store(Closing):
                 connection.executemany("INSERT OR IGNORE INTO folders (path) VALUES (?)", folders)
                 connection.executemany(
                     f"INSERT OR REPLACE INTO items {_ITEM} SELECT {_FOLDER_ID}, ?, ?, ?, ?, ?, ?, content FROM items "
-                    f"WHERE folder = {_FOLDER_ID} AND name = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ? "
-                    "AND inode = ? AND version = ?",
+                    f"WHERE folder = {_FOLDER_ID} AND name = ? AND size = ? AND mtime_ns = ? "
+                    "AND (ctime_ns = ? AND inode = ? OR ctime_ns = 0 AND inode = 0) AND version = ?",
                     ((*split_name(new.name), *new[1:], *split_name(old.name), *old[1:]) for old, new in changes),
                 )
 

@@ -69,7 +69,7 @@ def remove(folder: Path) -> bool:
     finally:
         if descriptor is not None:
             os.close(descriptor)
-    return True
+    return not folder.exists()
 
 
 def _lock(folder: Path, *, shared: bool) -> int | None:

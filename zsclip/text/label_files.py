@@ -18,6 +18,7 @@ Names: TypeAlias = "list[tuple[str, tuple[str, ...]]]"  # labels, each with the 
 
 _WHAT = "label file"
 _HEADER = "label"
+_HEADERS = ("labels", "name", "names", "class", "classes", "category", "categories")  # not taken for a label
 
 
 def read(path: Path) -> Names:
@@ -63,12 +64,13 @@ def _is_json(text: str) -> bool:
 def _read_table(path: Path, delimiter: str) -> Names:
     """The column `label`; or the only one, without a header."""
     file = TextFile(path, _WHAT, LabelError)
-    reader = csv.reader(io.StringIO(file.read(), newline=""), delimiter=delimiter)
+    text = file.read()
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[tuple[int, list[str]]] = []
     try:
         for row in reader:
             cells = [cell.strip() for cell in row]
-            if any(cells) and not cells[0].startswith("#"):
+            if any(cells) and not (len(cells) == 1 and cells[0].startswith("#")):
                 rows.append((reader.line_num, cells))
     except csv.Error as error:
         raise file.fail(reader.line_num, f"not a table: {error}.") from None
@@ -77,11 +79,21 @@ def _read_table(path: Path, delimiter: str) -> Names:
         column = header.index(_HEADER)
         labels = [Text(cells[column] if column < len(cells) else "", line) for line, cells in rows[1:]]
     else:
+        first = rows[0][1][0] if rows else ""
+        columns = [cell.strip().strip('"').lower() for cell in re.split("[,;|\t]", first)]
+        if (_HEADER in columns and len(columns) > 1) or first.lower() in _HEADERS:
+            divided = "tabs" if delimiter == "\t" else "commas"
+            raise file.fail(
+                rows[0][0],
+                f"{first!r} looks like a header: call the column {_HEADER}, and divide columns by {divided}.",
+            )
         if wide := next((line for line, cells in rows if any(cells[1:])), None):
             raise file.fail(
                 wide, f"there are several columns, and no column is called {_HEADER}: name one in the first line."
             )
         labels = [Text(cells[0], line) for line, cells in rows]
+    if broken := next((label for label in labels if "\n" in label.value), None):
+        raise file.fail(broken.line, "a label with a line break in it: a quote is not closed.")
     return _each_by_itself(file, labels)
 
 
