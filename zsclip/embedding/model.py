@@ -169,8 +169,6 @@ class Model:
             return self._fp32
 
     def _load(self, computing: Computing) -> Engine:
-        if self._assumed:
-            _ = self.weights  # what they are called may change, and what is made of them is kept under that name
         with self.timings.measure("load"):
             engine = choice.load(self.spec, self.identity, lambda: self.weights, computing, self._exports)
         logger.debug("%s: %s, %.1f million parameters", self.spec.title, engine.description, engine.parameters / 1e6)
