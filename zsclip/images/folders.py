@@ -124,7 +124,7 @@ class Walk:
                     yield path
             elif (extension := os.path.splitext(path)[1].lower()) not in extensions:
                 self.passed_over.files[extension] += 1
-            elif not self.search.hidden and os.path.basename(path).startswith("."):
+            elif not self.search.hidden and os.sep + "." in path and os.path.basename(path).startswith("."):
                 self.passed_over.places[Place.HIDDEN_FILE] += 1
             else:
                 yield path

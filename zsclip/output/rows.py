@@ -48,9 +48,10 @@ def result_layout(top_k: int, unknown: str | None = None, *, several: bool = Fal
 
     def cells(result: ImageResult) -> list[str]:
         row = [result.path, *([] if unknown is None else [shown_label(result, unknown) or ""])]
-        for number, prediction in enumerate(result.predictions[:top_k]):
-            of_all = [joined_labels(result.labels)] if several and number == 0 else []
-            row += [prediction.label, *of_all, f"{prediction.probability:.6f}", f"{prediction.similarity:.6f}"]
+        for label, probability, similarity in result.predictions[:top_k]:
+            row += (label, f"{probability:.6f}", f"{similarity:.6f}")
+        if several and result.predictions:
+            row.insert(columns.index("labels"), joined_labels(result.labels))
         row += [""] * (len(columns) - 1 - len(row))
         return [*row, result.error or ""]
 

@@ -74,21 +74,21 @@ def decide(names: Sequence[str], scores: Scores, top_k: int, rules: Rules) -> li
 
     Independent labels that hold are all among them, however many.
     """
-    told = np.full(len(scores.probability), top_k)
+    told: list[int] | None = None
     several: list[tuple[str, ...]] | None = None
     if rules.multi_label:
         holds = holding(scores.probability, scores.similarity, rules)
         several = [tuple(names[n] for n in np.flatnonzero(row).tolist()) for row in holds]
         ranked = ranking(scores.probability, scores.similarity, len(names))
         places = np.take_along_axis(holds, ranked, -1) * np.arange(1, len(names) + 1)
-        told = np.maximum(told, places.max(axis=1))
+        told = np.maximum(top_k, places.max(axis=1)).tolist()
     else:
         ranked = ranking(scores.probability, scores.similarity, top_k)
     p = np.take_along_axis(scores.probability, ranked, -1).tolist()
     s = np.take_along_axis(scores.similarity, ranked, -1).tolist()
     decisions = []
     for row, (order, abstained) in enumerate(zip(ranked.tolist(), scores.withheld.tolist(), strict=True)):
-        numbers = list(zip(order, p[row], s[row], strict=True))[: told[row]]
+        numbers = zip(order if told is None else order[: told[row]], p[row], s[row], strict=False)
         predictions = tuple(Prediction(names[n], chance, cosine) for n, chance, cosine in numbers)
         labels = several[row] if several is not None else () if abstained else (predictions[0].label,)
         decisions.append(Decision(predictions, labels, abstained))
