@@ -14,7 +14,8 @@ from zsclip import atomic
 from zsclip.engines import probes
 from zsclip.engines.base import Engine
 from zsclip.images.preprocessing import Preprocessing
-from zsclip.unit_vectors import Doubles, Floats
+from zsclip.scoring.probability import probabilities, similarities
+from zsclip.unit_vectors import Floats
 
 logger = logging.getLogger("zsclip")
 
@@ -42,15 +43,14 @@ class Agreement:
         pixels = probes.pixels(preprocessing)
         images = [engine.encode_images(pixels) for engine in (fp32, half)]
         texts = [np.stack([one.vector for one in engine.encode_texts(probes.TEXTS)]) for engine in (fp32, half)]
-        logits = [
-            fp32.facts.logit_scale * (a.astype(np.float64) @ b.T) + fp32.facts.logit_bias
-            for a, b in zip(images, texts, strict=True)
-        ]
+        scale, bias = fp32.facts.logit_scale, fp32.facts.logit_bias
+        cosines = [similarities(*both) for both in zip(images, texts, strict=True)]
+        chances = [probabilities(one, scale, bias) for one in cosines]
         return cls(
             _least_cosine(*images),
             _least_cosine(*texts),
-            float(np.abs(logits[0] - logits[1]).max()),
-            float(np.abs(_softmax(logits[0]) - _softmax(logits[1])).max()),
+            float(scale * np.abs(cosines[0] - cosines[1]).max()),
+            float(np.abs(chances[0] - chances[1]).max()),
         )
 
     @classmethod
@@ -98,8 +98,3 @@ class Agreement:
 
 def _least_cosine(a: Floats, b: Floats) -> float:
     return float(np.einsum("nd,nd->n", a, b, dtype=np.float64).min())
-
-
-def _softmax(logits: Doubles) -> Doubles:
-    shifted: Doubles = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
