@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,7 +18,7 @@ import pytest
 from PIL import Image
 from rich.cells import cell_len
 from support.cli import Cli, rows_of
-from support.processes import ZSCLIP, run_bash, run_zsclip, start_zsclip
+from support.processes import on_terminal, run_bash, run_zsclip, start_zsclip, without_controls
 
 LABELS = "red star,blue star,red heart,green ring"
 
@@ -412,21 +414,9 @@ def test_weights_that_cannot_be_had_end_the_run_soon(cli: Cli, red_star: Path) -
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize("format", ["table", "csv", "paths"])
 def test_on_a_terminal_control_characters_are_escaped(folder: Path, format: str) -> None:
-    import pty
-
     os.rename(folder / "z.png", folder / "\x1b[2Jz.png")
-    leader, follower = pty.openpty()
-    command = [*ZSCLIP, "classify", str(folder), "-l", LABELS, "-f", format, "-q"]
-    with subprocess.Popen(command, stdout=follower, stderr=follower, stdin=follower) as shown:
-        os.close(follower)
-        output = b""
-        while True:
-            try:
-                block = os.read(leader, 1 << 16)
-            except OSError:
-                break
-            output += block
-        assert shown.wait() == 0
+    code, output = on_terminal(f"zsclip classify {shlex.quote(str(folder))} -l '{LABELS}' -f {format} -q")
+    assert code == 0
     assert b"\\x1b[2Jz.png" in output
     assert b"\x1b[2J" not in output
 
@@ -515,22 +505,10 @@ def test_a_list_on_standard_input_is_worked_on_as_it_comes(folder: Path) -> None
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize("format", ["table", "csv"])
 def test_progress_does_not_garble_rows(folder: Path, format: str) -> None:
-    import pty
-    import re
-
-    leader, follower = pty.openpty()
-    command = [*ZSCLIP, "classify", str(many(folder, 300)), "-l", LABELS, "-f", format, "-k", "1"]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
-    with subprocess.Popen(command, stdout=follower, stderr=follower, stdin=follower, env=environment) as run:
-        os.close(follower)
-        output = b""
-        while True:
-            try:
-                output += os.read(leader, 1 << 16)
-            except OSError:
-                break
-        assert run.wait() == 0
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\r", output.decode())
+    command = f"zsclip classify {shlex.quote(str(many(folder, 300)))} -l '{LABELS}' -f {format} -k 1"
+    code, output = on_terminal(command, columns=200)
+    assert code == 0
+    text = without_controls(output)
     rows = [part for part in re.split(r"[\r\n]+", text) if "00001.png" in part or "00299.png" in part]
     assert len(rows) == 2
     assert not any("images/s" in row or "━" in row or "loading" in row for row in rows)

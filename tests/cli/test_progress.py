@@ -6,14 +6,13 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.cli import Cli
-from support.processes import ZSCLIP, start_zsclip
+from support.processes import on_terminal, start_zsclip, without_controls
 
 LABELS = "red star,green ring"
 terminal = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -63,36 +62,17 @@ def test_an_interrupted_run_says_how_many_are_kept_and_goes_on(cli: Cli, many: P
     assert int(known[1]) >= int(said[1])
 
 
-def on_terminal(command: str, **options: str) -> str:
-    """What a shell command shows on a terminal of 80 columns. `zsclip` is this one."""
-    import pty
-
-    leader, follower = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **options}
-    command = command.replace("zsclip", " ".join(ZSCLIP), 1)
-    with subprocess.Popen(
-        ["bash", "-c", command], stdout=follower, stderr=follower, stdin=follower, env=environment
-    ) as run:
-        os.close(follower)
-        output = b""
-        while True:
-            try:
-                output += os.read(leader, 1 << 16)
-            except OSError:
-                break
-        run.wait()
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\r", output.decode())
-
-
 @pytest.mark.slow
 @terminal
 @pytest.mark.usefixtures("store")
 def test_no_bar_is_drawn_beside_a_pager_and_one_is_beside_a_redirection(many: Path, tmp_path: Path) -> None:
     for arguments in (f"classify {many} -l '{LABELS}'", f"search {many} --text star -k 3"):
         for end, has_bar in (("| cat", False), ("| head -n 3", False), (f"> {tmp_path / 'x.csv'}", True)):
-            shown = on_terminal(f"zsclip {arguments} -f csv --no-cache {end}")
+            shown = without_controls(on_terminal(f"zsclip {arguments} -f csv --no-cache {end}")[1])
             assert ("loading the model" in shown or "images/s" in shown) == has_bar, (arguments, end, shown)
-    shown = on_terminal(f"zsclip classify {many} -l '{LABELS}' --no-cache -o {tmp_path / 'y.csv'} | cat")
+    shown = without_controls(
+        on_terminal(f"zsclip classify {many} -l '{LABELS}' --no-cache -o {tmp_path / 'y.csv'} | cat")[1]
+    )
     assert "images/s" in shown or "loading the model" in shown  # no row goes through the pipe
 
 
@@ -107,7 +87,9 @@ def test_the_pace_is_that_of_new_images(cli: Cli, many: Path, tmp_path: Path) ->
     assert cli("classify", tmp_path / "known", "-l", LABELS, "-q").code == 0
     for path in sorted((tmp_path / "known").iterdir()):
         shutil.copy2(path, many)  # the same stamp does not matter: they are known by their bytes
-    shown = on_terminal(f"zsclip classify {many} -l '{LABELS}' --batch-size 2 -o {tmp_path / 'x.csv'}")
+    shown = without_controls(
+        on_terminal(f"zsclip classify {many} -l '{LABELS}' --batch-size 2 -o {tmp_path / 'x.csv'}")[1]
+    )
     assert "240 known" in shown
     lines = [part for part in re.split(r"[\r\n]+", shown) if "/300" in part]
     assert all(len(line) <= 80 for line in lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,6 +49,31 @@ def run_bash(command: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """A shell command in which `zsclip` as the first such word is this one."""
     command = command.replace("zsclip", f"{sys.executable} -m zsclip", 1)
     return subprocess.run(["bash", "-c", command], **{"capture_output": True, "text": True, "timeout": 120, **options})
+
+
+def on_terminal(command: str, *, columns: int = 80, **options: str) -> tuple[int, bytes]:
+    """A shell command's exit code, and all that it shows on a terminal of that width. `zsclip` is this one."""
+    import pty
+
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns), **options}
+    command = command.replace("zsclip", f"{sys.executable} -m zsclip", 1)
+    with subprocess.Popen(
+        ["bash", "-c", command], stdout=follower, stderr=follower, stdin=follower, env=environment
+    ) as run:
+        os.close(follower)
+        output = b""
+        while True:
+            try:
+                output += os.read(leader, 1 << 16)
+            except OSError:
+                break
+        return run.wait(), output
+
+
+def without_controls(shown: bytes) -> str:
+    """The text, each control sequence of the terminal as a carriage return."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\r", shown.decode())
 
 
 def with_support() -> dict[str, str]:
