@@ -11,6 +11,7 @@ from zsclip.models.lean_imports import import_without
 
 # Running a model needs none of the tools that convert them, which are most of what there is to import.
 openvino = import_without("openvino", "openvino.tools.ovc")
+ops = import_without("openvino.opset15")  # the operations that graphs are made of
 # Its tables of data types are made at their first use; two threads that do so at once wait for each other for ever.
 openvino.Tensor(np.zeros(1, np.float32), shared_memory=True)
 openvino.Type.f32.to_dtype()

@@ -1,0 +1,150 @@
+"""What transformers are built of (Vaswani et al., 2017), as operations of a graph. Nodes are float32 (n, tokens, width)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zsclip.engines.openvino.graphs.weights import Node, Scope
+from zsclip.engines.openvino.runtime import openvino, ops
+from zsclip.images.preprocessing import Preprocessing
+
+Activation = Callable[[Node], Node]
+
+
+def quick_gelu(x: Node) -> Node:
+    """x * sigmoid(1.702 x), as OpenAI's CLIP has it."""
+    return ops.swish(x, np.float32(1.702))
+
+
+def gelu(x: Node) -> Node:
+    """x * Phi(x) (Hendrycks and Gimpel, 2016)."""
+    return ops.gelu(x, "erf")
+
+
+def gelu_tanh(x: Node) -> Node:
+    """GELU by way of the hyperbolic tangent."""
+    return ops.gelu(x, "tanh")
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A stack of pre-norm transformer blocks: `mlp_width` is that of the hidden layer, `eps` the normalisations'."""
+
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    activation: Activation
+    eps: float = 1e-5
+    scaled: bool = False  # whether each branch has a learnt scale (LayerScale)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The tokens (n, r, width) that are wanted of all (n, tokens, width), and the mask for them alone.
+
+    What a block computes of a token after attention concerns that token only, so the last block computes no others.
+    """
+
+    of: Callable[[Node], Node]
+    mask: Node | None = None
+
+
+def linear(x: Node, weights: Scope, width: int, new_width: int, *, bias: bool = True) -> Node:
+    """x W^T + b."""
+    y = ops.matmul(x, weights.take("weight", new_width, width), False, True)
+    return ops.add(y, weights.take("bias", new_width)) if bias else y
+
+
+def layer_norm(x: Node, weights: Scope, width: int, eps: float = 1e-5) -> Node:
+    """Normalisation over the last axis (Ba et al., 2016)."""
+    y = ops.mvn(x, ops.constant(np.array([-1], np.int64)), True, eps, "inside_sqrt")
+    return ops.add(ops.multiply(y, weights.take("weight", width)), weights.take("bias", width))
+
+
+def in_heads(x: Node, heads: int, width: int) -> Node:
+    """(n, tokens, width) as (n, heads, tokens, width / heads)."""
+    return ops.transpose(ops.reshape(x, [0, 0, heads, width // heads], True), [0, 2, 1, 3])
+
+
+def attend(q: Node, k: Node, v: Node, heads: int, width: int, mask: Node | None = None) -> Node:
+    """Attention of queries (n, r, width) to keys and values (n, tokens, width), in heads; (n, r, width)."""
+    separate = [in_heads(one, heads, width) for one in (q, k, v)]
+    seen = (
+        ops.scaled_dot_product_attention(*separate, mask)
+        if mask is not None
+        else ops.scaled_dot_product_attention(*separate)
+    )
+    return ops.reshape(ops.transpose(seen, [0, 2, 1, 3]), [0, 0, width], True)
+
+
+def transformer(x: Node, weights: Scope, shape: Blocks, mask: Node | None = None, rows: Rows | None = None) -> Node:
+    """All blocks, one after the other (`resblocks` of open_clip's names). With `rows`, (n, r, width): only those."""
+    for number in range(shape.layers):
+        is_last = number == shape.layers - 1
+        x = _block(x, weights.within(f"{number}."), shape, mask, rows if is_last else None)
+    return x
+
+
+def _block(x: Node, weights: Scope, shape: Blocks, mask: Node | None, rows: Rows | None) -> Node:
+    width = shape.width
+    normalised = layer_norm(x, weights.within("ln_1."), width, shape.eps)
+    joined = linear(normalised, weights.within("attn.in_proj_"), width, 3 * width)
+    q, k, v = ops.split(joined, np.int64(2), 3).outputs()
+    if rows is not None:
+        q, x, mask = rows.of(q), rows.of(x), rows.mask
+    seen = linear(attend(q, k, v, shape.heads, width, mask), weights.within("attn.out_proj."), width, width)
+    x = ops.add(x, _scaled(seen, weights, "ls_1.gamma", shape))
+    normalised = layer_norm(x, weights.within("ln_2."), width, shape.eps)
+    hidden = linear(normalised, weights.within("mlp.c_fc."), width, shape.mlp_width)
+    said = linear(shape.activation(hidden), weights.within("mlp.c_proj."), shape.mlp_width, width)
+    return ops.add(x, _scaled(said, weights, "ls_2.gamma", shape))
+
+
+def _scaled(x: Node, weights: Scope, name: str, shape: Blocks) -> Node:
+    return ops.multiply(x, weights.take(name, shape.width)) if shape.scaled else x
+
+
+def pixels_in(preprocessing: Preprocessing) -> tuple[Any, Node]:
+    """The input of an image tower, uint8 (n, height, width, 3), and the same normalised, float32 (n, 3, height, width)."""
+    height, width = preprocessing.size
+    pixels = ops.parameter([-1, height, width, 3], np.uint8, "pixels")
+    x = ops.divide(ops.convert(ops.transpose(pixels, [0, 3, 1, 2]), "f32"), np.float32(255))
+    channel = (1, 3, 1, 1)
+    mean, std = (np.array(one, np.float32).reshape(channel) for one in (preprocessing.mean, preprocessing.std))
+    return pixels, ops.divide(ops.subtract(x, mean), std)
+
+
+def patches(x: Node, weights: Node, patch: int, bias: Node | None = None) -> Node:
+    """Images (n, 3, height, width) as (n, patches, width): a convolution that steps by its own size."""
+    y = ops.convolution(x, weights, [patch, patch], [0, 0], [0, 0], [1, 1])
+    flat = ops.transpose(ops.reshape(y, [0, 0, -1], True), [0, 2, 1])
+    return flat if bias is None else ops.add(flat, bias)
+
+
+def repeated(token: Node, like: Node, width: int) -> Node:
+    """A learnt token (width,) in front of each of a batch: (n, 1, width)."""
+    count = ops.slice(ops.shape_of(like), [0], [1], [1])
+    return ops.broadcast(token, ops.concat([count, np.array([1, width], np.int64)], 0))
+
+
+def token_at(place: int) -> Rows:
+    """The token at that place alone; -1 is the last."""
+    return Rows(lambda x: ops.slice(x, [place], [place + 1 or 2**31 - 1], [1], [1]))
+
+
+def only(x: Node) -> Node:
+    """(n, 1, width) as (n, width)."""
+    return ops.squeeze(x, [1])
+
+
+def model(inputs: list[Any], output: Node, title: str) -> Any:
+    """A graph of one output."""
+    return openvino.Model([output], inputs, title)
+
+
+ACTIVATIONS: Mapping[str, Activation] = {"quick_gelu": quick_gelu, "gelu": gelu, "gelu_tanh": gelu_tanh}
