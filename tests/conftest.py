@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 from support.cli import Cli
-from support.made_once import MadeOnce, save_random_checkpoint, save_sharp_demo
+from support.made_once import MadeOnce, save_random_checkpoint, save_sharp_demo, save_traced_demo
 
 if TYPE_CHECKING:
     from support.browser import Browser
@@ -81,62 +81,40 @@ def exports(made_once: MadeOnce) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_export(exports: Path, made_once: MadeOnce) -> Path:
-    """The demo model, converted."""
+def traced_demo(made_once: MadeOnce) -> str:
+    """The demo model as one that is not built from its file, but converted; give it as a model's name."""
+    return f"local-dir:{made_once('traced demo', save_traced_demo)}"
+
+
+@pytest.fixture(scope="session")
+def traced_export(exports: Path, made_once: MadeOnce, traced_demo: str) -> Path:
+    """That model, converted."""
 
     def convert(cache: Path) -> None:
         from zsclip import Classifier
 
         cache.mkdir()
         (cache / "exports").symlink_to(exports)
-        with Classifier.load("demo", cache_dir=cache) as classifier:
+        with Classifier.load(traced_demo, cache_dir=cache) as classifier:
             assert classifier.model.load()
 
     made_once("cache", convert)
-    (folder,) = (path for path in exports.glob("demo-*") if path.is_dir())
+    (folder,) = (path for path in exports.glob("*traced-demo-*-v*[0-9]") if path.is_dir())
     return folder
 
 
-@pytest.fixture(scope="session")
-def vit_b32_export(exports: Path, made_once: MadeOnce, vit_b32: Path) -> Path:
-    """ViT-B-32 with random weights, converted: most of a minute, so once for all tests."""
-
-    def convert(cache: Path) -> None:
-        from zsclip import Classifier
-        from zsclip.engines.openvino.export_files import export_folder
-
-        cache.mkdir()
-        (cache / "exports").symlink_to(exports)
-        with Classifier.load("ViT-B-32", str(vit_b32), cache_dir=cache, precision="fp32") as classifier:
-            assert classifier.model.load()
-            folder = export_folder(exports, classifier.model.spec, classifier.model.identity)
-        (cache / "folder").write_text(folder.name)
-
-    return exports / (made_once("cache of vit-b-32", convert) / "folder").read_text()
-
-
-@pytest.fixture(scope="session")
-def new_cache(demo_export: Path) -> Callable[[Path], Path]:
-    """Makes a folder for a store in which the demo model is converted already; what is done to it concerns no other test."""
-
-    def make(folder: Path) -> Path:
-        shutil.copytree(demo_export, folder / "exports" / demo_export.name, copy_function=os.link)
-        return folder
-
-    return make
-
-
 @pytest.fixture
-def own_exports(isolated: Path, new_cache: Callable[[Path], Path]) -> Path:
-    """A folder of exports of the test's own, with the demo model's in it."""
+def own_exports(isolated: Path, traced_export: Path) -> Path:
+    """A folder of exports of the test's own, with that of the traced model in it."""
     (isolated / "cache" / "exports").unlink()
-    return new_cache(isolated / "cache") / "exports"
+    shutil.copytree(traced_export, isolated / "cache" / "exports" / traced_export.name, copy_function=os.link)
+    return isolated / "cache" / "exports"
 
 
 @pytest.fixture(scope="module")
-def one_store(new_cache: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store that tests of one file share, so that their images are embedded once."""
-    return new_cache(tmp_path_factory.mktemp("store") / "cache")
+    return tmp_path_factory.mktemp("store") / "cache"
 
 
 @pytest.fixture(scope="session")

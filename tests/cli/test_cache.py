@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +52,7 @@ def test_info_counts_what_is_kept(cli: Cli, scenes: Path, own_exports: Path) -> 
     assert re.search(r"demo: 64 images, 14 texts, weights sample:[0-9a-f]{12}$", text, re.MULTILINE)
 
 
-def test_clear_forgets_all_or_one_model(
-    cli: Cli, scenes: Path, tmp_path: Path, new_cache: Callable[[Path], Path]
-) -> None:
-    new_cache(tmp_path / "other")
+def test_clear_forgets_all_or_one_model(cli: Cli, scenes: Path, tmp_path: Path) -> None:
     cli("classify", scenes, "-l", "star,ring")
     cli("classify", scenes, "-l", "star,ring", "--precision", "bf16", "--cache-dir", tmp_path / "other")
     assert "Forgot 78 vectors" in cli("cache", "clear", "--model", "demo", "--yes").err

@@ -112,7 +112,7 @@ def test_a_single_image_gives_a_ranked_table_with_bars(cli: Cli, red_star: Path)
 
 @pytest.mark.slow
 def test_a_second_run_computes_no_text_and_prints_the_same(
-    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_export: Path
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any]
 ) -> None:
     calls: list[int] = []
     original = default_engine.encode_texts
@@ -270,7 +270,7 @@ def test_labels_of_both_options_are_joined(cli: Cli, red_star: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_templates_stand_alone_or_beside_prompt_sets(
-    cli: Cli, red_star: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_export: Path
+    cli: Cli, red_star: Path, monkeypatch: pytest.MonkeyPatch, default_engine: type[Any]
 ) -> None:
     texts: list[str] = []
     original = default_engine.encode_texts

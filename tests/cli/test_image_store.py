@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def demo_model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_export: Path) -> list[int]:
+def computed(monkeypatch: pytest.MonkeyPatch, default_engine: type[Any]) -> list[int]:
     """How many images each forward pass was given."""
     return count_images(monkeypatch, default_engine)
 
@@ -230,7 +230,7 @@ def test_hits_and_misses_come_in_the_order_of_the_input(cli: Cli, photos: Path, 
 
 @pytest.mark.slow
 def test_exact_runs_compute_what_was_made_fast_and_others_take_it(
-    cli: Cli, photos: Path, default_engine: type[Any], demo_export: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, photos: Path, default_engine: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from zsclip.engines.torch.engine import TorchEngine  # computes in bf16 where the processor does not
 
@@ -388,11 +388,11 @@ def stored(cache: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
-def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path: Path, new_cache: Callable[[Path], Path]) -> None:
+def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
     folder = many_scenes(tmp_path / "scenes", 200)
-    undisturbed = classify([folder], new_cache(tmp_path / "other"), tmp_path / "expected.csv")
+    undisturbed = classify([folder], tmp_path / "other", tmp_path / "expected.csv")
     assert undisturbed.wait(timeout=120) == 0
-    cache, output = new_cache(tmp_path / "cache"), tmp_path / "out.csv"
+    cache, output = tmp_path / "cache", tmp_path / "out.csv"
     reached = 0
     for _ in range(3):
         run = classify([folder], cache, output)
@@ -410,7 +410,7 @@ def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path: Path, new_ca
 
 
 @pytest.mark.slow
-def test_four_processes_share_one_store(tmp_path: Path, new_cache: Callable[[Path], Path]) -> None:
+def test_four_processes_share_one_store(tmp_path: Path) -> None:
     """Over folders that overlap: each prints what it prints alone."""
     scenes = many_scenes(tmp_path / "scenes", 60)
     for number, path in enumerate(sorted(scenes.iterdir())):
@@ -421,8 +421,6 @@ def test_four_processes_share_one_store(tmp_path: Path, new_cache: Callable[[Pat
     def start(choice: str, cache: Path, output: Path) -> subprocess.Popen[str]:
         return classify((tmp_path / name for name in choice), cache, output)
 
-    for folder in ("cache", *(f"alone {choice}" for choice in choices)):
-        new_cache(tmp_path / folder)
     for choice in choices:
         assert start(choice, tmp_path / f"alone {choice}", tmp_path / f"{choice}.expected.csv").wait(timeout=120) == 0
     runs = [start(choice, tmp_path / "cache", tmp_path / f"{choice}.csv") for choice in choices]

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -231,10 +230,9 @@ def bash(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def few(tmp_path_factory: pytest.TempPathFactory, new_cache: Callable[[Path], Path]) -> Path:
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `img/` and files of labels and prompts, whose vectors the store knows after the first run."""
     folder = tmp_path_factory.mktemp("few")
-    new_cache(folder / "cache")
     (folder / "img").mkdir()
     for number in range(3):
         (folder / "img" / f"{number}.png").write_bytes(saved(picture((32 + number, 32))))

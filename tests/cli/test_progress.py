@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,9 +34,9 @@ def many(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path, new_cache: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store that is known to be empty."""
-    monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(new_cache(tmp_path / "store")))
+    monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(tmp_path / "store"))
     return tmp_path / "store"
 
 

@@ -62,7 +62,7 @@ def test_the_command_line_offers_what_the_library_has() -> None:
 @pytest.mark.parametrize(
     ("option", "value"), [*(("--engine", one) for one in ENGINES), *(("--precision", one) for one in PRECISIONS)]
 )
-def test_each_choice_computes(option: str, value: str, cli: Cli, red_star: Path, demo_export: Path) -> None:
+def test_each_choice_computes(option: str, value: str, cli: Cli, red_star: Path) -> None:
     if value == "openvino" and not find_spec("openvino"):
         pytest.skip("no OpenVINO")
     run = cli("classify", red_star, "-l", "red star,ring", "-m", "demo", "--no-cache", "-f", "jsonl", option, value)

@@ -48,9 +48,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def model(store: Store, demo_export: Path) -> Model:
+def model(store: Store) -> Model:
     """The demo model, not loaded."""
-    return Model(resolve("demo"), store, Computing("cpu"), exports=demo_export.parent)
+    return Model(resolve("demo"), store, Computing("cpu"))
 
 
 @pytest.fixture

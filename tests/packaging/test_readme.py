@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,13 +23,9 @@ def place(
     tmp_path_factory: pytest.TempPathFactory,
     demo_folder: Path,
     vit_b32: Path,
-    vit_b32_export: Path,
-    new_cache: Callable[[Path], Path],
 ) -> Path:
     """What the examples speak of: a folder of photos, a label file, weights."""
     folder = tmp_path_factory.mktemp("readme")
-    new_cache(folder / "cache")
-    shutil.copytree(vit_b32_export, folder / "cache" / "exports" / vit_b32_export.name, copy_function=os.link)
     (folder / "photos").mkdir()
     from PIL import Image
 

@@ -158,7 +158,7 @@ def test_half_precision_is_close_and_marked_as_fast(red_star: Path) -> None:
 
 
 def test_an_exact_run_does_not_take_fast_text_vectors(
-    monkeypatch: pytest.MonkeyPatch, default_engine: type[Any], demo_export: Path
+    monkeypatch: pytest.MonkeyPatch, default_engine: type[Any]
 ) -> None:
     from zsclip.engines.torch.engine import TorchEngine
 

@@ -22,7 +22,7 @@ from zsclip.engines.openvino.export_files import EXPORT_FACTS, export_folder, is
 from zsclip.engines.openvino.tokenizer import CLEAN, Settings, Tokenizer
 from zsclip.errors import ModelError
 from zsclip.images.item import Stamp
-from zsclip.models import ModelSpec, address, fetch, resolve
+from zsclip.models import ModelSpec, address, fetch, resolve, short_identity
 from zsclip.models.weights import Fingerprint, fingerprint
 from zsclip.store import maintenance as upkeep
 from zsclip.store.database import Store
@@ -33,7 +33,7 @@ if find_spec("openvino") is None:
 
 from zsclip.engines.openvino import runtime
 from zsclip.engines.openvino.engine import OpenVinoEngine
-from zsclip.engines.openvino.precision import BF16_FACTS, bound_to
+from zsclip.engines.openvino.precision import ENOUGH, UnmeasuredEngine, bound_to
 from zsclip.engines.openvino.tower import Tower
 
 if TYPE_CHECKING:
@@ -68,14 +68,15 @@ TEXTS = [*probes.TEXTS, *(f"{'very ' * n}blue arrow {n}" for n in range(40))]
 
 
 class TestAgainstTorch:
-    @pytest.fixture(scope="class", params=["demo", "vit_b32", "rn50"])
+    @pytest.fixture(scope="class", params=["traced", "demo", "vit_b32", "rn50"])
     def pair(self, request: pytest.FixtureRequest, exports: Path) -> tuple[TorchEngine, OpenVinoEngine]:
         from zsclip.engines.torch.engine import TorchEngine
 
-        if request.param == "demo":
+        if request.param == "traced":
+            spec = resolve(request.getfixturevalue("traced_demo"))
+        elif request.param == "demo":
             spec = resolve("demo")
         elif request.param == "vit_b32":
-            request.getfixturevalue("vit_b32_export")
             spec = resolve("ViT-B-32", str(request.getfixturevalue("vit_b32")))
         else:
             spec = resolve("RN50", str(request.getfixturevalue("rn50")))
@@ -98,7 +99,7 @@ class TestAgainstTorch:
         assert engine.facts == reference.facts
         assert engine.parameters == reference.parameters
 
-    @pytest.mark.parametrize("pair", ["demo", "vit_b32"], indirect=True)
+    @pytest.mark.parametrize("pair", ["traced", "vit_b32"], indirect=True)
     def test_one_thread_runs_one_batch_at_a_time_and_gives_the_same(
         self, pair: tuple[TorchEngine, OpenVinoEngine], exports: Path
     ) -> None:
@@ -108,7 +109,7 @@ class TestAgainstTorch:
         pixels = probes.pixels(reference.spec.preprocessing)
         np.testing.assert_allclose(single.encode_images(pixels), engine.encode_images(pixels), atol=1e-6)
 
-    @pytest.mark.parametrize("pair", ["demo", "vit_b32"], indirect=True)
+    @pytest.mark.parametrize("pair", ["traced", "vit_b32"], indirect=True)
     def test_a_batch_of_one_and_of_many(self, pair: tuple[TorchEngine, OpenVinoEngine]) -> None:
         _, engine = pair
         pixels = probes.pixels(pair[0].spec.preprocessing)
@@ -122,6 +123,14 @@ class TestPrecision:
         """Where a processor has no bf16, OpenVINO computes in fp32 what is asked for in bf16; all else is the same."""
         monkeypatch.setattr(runtime, "computes_in_bf16", lambda: True)
 
+    @pytest.fixture
+    def facts(self, isolated: Path) -> Path:
+        """The file that the measurement of the demo model is kept in, in a folder of the test's own."""
+        exports = isolated / "cache" / "exports"
+        exports.unlink()
+        exports.mkdir()
+        return exports / f"{short_identity(identity_of(resolve('demo')))}.bf16.json"
+
     @pytest.mark.parametrize(
         ("bound", "name"),
         [
@@ -131,39 +140,55 @@ class TestPrecision:
             (-agreement.LARGEST_PROBABILITY_SHIFT, "probability"),
         ],
     )
-    def test_auto_takes_what_was_measured(self, own_exports: Path, in_bf16: None, bound: float, name: str) -> None:
-        (export,) = own_exports.iterdir()
+    def test_auto_takes_what_was_measured(self, facts: Path, in_bf16: None, bound: float, name: str) -> None:
         for worst, expected in ((bound, "bf16"), (bound - 1e-6, "fp32")):
-            (export / BF16_FACTS).unlink(missing_ok=True)  # the file is shared with other tests
             measured = {"images": 1.0, "texts": 1.0, "logit": 0.0, "probability": 0.0, name: abs(worst)}
-            (export / BF16_FACTS).write_text(json.dumps({"agreement": measured, "bound_to": bound_to()}))
+            facts.write_text(json.dumps({"agreement": measured, "bound_to": bound_to()}))
             with Classifier.load("demo") as classifier:
                 assert classifier.model.load().exact is (expected == "fp32")
                 assert f"openvino on the CPU, {expected}: bf16 gives" in classifier.model.load().description
 
+    def test_it_is_measured_once_there_is_enough_to_compute(self, facts: Path, in_bf16: None) -> None:
+        """Counted over runs; never before the first images of a small job."""
+        pixels = np.zeros((ENOUGH // 2, *resolve("demo").preprocessing.size, 3), np.uint8)
+        for settled in (False, False, True):
+            with Classifier.load("demo", use_cache=False) as classifier:
+                classifier.model.encode_images(pixels, [False] * len(pixels))
+                engine = classifier.model.engine
+                assert engine
+                assert isinstance(engine, UnmeasuredEngine) is not settled
+                assert ("bf16 gives cosines" in engine.description) is settled
+                assert ("agreement" in json.loads(facts.read_text())) is settled
+
+    def test_many_texts_are_enough(self, facts: Path, in_bf16: None) -> None:
+        with Classifier.load("demo", use_cache=False) as classifier:
+            classifier.model.encode_texts([f"star {number}" for number in range(16 * ENOUGH)])
+            assert not facts.exists() or "agreement" not in json.loads(facts.read_text())
+            classifier.model.encode_texts(["a star"])
+            assert "agreement" in json.loads(facts.read_text())
+
     @pytest.mark.parametrize("changed", ["processor", "openvino", "probes"])
-    def test_what_was_measured_elsewhere_or_otherwise_is_measured_again(
-        self, own_exports: Path, in_bf16: None, changed: str
+    def test_what_was_measured_elsewhere_or_otherwise_counts_for_nothing(
+        self, facts: Path, in_bf16: None, changed: str
     ) -> None:
         """Another processor, another OpenVINO, other probes."""
-        (export,) = own_exports.iterdir()
-        (export / BF16_FACTS).unlink(missing_ok=True)
         no = {"images": 0.1, "texts": 0.1, "logit": 9.0, "probability": 0.9}
-        for other, is_measured in ((bound_to(), False), ({**bound_to(), changed: "another"}, True)):
-            (export / BF16_FACTS).unlink(missing_ok=True)
-            (export / BF16_FACTS).write_text(json.dumps({"agreement": no, "bound_to": other}))
+        for other, counts in ((bound_to(), True), ({**bound_to(), changed: "another"}, False)):
+            facts.write_text(json.dumps({"agreement": no, "bound_to": other}))
             with Classifier.load("demo") as classifier:
-                assert classifier.model.load().facts
-            kept = json.loads((export / BF16_FACTS).read_text())
-            assert kept["bound_to"] == (bound_to() if is_measured else other)
-            assert (kept["agreement"] != no) is is_measured
+                assert isinstance(classifier.model.load(), UnmeasuredEngine) is not counts
 
     @needs_bf16
-    def test_the_measurement_is_of_this_model(self, own_exports: Path) -> None:
-        (export,) = own_exports.iterdir()
-        kept = json.loads((export / BF16_FACTS).read_text())["agreement"]
-        pixels = probes.pixels(resolve("demo").preprocessing)
-        fast, exact = (OpenVinoEngine(export, precision).encode_images(pixels) for precision in ("bf16", "fp32"))
+    def test_the_measurement_is_of_this_model(self, facts: Path) -> None:
+        pixels = probes.pixels(resolve("demo").preprocessing, few=True)
+        with Classifier.load("demo", use_cache=False) as classifier:
+            for _ in range(2):
+                classifier.model.encode_images(np.repeat(pixels, ENOUGH, axis=0), [False] * len(pixels) * ENOUGH)
+            kept = json.loads(facts.read_text())["agreement"]
+            fast, exact = (
+                OpenVinoEngine(classifier.model.engine.source, precision, Computing()).encode_images(pixels)  # type: ignore[union-attr]
+                for precision in ("bf16", "fp32")
+            )
         assert kept["images"] == pytest.approx(float((fast * exact).sum(axis=1).min()), abs=1e-6)
         assert kept["images"] < 1  # it did compute in bf16
 
@@ -187,24 +212,23 @@ class TestPrecision:
 
 
 class TestExport:
-    def test_later_runs_import_neither_torch_nor_open_clip(self, demo_folder: Path, own_exports: Path) -> None:
+    def test_later_runs_import_neither_torch_nor_open_clip(
+        self, traced_demo: str, demo_folder: Path, own_exports: Path
+    ) -> None:
         scenes = demo_folder / "scenes" / "red star"
-        run, modules = run_and_list_modules("classify", scenes, "-l", "red star,blue ring", "-m", "demo")
+        run, modules = run_and_list_modules("classify", scenes, "-l", "red star,blue ring", "-m", traced_demo)
         assert "red star" in run.stdout.splitlines()[1]
         assert "openvino" in modules
         assert not modules & {"torch", "open_clip", "torchvision", "transformers", "huggingface_hub"}
 
-    def test_a_tag_that_was_exported_needs_no_weights_any_more(
-        self, isolated: Path, vit_b32: Path, exports: Path
-    ) -> None:
-        spec = resolve("ViT-B-32", str(vit_b32))
-        exported(spec, exports)
+    def test_a_tag_that_was_exported_needs_no_weights_any_more(self, own_exports: Path, traced_export: Path) -> None:
+        """Not even one that is built from its weights' file since."""
         tag = resolve("ViT-B-32", "laion2b_s34b_b79k")
-        with Store(isolated / "cache") as store:  # they were here once
+        with Store(own_exports.parent) as store:  # they were here once
             store.put_weights(Stamp(str(address(tag)).encode(), 0, 0), Fingerprint(whole=b"w" * 32))
         with Classifier.load("ViT-B-32", "laion2b_s34b_b79k", precision="fp32") as classifier:
-            folder = export_folder(isolated / "cache" / "exports", classifier.model.spec, classifier.model.identity)
-            folder.symlink_to(export_folder(exports, spec, identity_of(spec)))
+            folder = export_folder(own_exports, classifier.model.spec, classifier.model.identity)
+            folder.symlink_to(traced_export)
             assert isinstance(classifier.model.load(), OpenVinoEngine)  # the weights cannot be had here
 
     @pytest.mark.parametrize("damage", ["missing", "short", "no facts", "older version"])
@@ -220,11 +244,11 @@ class TestExport:
             (export / EXPORT_FACTS).write_text(json.dumps({**facts, "version": 0}))
         assert not is_complete(export)
 
-    def test_what_is_not_whole_is_made_again(self, own_exports: Path) -> None:
+    def test_what_is_not_whole_is_made_again(self, traced_demo: str, own_exports: Path) -> None:
         (export,) = own_exports.iterdir()
         (export / "image.bin").unlink()
         (own_exports / f".{export.name}-interrupted").mkdir()
-        with Classifier.load("demo") as classifier:
+        with Classifier.load(traced_demo) as classifier:
             assert isinstance(classifier.model.load(), OpenVinoEngine)
         assert is_complete(export)
         assert [path.name for path in own_exports.iterdir() if path.is_dir()] == [export.name]
@@ -235,19 +259,24 @@ class TestExport:
         assert "openvino.tools.ovc.convert" in run.stdout
         assert "openvino_telemetry" not in run.stdout
 
-    def test_several_processes_at_once_make_it_once(self, isolated: Path, red_star: Path) -> None:
+    def test_several_processes_at_once_make_it_once(self, traced_demo: str, isolated: Path, red_star: Path) -> None:
         (isolated / "cache" / "exports").unlink()
-        command = ["classify", red_star, "-l", "red star,ring", "-m", "demo", "-f", "csv"]
+        command = ["classify", red_star, "-l", "red star,ring", "-m", traced_demo, "-f", "csv"]
         runs = [start_zsclip(*command, text=True) for _ in range(3)]
         results = [run.communicate(timeout=300) for run in runs]
         assert [run.returncode for run in runs] == [0, 0, 0], results
         assert len({out for out, _ in results}) == 1
-        assert sum("Converting demo" in err for _, err in results) == 1
+        assert sum(f"Converting {traced_demo}" in err for _, err in results) == 1
         assert not any("warning" in err for _, err in results)
         assert len([path for path in (isolated / "cache" / "exports").iterdir() if path.is_dir()]) == 1
 
     def test_a_model_that_does_not_convert_runs_on_torch_and_is_not_tried_again(
-        self, own_exports: Path, red_star: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self,
+        traced_demo: str,
+        own_exports: Path,
+        red_star: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         import torch
 
@@ -263,18 +292,23 @@ class TestExport:
         shutil.rmtree(next(own_exports.iterdir()))
         for _ in range(2):
             caplog.clear()
-            with Classifier.load("demo") as classifier:
+            with Classifier.load(traced_demo) as classifier:
                 assert isinstance(classifier.model.load(), TorchEngine)
             (said,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-            assert said.startswith("demo runs on PyTorch, not on OpenVINO")
+            assert said.startswith(f"{traced_demo} runs on PyTorch, not on OpenVINO")
             assert "no such operation" in said
         assert len(tried) == 1
         with pytest.raises(ModelError, match=r"cannot run on OpenVINO.*no such operation.*Leave out `engine=openvino`"):
-            _ = Classifier.load("demo", engine="openvino").model.load()
+            _ = Classifier.load(traced_demo, engine="openvino").model.load()
 
     @pytest.mark.parametrize("trouble", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
     def test_want_of_memory_is_not_held_against_a_model(
-        self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: Exception
+        self,
+        traced_demo: str,
+        own_exports: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        trouble: Exception,
     ) -> None:
         import torch
 
@@ -285,13 +319,13 @@ class TestExport:
 
         monkeypatch.setattr(torch.jit, "trace", refuse)
         shutil.rmtree(next(own_exports.iterdir()))
-        with Classifier.load("demo") as classifier:
+        with Classifier.load(traced_demo) as classifier:
             assert isinstance(classifier.model.load(), TorchEngine)
         assert "for want of memory" in caplog.text
         assert not list(own_exports.glob("*.failed-*"))
 
     def test_a_converted_model_that_does_not_run_falls_back_to_torch(
-        self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, traced_demo: str, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         from zsclip.engines.torch.engine import TorchEngine
 
@@ -300,7 +334,7 @@ class TestExport:
 
         monkeypatch.setattr(Tower, "__call__", refuse)
         shutil.rmtree(next(own_exports.iterdir()))
-        with Classifier.load("demo") as classifier:
+        with Classifier.load(traced_demo) as classifier:
             assert isinstance(classifier.model.load(), TorchEngine)
         assert "it cannot be run after conversion: OpenVINO failed" in caplog.text
         (note,) = own_exports.glob("*.failed-*")
@@ -309,7 +343,7 @@ class TestExport:
         assert not note.exists()  # and the next run may try again
 
     def test_an_openvino_that_does_not_work_is_done_without(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, traced_demo: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         from zsclip.engines.torch.engine import TorchEngine
 
@@ -317,20 +351,22 @@ class TestExport:
             raise RuntimeError("no CPU plugin")
 
         monkeypatch.setattr(runtime, "computes_in_bf16", broken)
-        with Classifier.load("demo") as classifier:
+        with Classifier.load(traced_demo) as classifier:
             assert isinstance(classifier.model.load(), TorchEngine)
         assert "OpenVINO does not work here (no CPU plugin)" in caplog.text
         with pytest.raises(ModelError, match="cannot run on OpenVINO"):
-            _ = Classifier.load("demo", engine="openvino").model.load()
+            _ = Classifier.load(traced_demo, engine="openvino").model.load()
 
-    def test_a_token_that_the_tower_does_not_know_is_no_vector_of_nothing(self, own_exports: Path) -> None:
+    def test_a_token_that_the_tower_does_not_know_is_no_vector_of_nothing(
+        self, traced_demo: str, own_exports: Path
+    ) -> None:
         (export,) = own_exports.iterdir()
         facts = json.loads((export / EXPORT_FACTS).read_text())
         assert facts["vocabulary"] == 49408
         (export / EXPORT_FACTS).unlink()
         (export / EXPORT_FACTS).write_text(json.dumps({**facts, "vocabulary": 40000}))
         with pytest.raises(ModelError, match=r"more words than its text tower \(40000\)"):
-            Classifier.load("demo").class_vectors(["cat", "dog"], "plain")
+            Classifier.load(traced_demo).class_vectors(["cat", "dog"], "plain")
 
     def test_one_that_is_being_made_is_no_export_yet(self, own_exports: Path) -> None:
         (own_exports / ".demo-being-made").mkdir()
@@ -341,7 +377,7 @@ class TestExport:
         assert (own_exports / ".demo-being-made" / "image.bin").exists()
 
     def test_a_conversion_that_gives_other_vectors_is_refused(
-        self, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, traced_demo: str, own_exports: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         import torch
 
@@ -353,22 +389,22 @@ class TestExport:
             lambda self, pixels: original(self, pixels) * (1.001 if torch.jit.is_tracing() else 1),
         )  # fmt: skip
         shutil.rmtree(next(own_exports.iterdir()))
-        with Classifier.load("demo") as classifier:
+        with Classifier.load(traced_demo) as classifier:
             assert isinstance(classifier.model.load(), TorchEngine)
         assert "vectors of images differ from PyTorch's by" in caplog.text
 
     def test_without_a_place_to_keep_it_torch_runs(
-        self, isolated: Path, red_star: Path, caplog: pytest.LogCaptureFixture
+        self, traced_demo: str, isolated: Path, red_star: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         from zsclip.engines.torch.engine import TorchEngine
 
         (isolated / "file").write_text("no folder")
-        with Classifier.load("demo", cache_dir=isolated / "file" / "cache") as classifier:
+        with Classifier.load(traced_demo, cache_dir=isolated / "file" / "cache") as classifier:
             assert isinstance(classifier.model.load(), TorchEngine)
         assert "cannot be kept" in caplog.text
 
     def test_shortening_that_changes_vectors_is_given_up(
-        self, own_exports: Path, monkeypatch: pytest.MonkeyPatch
+        self, traced_demo: str, own_exports: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         import torch
 
@@ -383,12 +419,12 @@ class TestExport:
 
         monkeypatch.setattr(TextTower, "encode", wrong)
         shutil.rmtree(next(own_exports.iterdir()))
-        with Classifier.load("demo", exact=True) as classifier:
+        with Classifier.load(traced_demo, exact=True) as classifier:
             engine = classifier.model.load()
             assert isinstance(engine, OpenVinoEngine)
-            assert json.loads((next(own_exports.glob("demo-*/export.json"))).read_text())["pooled_at"] == "all"
+            assert json.loads((next(own_exports.glob("*traced-demo-*/export.json"))).read_text())["pooled_at"] == "all"
             monkeypatch.undo()
-            spec = resolve("demo")
+            spec = resolve(traced_demo)
             reference = TorchEngine(spec, fetch(spec), Computing("cpu", "torch", "fp32"))
             np.testing.assert_allclose(
                 vectors(engine.encode_texts(TEXTS)), vectors(reference.encode_texts(TEXTS)), atol=1e-5, rtol=0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Callable
@@ -53,3 +54,15 @@ def save_sharp_demo(folder: Path) -> None:
     shutil.copytree(Path(str(resolve("demo").checkpoint)).parent, folder)
     state = load_file(folder / "open_clip_model.safetensors")
     save_file({**state, "logit_scale": torch.tensor(math.log(100))}, folder / "open_clip_model.safetensors")
+
+
+def save_traced_demo(folder: Path) -> None:
+    """The demo model's folder with open_clip's other kind of block, which computes the same and is not built from its file."""
+    from zsclip.models import resolve
+
+    shutil.copytree(Path(str(resolve("demo").checkpoint)).parent, folder)
+    path = folder / "open_clip_config.json"
+    document = json.loads(path.read_text())
+    for tower in ("vision_cfg", "text_cfg"):
+        document["model_cfg"][tower]["block_type"] = "custom"
+    path.write_text(json.dumps(document))

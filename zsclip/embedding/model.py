@@ -153,13 +153,21 @@ class Model:
 
     def _finite(self, encode: Callable[[Engine, Sequence[int]], list[Embedding]], count: int) -> list[Embedding | None]:
         """What `encode` gives for so many rows. Rows that half precision has no numbers for are computed in fp32."""
-        engine = self.load()
+        engine = self._settled()
         made = _finite_only(encode(engine, range(count)))
         broken = [row for row, one in enumerate(made) if one is None]
         if broken and not engine.exact:
             for row, one in zip(broken, _finite_only(encode(self._in_fp32(), broken)), strict=True):
                 made[row] = one
         return made
+
+    def _settled(self) -> Engine:
+        """The engine for what comes next, which may be another than for what came before."""
+        engine = self.load().settled()
+        if engine is not self.engine:
+            logger.debug("%s: %s from here on", self.spec.title, engine.description)
+            self.engine = engine
+        return engine
 
     def _in_fp32(self) -> Engine:
         """An engine beside the first, for what half precision cannot compute."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from zsclip import atomic
 from zsclip.engines import probes
 from zsclip.engines.base import Engine
 from zsclip.images.preprocessing import Preprocessing
+from zsclip.models.spec import ModelFacts
 from zsclip.scoring.probability import probabilities, similarities
 from zsclip.unit_vectors import Floats
 
@@ -43,21 +44,23 @@ class Agreement:
         pixels = probes.pixels(preprocessing)
         images = [engine.encode_images(pixels) for engine in (fp32, half)]
         texts = [np.stack([one.vector for one in engine.encode_texts(probes.TEXTS)]) for engine in (fp32, half)]
-        scale, bias = fp32.facts.logit_scale, fp32.facts.logit_bias
+        return cls.between(fp32.facts, images, texts)
+
+    @classmethod
+    def between(cls, facts: ModelFacts, images: Sequence[Floats], texts: Sequence[Floats]) -> Agreement:
+        """Of what both gave for the same images and texts, fp32 first: unit vectors (n, d). `facts` are the model's."""
         cosines = [similarities(*both) for both in zip(images, texts, strict=True)]
-        chances = [probabilities(one, scale, bias) for one in cosines]
+        chances = [probabilities(one, facts.logit_scale, facts.logit_bias) for one in cosines]
         return cls(
             _least_cosine(*images),
             _least_cosine(*texts),
-            float(scale * np.abs(cosines[0] - cosines[1]).max()),
+            float(facts.logit_scale * np.abs(cosines[0] - cosines[1]).max()),
             float(np.abs(chances[0] - chances[1]).max()),
         )
 
     @classmethod
-    def kept(cls, path: Path | None, bound_to: Mapping[str, str], measure: Callable[[], Agreement]) -> Agreement:
-        """What was measured and is kept at `path` (None: nowhere), if all that it is `bound_to` is as it was; else it is
-        measured now.
-        """
+    def read(cls, path: Path | None, bound_to: Mapping[str, str]) -> Agreement | None:
+        """What was measured and is kept at `path`, if all that it is `bound_to` is as it was."""
         if path is not None:
             try:
                 document = json.loads(path.read_text(encoding="utf-8"))
@@ -65,16 +68,18 @@ class Agreement:
                     return cls(**document["agreement"])
             except (OSError, ValueError, KeyError, TypeError):
                 logger.debug("%s holds nothing that was measured here.", path)
-        measured = measure()
+        return None
+
+    def write(self, path: Path | None, bound_to: Mapping[str, str]) -> None:
+        """Keep it at `path` (None: nowhere)."""
         if path is not None:
-            document = {"agreement": asdict(measured), "bound_to": dict(bound_to)}
+            document = {"agreement": asdict(self), "bound_to": dict(bound_to)}
             try:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 with atomic.new_file(path) as file:
                     file.write(json.dumps(document).encode())
             except OSError as error:
                 logger.debug("%s cannot be written (%s); it is measured again next time.", path, error)
-        return measured
 
     @property
     def holds(self) -> bool:

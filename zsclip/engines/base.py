@@ -75,6 +75,9 @@ class Engine(Protocol):
     def encode_texts(self, texts: Sequence[str]) -> list[Embedding]:
         """An embedding per text; each says what of the text the context did not hold."""
 
+    def settled(self) -> Engine:
+        """The engine for what comes next: this one, or the one that a measurement meanwhile speaks for. Raises `ModelError`."""
+
 
 def require_known(title: str, token: int, vocabulary: int) -> None:
     """Raise `ModelError` for a token beyond a text tower's vocabulary (0: it did not say how large that is)."""

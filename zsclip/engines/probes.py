@@ -16,10 +16,8 @@ from zsclip.demo.scenes import PAIRS, draw, random_scene
 from zsclip.images import preprocessing as images
 from zsclip.images.preprocessing import Preprocessing
 
-VERSION = 2  # raise it when the probes are others: what was measured on them is measured again
-_DRAWN = 8
-_PHOTO_LIKE = 8
-_OCCLUDING = 8
+VERSION = 3  # raise it when the probes are others: what was measured on them is measured again
+_A_KIND = 8  # images of it
 
 TEXTS = (
     "a photo of a cat.",
@@ -42,13 +40,17 @@ TEXTS = (
 )  # fmt: skip
 
 
-def pixels(wanted: Preprocessing) -> NDArray[np.uint8]:
-    """Drawn and photo-like images, uint8 (n, height, width, 3), the same on every machine but for the rounding of JPEG."""
+def pixels(wanted: Preprocessing, *, few: bool = False) -> NDArray[np.uint8]:
+    """Drawn and photo-like images, uint8 (n, height, width, 3), the same on every machine but for the rounding of JPEG.
+
+    With `few`, two of each kind.
+    """
     rng = random.Random(0)
-    drawn = [draw(random_scene(rng, rng.choice(PAIRS)), rng, (320, 240)) for _ in range(_DRAWN)]
-    photos = [photo_like((320, 240), seed) for seed in range(_PHOTO_LIKE)]
-    photos += [occluding((320, 240), seed) for seed in range(_OCCLUDING)]
-    return np.stack([images.fit(image, wanted) for image in drawn + photos])
+    drawn = [draw(random_scene(rng, rng.choice(PAIRS)), rng, (320, 240)) for _ in range(_A_KIND)]
+    photos = [photo_like((320, 240), seed) for seed in range(_A_KIND)]
+    photos += [occluding((320, 240), seed) for seed in range(_A_KIND)]
+    made = (drawn + photos)[:: _A_KIND // 2] if few else drawn + photos
+    return np.stack([images.fit(image, wanted) for image in made])
 
 
 def photo_like(size: tuple[int, int], seed: int) -> Image.Image:
@@ -84,7 +86,7 @@ def occluding(size: tuple[int, int], seed: int) -> Image.Image:
         canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=tuple(colour.astype(int).tolist()))
     light = (
         np.linspace(rng.uniform(0.5, 1), rng.uniform(0.7, 1.3), width)[None, :, None]
-        * np.geomspace(0.15, 1.8, _OCCLUDING)[seed]
+        * np.geomspace(0.15, 1.8, _A_KIND)[seed]
     )
     values = np.asarray(image.filter(ImageFilter.GaussianBlur(0.7)), float) * light + rng.normal(
         0, 4, (height, width, 3)

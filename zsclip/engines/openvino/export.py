@@ -21,9 +21,10 @@ from zsclip import atomic
 from zsclip.engines import probes
 from zsclip.engines.base import Computing, ExportError
 from zsclip.engines.openvino.engine import OpenVinoEngine
-from zsclip.engines.openvino.export_files import ALL, LARGEST, ExportFacts
+from zsclip.engines.openvino.export_files import Export, ExportFacts
 from zsclip.engines.openvino.prefixes import forests
 from zsclip.engines.openvino.runtime import openvino
+from zsclip.engines.openvino.source import ALL, LARGEST
 from zsclip.engines.openvino.tokenizer import Settings, Tokenizer
 from zsclip.engines.torch.engine import TorchEngine
 from zsclip.engines.torch.text_tower import TextTower, pooling, project
@@ -215,7 +216,7 @@ def _pooled_at(tower: TextTower) -> str | int:
 
 
 def _require_equal(reference: TorchEngine, folder: Path) -> None:
-    engine = OpenVinoEngine(folder, "fp32")
+    engine = OpenVinoEngine(Export(folder), "fp32", Computing("cpu"))
     pixels, texts = probes.pixels(reference.spec.preprocessing), list(probes.TEXTS)
     for kind, expected, found in (
         ("images", reference.encode_images(pixels), engine.encode_images(pixels)),

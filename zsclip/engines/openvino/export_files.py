@@ -12,32 +12,45 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from zsclip.engines.openvino.tokenizer import Tokenizer
+from zsclip.errors import ModelError
 from zsclip.models.spec import ModelFacts, ModelSpec, short_identity
+from zsclip.store.exports import Use
 
 EXPORT_VERSION = 4  # raise it when an export of the same weights would be another
 EXPORT_FACTS = "export.json"
-ALL, LARGEST = "all", "largest"  # where a text tower pools, if not at a token of a certain number
 
 
 def export_folder(exports: Path, spec: ModelSpec, identity: str) -> Path:
     """The folder in `exports` of the export of the model of that identity."""
-    readable = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in spec.title).strip("-")
-    return exports / f"{readable[-60:]}-{short_identity(identity)}-v{EXPORT_VERSION}"
+    return exports / f"{_readable(spec)}-{short_identity(identity)}-v{EXPORT_VERSION}"
+
+
+def weights_folder(exports: Path, spec: ModelSpec, identity: str) -> Path:
+    """The folder in `exports` of the weights, as safetensors, of the model of that identity."""
+    return exports / f"{_readable(spec)}-{short_identity(identity)}-weights"
 
 
 def is_of(folder: Path, identity: str) -> bool:
-    """Whether it is an export, of any version, of the model of that identity."""
-    return re.search(rf"-{short_identity(identity)}-v\d+$", folder.name) is not None
+    """Whether it is an export, of any version, or the weights of the model of that identity."""
+    return re.search(rf"-{short_identity(identity)}-(v\d+|weights)$", folder.name) is not None
 
 
-def is_outdated(folder: Path) -> bool:
-    """Whether an export is of an earlier version, so that no run of this one takes it."""
-    version = re.search(r"-v(\d+)$", folder.name)
-    return version is not None and int(version[1]) < EXPORT_VERSION
+def is_outdated(folder: Path, built: Collection[str] = ()) -> bool:
+    """Whether no run takes an export any more: it is of an earlier version, or of a model whose short identity is among `built`,
+    for its towers are built from its weights' file now."""
+    found = re.search(r"-([0-9a-f]{12})-v(\d+)$", folder.name)
+    return found is not None and (int(found[2]) < EXPORT_VERSION or found[1] in built)
+
+
+def _readable(spec: ModelSpec) -> str:
+    text = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in spec.title).strip("-")
+    return text[-60:]
 
 
 def is_complete(folder: Path) -> bool:
@@ -54,11 +67,7 @@ def is_complete(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class ExportFacts:
-    """What is to be known of an exported model beside its towers.
-
-    `pooled_at` is up to where a text must be computed: `ALL` of it, or up to its `LARGEST` token, or to the one with that
-    number. `vocabulary` is how many tokens the text tower knows (0: it did not say).
-    """
+    """What is to be known of an exported model beside its towers; see `source.Source`."""
 
     facts: ModelFacts
     parameters: int
@@ -81,3 +90,30 @@ class ExportFacts:
             "sizes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
         }
         (folder / EXPORT_FACTS).write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+class Export:
+    """An export that is complete, as a `source.Source`. `use` keeps it from being removed."""
+
+    def __init__(self, folder: Path, use: Use | None = None) -> None:
+        self.use = use
+        self.folder = folder
+        self.image, self.text = folder / "image.xml", folder / "text.xml"
+        self.remedy = f"Remove the folder {folder}; it is made again."
+        known = ExportFacts.read(folder)
+        self.facts, self.parameters = known.facts, known.parameters
+        self.tower_parameters: Mapping[str, int] = {
+            name: (folder / f"{name}.bin").stat().st_size // 4 for name in ("image", "text")
+        }
+        self.pooled_at, self.vocabulary = known.pooled_at, known.vocabulary
+
+    def tokenizer(self) -> Tokenizer:
+        """See `Source`."""
+        try:
+            return Tokenizer.load(self.folder)
+        except Exception as error:  # the library raises nothing narrower
+            remedy = "Remove it; it is made again."
+            raise ModelError(f"{self.folder} cannot be read ({error}).", remedy=remedy) from None
+
+    def require_numbers(self) -> None:
+        """See `Source`: PyTorch looked when it was made."""

@@ -1,4 +1,4 @@
-"""The engine over a model's export, which is made first if it is not there."""
+"""The engine over a model's towers: built from its weights' file where that can be done, else converted once."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from zsclip import atomic
+from zsclip import atomic, models
 from zsclip.engines.base import Computing, ExportError
-from zsclip.engines.openvino import runtime
+from zsclip.engines.openvino import kept_weights, runtime
 from zsclip.engines.openvino.engine import OpenVinoEngine
-from zsclip.engines.openvino.export_files import EXPORT_FACTS, export_folder, is_complete
-from zsclip.engines.openvino.precision import choose
+from zsclip.engines.openvino.export_files import EXPORT_FACTS, Export, export_folder, is_complete
+from zsclip.engines.openvino.graphs import architecture
+from zsclip.engines.openvino.graphs.model import BuiltModel
+from zsclip.engines.openvino.graphs.weights import MismatchError
+from zsclip.engines.openvino.precision import engine_for
+from zsclip.engines.openvino.source import Source
 from zsclip.engines.openvino.tower import HINTS
 from zsclip.errors import ModelError
-from zsclip.models.spec import ModelSpec
+from zsclip.models.spec import ModelSpec, short_identity
 from zsclip.store.exports import Use
 
 logger = logging.getLogger("zsclip")
@@ -31,12 +35,12 @@ _EXPORT_SECONDS = 1800.0  # that another process is given to finish the same exp
 def load(
     spec: ModelSpec, identity: str, weights: Callable[[], Path], computing: Computing, exports: Path | None
 ) -> OpenVinoEngine:
-    """The engine over the model's export in the folder `exports`; arguments as of `zsclip.engines.choice.load`.
+    """The engine over the model's towers; arguments as of `zsclip.engines.choice.load`.
 
-    Raises `ModelError` if the model cannot be loaded or this machine cannot compute it as asked, `ExportError` if it
-    cannot be exported.
+    Raises `ModelError` if the model cannot be loaded or this machine cannot compute it as asked, `ExportError` if it can
+    neither be built nor exported.
     """
-    precision, reason = computing.effective_precision, ""
+    precision = computing.effective_precision
     if precision not in ("auto", *HINTS):
         raise ModelError(
             f"The engine openvino computes in fp32 or bf16, not {precision}.", remedy="Try `engine=torch`."
@@ -44,16 +48,38 @@ def load(
     if precision == "bf16" and not runtime.computes_in_bf16():
         remedy = "Leave out `precision=bf16`, or use `engine=torch`."
         raise ModelError("This processor does not compute in bf16.", remedy=remedy)
+    source = _built(spec, identity, weights, exports) or _exported(spec, identity, weights, computing.threads, exports)
+    if precision == "auto":
+        measured_in = exports / f"{short_identity(identity)}.bf16.json" if exports else None
+        return engine_for(source, spec.preprocessing, computing, measured_in)
+    return OpenVinoEngine(source, precision, computing)
+
+
+def _built(spec: ModelSpec, identity: str, weights: Callable[[], Path], exports: Path | None) -> Source | None:
+    """The model built from its weights' file; None if it is none that can be."""
+    shape = architecture.read(spec)
+    if shape is None:
+        return None
+    if models.on_disk(spec) is None and exports and is_complete(export_folder(exports, spec, identity)):
+        return None  # zsclip 0.1 converted it, and its weights are gone since
+    try:
+        files, use = kept_weights.mappable(spec, identity, weights(), exports)
+        return BuiltModel(spec, shape, files, use)
+    except MismatchError as error:
+        logger.debug("%s is not built from its file: %s.", spec.title, error)
+        return None
+
+
+def _exported(
+    spec: ModelSpec, identity: str, weights: Callable[[], Path], threads: int | None, exports: Path | None
+) -> Source:
+    """The model's export in the folder `exports`, made first if it is not there."""
     if exports is None:
         raise ExportError("there is no folder to keep the converted model in")
     folder = export_folder(exports, spec, identity)
-    use = _used(spec, weights, folder, computing.threads)
+    use = _used(spec, weights, folder, threads)
     _touch(folder)
-    if precision == "auto":
-        precision, reason = choose(folder, spec.preprocessing, computing.threads)
-    engine = OpenVinoEngine(folder, precision, reason, computing.batch_size, computing.threads)
-    engine.use = use  # its towers are read when they are first needed
-    return engine
+    return Export(folder, use)  # whose towers are read when they are first needed
 
 
 def _used(spec: ModelSpec, weights: Callable[[], Path], folder: Path, threads: int | None) -> Use:

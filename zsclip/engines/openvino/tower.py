@@ -1,8 +1,10 @@
-"""One tower of an exported model, compiled for this processor."""
+"""Towers of a model, compiled for this processor when they are first needed: most runs need one of the two."""
 
 from __future__ import annotations
 
 import queue
+import threading
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zsclip.engines import memory
 from zsclip.engines.hardware import available_cores
 from zsclip.engines.openvino import runtime
+from zsclip.engines.openvino.source import Source
+from zsclip.engines.openvino.tokenizer import Tokenizer
 from zsclip.errors import ModelError
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}  # OpenVINO's words for the precisions in which it computes
@@ -20,21 +25,23 @@ HINTS = {"fp32": "f32", "bf16": "bf16"}  # OpenVINO's words for the precisions i
 class Tower:
     """A compiled graph; threads may share it, as many at once as it has streams.
 
-    `path` is its XML file, `precision` fp32 or bf16, `threads` how many cores it may use (None: all). Raises `ModelError`.
+    `graph` is one of OpenVINO's, or the path of its XML file, `precision` fp32 or bf16, `threads` how many cores it may use
+    (None: all). `remedy` is what helps if it cannot be compiled. Raises `ModelError`.
     """
 
-    def __init__(self, path: Path, precision: str, threads: int | None = None) -> None:
+    def __init__(self, graph: Any, precision: str, threads: int | None = None, remedy: str = "") -> None:
         options = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "PERFORMANCE_HINT": "THROUGHPUT",
             "INFERENCE_NUM_THREADS": threads or available_cores(),
         }
         try:
-            compiled = runtime.core().compile_model(path, "CPU", options)
+            compiled = runtime.core().compile_model(graph, "CPU", options)
         except RuntimeError as error:
+            what = str(graph) if isinstance(graph, Path) else f"The {graph.get_friendly_name()}"
             raise ModelError(
-                f"{path} cannot be loaded by OpenVINO {version('openvino')}: {str(error).strip().splitlines()[-1]}",
-                remedy=f"Remove the folder {path.parent}; it is made again.",
+                f"{what} cannot be loaded by OpenVINO {version('openvino')}: {str(error).strip().splitlines()[-1]}",
+                remedy=remedy,
             ) from None
         self.streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -51,3 +58,52 @@ class Tower:
             raise ModelError(f"OpenVINO failed: {str(error).strip()[:300]}", remedy="Try `engine=torch`.") from None
         finally:
             self._idle.put(request)
+
+
+class Towers:
+    """A model's two towers and its tokenizer, each made when it is first needed; threads may share them."""
+
+    def __init__(self, source: Source, precision: str, threads: int | None) -> None:
+        self._source = source
+        self._precision = precision
+        self._settings = (precision, threads, source.remedy)
+        self._towers: dict[str, Tower] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def image(self) -> Tower:
+        """The image tower; raises `ModelError`."""
+        return self._tower("image", self._source.image)
+
+    @property
+    def text(self) -> Tower:
+        """The text tower; raises `ModelError`."""
+        return self._tower("text", self._source.text)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """What the text tower is given."""
+        return self._source.tokenizer()
+
+    def release(self) -> None:
+        """Give up what is compiled, and its memory, as soon as nothing runs on it; it is compiled again if it is needed."""
+        self._towers.clear()
+
+    def _tower(self, name: str, graph: Any) -> Tower:
+        if name not in self._towers:
+            with self._lock:
+                if name not in self._towers:
+                    self._require_memory(name)
+                    self._towers[name] = Tower(graph, *self._settings)
+        return self._towers[name]
+
+    def _require_memory(self, name: str) -> None:
+        """Before a tower is compiled, and before texts for the images that they are for, as a rule."""
+        wanted = [name] if name == "image" or "image" in self._towers else ["image", "text"]
+        memory.require(
+            self._source.facts.title,
+            sum(self._source.tower_parameters[one] for one in wanted),
+            self._precision,
+            may_be_bf16=runtime.computes_in_bf16(),
+            free=memory.available(),
+        )

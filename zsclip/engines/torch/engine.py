@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from zsclip.engines import hardware
-from zsclip.engines.base import Computing, require_known
+from zsclip.engines.base import Computing, Engine, require_known
 from zsclip.engines.torch import memory
 from zsclip.engines.torch.building import DTYPES, build
 from zsclip.engines.torch.text_tower import TextTower
@@ -107,6 +107,10 @@ class TorchEngine:
             tensor = tensor.pin_memory()
         on_device = tensor.to(self.device, non_blocking=True)
         return _unit(self.model.encode_image(self.normalise(on_device).to(self._dtype)))
+
+    def settled(self) -> Engine:
+        """See `Engine`."""
+        return self
 
     def _too_small(self, what: str) -> ModelError:
         on_cpu = self.device.type == "cpu"

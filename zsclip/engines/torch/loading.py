@@ -29,12 +29,12 @@ def load(spec: ModelSpec, identity: str, checkpoint: Path, computing: Computing,
         "probes": str(probes.VERSION),
     }
 
-    def measure() -> Agreement:
-        fp32 = TorchEngine(spec, checkpoint, replace(computing, precision="fp32"))
-        return Agreement.measure(fp32, half, spec.preprocessing)
-
     path = exports / f"{short_identity(identity)}.fp16.json" if exports else None
-    measured = Agreement.kept(path, bound_to, measure)
+    measured = Agreement.read(path, bound_to)
+    if measured is None:
+        fp32 = TorchEngine(spec, checkpoint, replace(computing, precision="fp32"))
+        measured = Agreement.measure(fp32, half, spec.preprocessing)
+        measured.write(path, bound_to)
     engine = half if measured.holds else TorchEngine(spec, checkpoint, replace(computing, precision="fp32"))
     engine.description += f": {measured.told('fp16')}"
     return engine

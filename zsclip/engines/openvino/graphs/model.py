@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from zsclip.engines.openvino.graphs import architecture, text_transformer
-from zsclip.engines.openvino.graphs.weights import MismatchError, Weights, mapped
-from zsclip.models import weights as files
+from zsclip.engines.openvino.graphs import text_transformer
+from zsclip.engines.openvino.graphs.architecture import Architecture
+from zsclip.engines.openvino.graphs.weights import Weights, mapped
+from zsclip.engines.openvino.source import ALL, LARGEST
+from zsclip.engines.openvino.tokenizer import Tokenizer
+from zsclip.errors import ModelError
 from zsclip.models.spec import ModelFacts, ModelSpec
+
+if TYPE_CHECKING:
+    from zsclip.store.exports import Use
 
 
 class BuiltModel:
-    """The towers' graphs, their constants in the mapped file, and what else is to be known of a model.
+    """A model of the architecture `shape`, whose constants are the mapped `files`, as a `source.Source`.
 
-    Raises `MismatchError` where the model is none of the architectures that are read here, or its file is not what they are made of.
+    `use` keeps the files from being removed. Raises `MismatchError` if the files are not what the architecture is made of, or
+    the tokenizer is none that works without PyTorch.
     """
 
-    def __init__(self, spec: ModelSpec, checkpoint: Path) -> None:
-        shape = architecture.read(spec)
-        if shape is None:
-            raise MismatchError("its architecture is none that is built from its file")
-        weights = Weights(mapped(files.parts(checkpoint)))
+    remedy = "Try `engine=torch`."
+
+    def __init__(self, spec: ModelSpec, shape: Architecture, files: Sequence[Path], use: Use | None = None) -> None:
+        self.use = use
+        self._spec, self._files = spec, files
+        weights = self._weights = Weights(mapped(files))
         self.image = shape.image(weights.within("visual."), spec.preprocessing)
         self.text = text_transformer.graph(shape.text, weights.within(shape.text_prefix))
         bias = weights.number("logit_bias") if shape.has_bias and "logit_bias" in weights else 0.0
@@ -30,6 +40,50 @@ class BuiltModel:
             weights.leave(prefix)
         weights.require_all_taken()
         self.facts = ModelFacts(scale, bias, spec.embed_dim, spec.title)
-        self.parameters = weights.count
+        self.parameters = weights.count()
+        image = weights.count("visual.")
+        self.tower_parameters: Mapping[str, int] = {
+            "image": image,
+            "text": self.parameters - image - sum(map(weights.count, shape.unused)),
+        }
         self.vocabulary = shape.text.vocabulary
-        self._weights = weights
+        self.pooled_at: str | int = ALL
+        if shape.text.shares_prefixes:
+            self.pooled_at = LARGEST if shape.text.pool == "argmax" else shape.text.end
+
+    def tokenizer(self) -> Tokenizer:
+        """See `Source`."""
+        return _stub(self._spec)
+
+    def require_numbers(self) -> None:
+        """See `Source`. Reads all of the weights."""
+        if name := self._weights.without_numbers():
+            raise ModelError(
+                f"the weights in {self._files[0]} are broken: {name} holds NaN or infinite numbers.",
+                where=self._spec.title,
+                remedy="Get them again.",
+            )
+
+
+def _stub(spec: ModelSpec) -> Tokenizer:
+    import gzip
+
+    from zsclip.engines.openvino.tokenizer import Settings
+    from zsclip.models import open_clip_data
+
+    text = gzip.decompress((open_clip_data.folder() / "bpe_simple_vocab_16e6.txt.gz").read_bytes()).decode()
+    merges = [tuple(line.split()) for line in text.split("\n")[1 : 49152 - 256 - 2 + 1]]
+    codes = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters = [chr(one) for one in codes] + [chr(256 + n) for n in range(256 - len(codes))]
+    words = (
+        letters
+        + [one + "</w>" for one in letters]
+        + ["".join(one) for one in merges]
+        + ["<start_of_text>", "<end_of_text>"]
+    )
+    vocabulary = {word: n for n, word in enumerate(words)}
+    return Tokenizer.clip(
+        vocabulary,
+        merges,
+        Settings(spec.tokenizer.context_length, spec.tokenizer.clean, by_words=True, start=49406, end=49407),
+    )

@@ -145,10 +145,9 @@ class Weights:
         if left := sorted(self._tensors.keys() - self._taken):
             raise MismatchError(f"{len(left)} tensors are left over, such as {left[0]}")
 
-    @property
-    def count(self) -> int:
-        """How many numbers there are in all."""
-        return sum(math.prod(tensor.shape) for tensor in self._tensors.values())
+    def count(self, prefix: str = "") -> int:
+        """How many numbers there are in the tensors whose names begin so."""
+        return sum(math.prod(tensor.shape) for name, tensor in self._tensors.items() if name.startswith(prefix))
 
     def without_numbers(self) -> str | None:
         """The name of a tensor that holds NaN or infinity, if one does. Reads all."""
