@@ -6,11 +6,11 @@ What a configuration says is either understood or a reason to build nothing: no 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from zsclip.engines.openvino.graphs import vision_transformer
+from zsclip.engines.openvino.graphs import siglip, vision_transformer
 from zsclip.engines.openvino.graphs.layers import ACTIVATIONS, Activation, Blocks
 from zsclip.engines.openvino.graphs.text_transformer import TextTransformer
 from zsclip.engines.openvino.graphs.vision_transformer import VisionTransformer
@@ -65,13 +65,31 @@ def _image(spec: ModelSpec) -> Callable[[Scope, Preprocessing], Any] | None:
     vision = _Section(spec.config["vision_cfg"])
     if vision.get("image_size", 224) not in (spec.preprocessing.size[0], list(spec.preprocessing.size)):
         return None
-    shape = _vision_transformer(spec, vision)
-    return partial(vision_transformer.graph, shape) if shape and vision.is_understood() else None
+    timm = vision.get("timm_model_name", None)
+    build = _siglip if spec.layout == "siglip" else _timm if timm is not None else _vision_transformer
+    image = build(spec, vision)
+    return image if image and vision.is_understood() else None
 
 
-def _vision_transformer(spec: ModelSpec, vision: _Section) -> VisionTransformer | None:
+def _siglip(spec: ModelSpec, vision: _Section) -> Callable[[Scope, Preprocessing], Any] | None:
+    """SigLIP of any size, in transformers' format."""
+    blocks = _blocks(vision, vision.get("width", 0), vision.get("heads", 0), quick=spec.quick_gelu)
+    if blocks is None or blocks.scaled:
+        return None
+    return partial(siglip.graph, siglip.Siglip(replace(blocks, names=siglip.TIMM), vision.get("patch_size", 0)))
+
+
+def _timm(spec: ModelSpec, vision: _Section) -> Callable[[Scope, Preprocessing], Any] | None:
+    """One of timm's models, under its name."""
+    model = siglip.PUBLISHED.get(vision.get("timm_model_name", ""))
+    if model is None or vision.get("timm_pool", "avg") != "map" or vision.get("timm_proj", "linear") != "none":
+        return None
+    return partial(siglip.published, model, spec.embed_dim)
+
+
+def _vision_transformer(spec: ModelSpec, vision: _Section) -> Callable[[Scope, Preprocessing], Any] | None:
     width, head_width = vision.get("width", 768), vision.get("head_width", 64)
-    if vision.get("timm_model_name", None) is not None or not isinstance(vision.get("layers", 12), int):
+    if not isinstance(vision.get("layers", 12), int):
         return None
     blocks = _blocks(vision, width, width // head_width, quick=spec.quick_gelu)
     pooler, pool = vision.get("attentional_pool", False), vision.get("pool_type", "tok")
@@ -79,7 +97,7 @@ def _vision_transformer(spec: ModelSpec, vision: _Section) -> VisionTransformer 
     vision.get("pos_embed_type", "learnable")  # either is in the file
     if blocks is None or pooler not in (True, False) or pool not in ("tok", "avg") or (pooler and pool != "tok"):
         return None
-    return VisionTransformer(
+    shape = VisionTransformer(
         blocks,
         vision.get("patch_size", 16),
         spec.embed_dim,
@@ -89,6 +107,7 @@ def _vision_transformer(spec: ModelSpec, vision: _Section) -> VisionTransformer 
         queries=queries if pooler else 0,
         pooler_heads=heads,
     )
+    return partial(vision_transformer.graph, shape)
 
 
 def _text(spec: ModelSpec) -> TextTransformer | None:

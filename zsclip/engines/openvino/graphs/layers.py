@@ -31,6 +31,22 @@ def gelu_tanh(x: Node) -> Node:
 
 
 @dataclass(frozen=True)
+class BlockNames:
+    """What the tensors of a block's parts are called: the input of attention (queries, keys and values joined), its output, and
+    the two layers behind it, each with its normalisation."""
+
+    norm1: str
+    joined: str
+    out: str
+    norm2: str
+    hidden: str
+    last: str
+
+
+OPEN_CLIP = BlockNames("ln_1.", "attn.in_proj_", "attn.out_proj.", "ln_2.", "mlp.c_fc.", "mlp.c_proj.")
+
+
+@dataclass(frozen=True)
 class Blocks:
     """A stack of pre-norm transformer blocks: `mlp_width` is that of the hidden layer, `eps` the normalisations'."""
 
@@ -41,6 +57,7 @@ class Blocks:
     activation: Activation
     eps: float = 1e-5
     scaled: bool = False  # whether each branch has a learnt scale (LayerScale)
+    names: BlockNames = OPEN_CLIP
 
 
 @dataclass(frozen=True)
@@ -83,7 +100,7 @@ def attend(q: Node, k: Node, v: Node, heads: int, width: int, mask: Node | None 
 
 
 def transformer(x: Node, weights: Scope, shape: Blocks, mask: Node | None = None, rows: Rows | None = None) -> Node:
-    """All blocks, one after the other (`resblocks` of open_clip's names). With `rows`, (n, r, width): only those."""
+    """All blocks, one after the other. With `rows`, (n, r, width): only those."""
     for number in range(shape.layers):
         is_last = number == shape.layers - 1
         x = _block(x, weights.within(f"{number}."), shape, mask, rows if is_last else None)
@@ -91,17 +108,17 @@ def transformer(x: Node, weights: Scope, shape: Blocks, mask: Node | None = None
 
 
 def _block(x: Node, weights: Scope, shape: Blocks, mask: Node | None, rows: Rows | None) -> Node:
-    width = shape.width
-    normalised = layer_norm(x, weights.within("ln_1."), width, shape.eps)
-    joined = linear(normalised, weights.within("attn.in_proj_"), width, 3 * width)
+    width, names = shape.width, shape.names
+    normalised = layer_norm(x, weights.within(names.norm1), width, shape.eps)
+    joined = linear(normalised, weights.within(names.joined), width, 3 * width)
     q, k, v = ops.split(joined, np.int64(2), 3).outputs()
     if rows is not None:
         q, x, mask = rows.of(q), rows.of(x), rows.mask
-    seen = linear(attend(q, k, v, shape.heads, width, mask), weights.within("attn.out_proj."), width, width)
+    seen = linear(attend(q, k, v, shape.heads, width, mask), weights.within(names.out), width, width)
     x = ops.add(x, _scaled(seen, weights, "ls_1.gamma", shape))
-    normalised = layer_norm(x, weights.within("ln_2."), width, shape.eps)
-    hidden = linear(normalised, weights.within("mlp.c_fc."), width, shape.mlp_width)
-    said = linear(shape.activation(hidden), weights.within("mlp.c_proj."), shape.mlp_width, width)
+    normalised = layer_norm(x, weights.within(names.norm2), width, shape.eps)
+    hidden = linear(normalised, weights.within(names.hidden), width, shape.mlp_width)
+    said = linear(shape.activation(hidden), weights.within(names.last), shape.mlp_width, width)
     return ops.add(x, _scaled(said, weights, "ls_2.gamma", shape))
 
 

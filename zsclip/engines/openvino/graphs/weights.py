@@ -128,6 +128,13 @@ class Weights:
         self._taken.add(name)
         return tensor
 
+    def shape(self, name: str, axes: int) -> Shape:
+        """The shape of a tensor, which is not taken by that; raises `MismatchError` if there is none of so many axes."""
+        tensor = self._tensors.get(name)
+        if tensor is None or len(tensor.shape) != axes:
+            raise MismatchError(f"there is no {name} of {axes} axes")
+        return tensor.shape
+
     def number(self, name: str) -> float:
         """A tensor of one number."""
         tensor = self._tensors.get(name)
@@ -170,6 +177,10 @@ class Scope:
     def within(self, prefix: str) -> Scope:
         """Those among them whose names go on so."""
         return Scope(self.weights, self.prefix + prefix)
+
+    def shape(self, name: str, axes: int) -> Shape:
+        """See `Weights.shape`."""
+        return self.weights.shape(self.prefix + name, axes)
 
     def take(self, name: str, *shape: int) -> Node:
         """A tensor as a constant of a graph; raises `MismatchError` if there is none of that shape."""
