@@ -22,17 +22,15 @@ NAME = "weights.safetensors"
 _SECONDS = 600.0  # that another process is given to finish the same
 
 
-def mappable(
-    spec: ModelSpec, identity: str, checkpoint: Path, exports: Path | None
-) -> tuple[Sequence[Path], Use | None]:
-    """The files of safetensors that hold the weights, and what keeps them from being removed if they are ours.
+def mappable(spec: ModelSpec, identity: str, checkpoint: Path, exports: Path | None) -> tuple[Path, Use | None]:
+    """The weights as safetensors, a file or the index of several, and what keeps them from being removed if they are ours.
 
     Others than safetensors are read by PyTorch (`weights_only`) and kept in a folder in `exports`. Raises `MismatchError` if that
     cannot be, and whoever reads them otherwise says why.
     """
     files = parts(checkpoint)
     if all(file.suffix == SAMPLED for file in files):
-        return files, None
+        return checkpoint, None
     if exports is None:
         raise MismatchError("its weights are no file of safetensors, and there is no folder to keep them as one")
     folder = weights_folder(exports, spec, identity)
@@ -41,7 +39,7 @@ def mappable(
             _make(spec, files, folder)
         use = Use(folder)
         if (folder / NAME).is_file():  # else it was removed in between
-            return (folder / NAME,), use
+            return folder / NAME, use
 
 
 def _make(spec: ModelSpec, files: Sequence[Path], folder: Path) -> None:

@@ -57,14 +57,12 @@ def load(
 
 def _built(spec: ModelSpec, identity: str, weights: Callable[[], Path], exports: Path | None) -> Source | None:
     """The model built from its weights' file; None if it is none that can be."""
-    shape = architecture.read(spec)
-    if shape is None:
+    if architecture.read(spec) is None:
         return None
     if models.on_disk(spec) is None and exports and is_complete(export_folder(exports, spec, identity)):
         return None  # zsclip 0.1 converted it, and its weights are gone since
     try:
-        files, use = kept_weights.mappable(spec, identity, weights(), exports)
-        return BuiltModel(spec, shape, files, use)
+        return BuiltModel(spec, *kept_weights.mappable(spec, identity, weights(), exports))
     except MismatchError as error:
         logger.debug("%s is not built from its file: %s.", spec.title, error)
         return None

@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zsclip.engines.openvino.graphs import text_transformer
-from zsclip.engines.openvino.graphs.architecture import Architecture
-from zsclip.engines.openvino.graphs.weights import Weights, mapped
+from zsclip.engines.openvino.graphs import architecture, text_transformer
+from zsclip.engines.openvino.graphs.weights import MismatchError, Weights, mapped
 from zsclip.engines.openvino.source import ALL, LARGEST
 from zsclip.engines.openvino.tokenizer import Tokenizer
 from zsclip.errors import ModelError
 from zsclip.models.spec import ModelFacts, ModelSpec
+from zsclip.models.weights import parts
 
 if TYPE_CHECKING:
     from zsclip.store.exports import Use
 
 
 class BuiltModel:
-    """A model of the architecture `shape`, whose constants are the mapped `files`, as a `source.Source`.
+    """A model whose constants are its mapped files, as a `source.Source`.
 
-    `use` keeps the files from being removed. Raises `MismatchError` if the files are not what the architecture is made of, or
-    the tokenizer is none that works without PyTorch.
+    `checkpoint` is a file of safetensors, or the index of several; `use` keeps it from being removed. Raises `MismatchError` if the
+    architecture is none that is built here, or the files are not what it is made of.
     """
 
     remedy = "Try `engine=torch`."
 
-    def __init__(self, spec: ModelSpec, shape: Architecture, files: Sequence[Path], use: Use | None = None) -> None:
+    def __init__(self, spec: ModelSpec, checkpoint: Path, use: Use | None = None) -> None:
+        shape = architecture.read(spec)
+        if shape is None:
+            raise MismatchError("its architecture is none that is built from its file")
         self.use = use
-        self._spec, self._files = spec, files
-        weights = self._weights = Weights(mapped(files))
+        self._spec, self._checkpoint = spec, checkpoint
+        weights = self._weights = Weights(mapped(parts(checkpoint)))
         self.image = shape.image(weights.within("visual."), spec.preprocessing)
         self.text = text_transformer.graph(shape.text, weights.within(shape.text_prefix))
         bias = weights.number("logit_bias") if shape.has_bias and "logit_bias" in weights else 0.0
@@ -59,7 +62,7 @@ class BuiltModel:
         """See `Source`. Reads all of the weights."""
         if name := self._weights.without_numbers():
             raise ModelError(
-                f"the weights in {self._files[0]} are broken: {name} holds NaN or infinite numbers.",
+                f"the weights in {self._checkpoint} are broken: {name} holds NaN or infinite numbers.",
                 where=self._spec.title,
                 remedy="Get them again.",
             )
