@@ -141,7 +141,9 @@ class Classifier(Closing):
         taken as they are. Text vectors are kept in the store. Raises `LabelError`, `PromptSetError` or `ModelError`.
         """
         label_set, sets = as_label_set(labels), as_prompt_sets(prompts)
-        return self.prompt_vectors(label_set, sets, background).class_vectors(label_set, sets, combine)
+        made = self.prompt_vectors(label_set, sets, background).class_vectors(label_set, sets, combine)
+        self.model.labels = np.concatenate([scoring.unit_mean(vectors)[None] for vectors in made.vectors])
+        return made
 
     def prompt_vectors(
         self, labels: LabelSet, sets: Sequence[PromptSet], background: Sequence[str] | None = None

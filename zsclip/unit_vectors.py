@@ -35,15 +35,17 @@ def unit_mean(vectors: Floats, weights: Sequence[float] | None = None) -> Floats
 class Quality(IntEnum):
     """How good a vector is, the lowest first. The store keeps these numbers."""
 
-    INT8 = 0
+    INT8 = 0  # computed in int8 where that is most of the work
     HALF = 1  # computed in half precision
     REDUCED = 2  # computed in fp32, of an image decoded at a reduced scale
     EXACT = 3  # computed in fp32, of a text or of an image decoded in full
 
     @classmethod
-    def of(cls, *, fp32: bool, reduced: bool = False) -> Quality:
-        """What a model gives that computes in fp32 or in half precision, of an image decoded in full or `reduced`."""
-        return cls.HALF if not fp32 else cls.REDUCED if reduced else cls.EXACT
+    def of(cls, precision: str, *, reduced: bool = False) -> Quality:
+        """What a model gives that computes in fp32, bf16, fp16 or int8, of an image decoded in full or `reduced`."""
+        if precision == "fp32":
+            return cls.REDUCED if reduced else cls.EXACT
+        return cls.INT8 if precision == "int8" else cls.HALF
 
 
 @dataclass(frozen=True)

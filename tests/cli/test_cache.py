@@ -63,16 +63,19 @@ def test_clear_forgets_all_or_one_model(cli: Cli, scenes: Path, tmp_path: Path) 
     assert cli("cache", "clear", "--pretrained", "openai").code == 2
 
 
-def test_clear_asks_or_refuses_and_takes_converted_models_too(cli: Cli, scenes: Path, own_exports: Path) -> None:
+def test_clear_asks_or_refuses_and_takes_converted_models_too(
+    cli: Cli, scenes: Path, own_exports: Path, traced_demo: str
+) -> None:
     """Without a terminal there is nobody to ask."""
-    run_zsclip("classify", scenes, "-l", "star,ring")  # in this process the model would still be in use
-    for arguments in ([], ["--model", "demo"]):
+    # In this process the model would still be in use.
+    run_zsclip("classify", scenes, "-l", "star,ring", "-m", traced_demo)
+    for arguments in ([], ["--model", traced_demo]):
         run = cli("cache", "clear", *arguments)
         assert (run.code, "--yes" in run.err) == (2, True)
     assert said(cli("cache", "info").out, "images") == "64"
     other = own_exports / f"other-0123456789ab-v{EXPORT_VERSION}"
     other.mkdir()
-    run = cli("cache", "clear", "--model", "demo", "--yes")
+    run = cli("cache", "clear", "--model", traced_demo, "--yes")
     assert re.search(r"Forgot 78 vectors and removed 1 converted model \(2\d\.\d MB\)\.", run.err)
     assert list(own_exports.glob("*-v*[0-9]")) == [other]
     assert "removed 1 converted model" in cli("cache", "clear", "-y").err
@@ -82,7 +85,7 @@ def test_clear_asks_or_refuses_and_takes_converted_models_too(cli: Cli, scenes: 
 HOLDER = """
 import sys
 from zsclip import Classifier
-with Classifier.load("demo") as classifier:
+with Classifier.load(sys.argv[2]) as classifier:
     classifier.model.load()
     print("loaded", flush=True)
     sys.stdin.readline()
@@ -93,29 +96,43 @@ with Classifier.load("demo") as classifier:
 @pytest.mark.skipif(os.name != "posix", reason="Windows removes no files that are open")
 @pytest.mark.parametrize("command", [["prune", "--max-size", "1K"], ["clear", "--yes"]])
 def test_a_converted_model_that_is_in_use_stays(
-    cli: Cli, own_exports: Path, red_star: Path, command: list[str]
+    cli: Cli, own_exports: Path, red_star: Path, traced_demo: str, command: list[str]
 ) -> None:
-    (demo,) = own_exports.glob("demo-*")
-    with start_python(HOLDER, red_star, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+    (export,) = own_exports.iterdir()
+    with start_python(HOLDER, red_star, traced_demo, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
         assert run.stdin
         assert run.stdout
         assert run.stdout.readline() == "loaded\n"
         assert cli("cache", *command).code == 0
-        assert (demo / "export.json").exists()
+        assert (export / "export.json").exists()
         out, _ = run.communicate("go on\n")
     assert (run.returncode, out) == (0, "1 1\n")
     cli("cache", *command)
-    assert not demo.exists()
+    assert not export.exists()
 
 
 def test_prune_removes_converted_models_of_earlier_versions(cli: Cli, own_exports: Path) -> None:
-    (demo,) = own_exports.glob("demo-*")
-    stem = demo.name.removesuffix(str(EXPORT_VERSION))
-    shutil.copytree(demo, old := own_exports / f"{stem}{EXPORT_VERSION - 1}")
-    shutil.copytree(demo, later := own_exports / f"{stem}{EXPORT_VERSION + 1}")
-    assert "1 of earlier versions, which prune removes" in said(cli("cache", "info").out, "exports")
-    assert "and removed 1 converted model of earlier versions" in " ".join(cli("cache", "prune").err.split())
-    assert (old.exists(), demo.exists(), later.exists()) == (False, True, True)
+    (export,) = own_exports.iterdir()
+    stem = export.name.removesuffix(str(EXPORT_VERSION))
+    shutil.copytree(export, old := own_exports / f"{stem}{EXPORT_VERSION - 1}")
+    shutil.copytree(export, later := own_exports / f"{stem}{EXPORT_VERSION + 1}")
+    assert "1 that no run takes any more, which prune removes" in said(cli("cache", "info").out, "exports")
+    assert "and removed 1 converted model that no run takes any more" in " ".join(cli("cache", "prune").err.split())
+    assert (old.exists(), export.exists(), later.exists()) == (False, True, True)
+
+
+def test_prune_removes_what_0_1_converted_of_a_model_that_is_built_from_its_file(
+    cli: Cli, own_exports: Path, red_star: Path
+) -> None:
+    cli("classify", red_star, "-l", "star,ring")
+    identity = re.search(r"^  (\w{12})  demo", cli("cache", "info").out, re.MULTILINE)
+    assert identity
+    built = own_exports / f"demo-{identity[1]}-v{EXPORT_VERSION}"
+    built.mkdir()
+    assert "1 that no run takes any more" in said(cli("cache", "info").out, "exports")
+    cli("cache", "prune")
+    assert not built.exists()
+    assert len(list(own_exports.iterdir())) == 1  # the other model's stays
 
 
 def test_clear_takes_the_identity_and_not_the_environment(
@@ -165,11 +182,11 @@ def test_prune_to_a_size_forgets_the_oldest_images(cli: Cli, tmp_path: Path) -> 
     assert cli("cache", "prune", "--max-size", "much").code == 2
 
 
-def test_the_least_recently_used_exports_go_first(cli: Cli, scenes: Path, own_exports: Path) -> None:
-    cli("classify", scenes, "-l", "star,ring")
-    (demo,) = own_exports.iterdir()
-    os.utime(demo / "export.json", (1, 1))  # a run says that it is in use
-    cli("classify", scenes, "-l", "a,b")
+def test_the_least_recently_used_exports_go_first(cli: Cli, scenes: Path, own_exports: Path, traced_demo: str) -> None:
+    cli("classify", scenes, "-l", "star,ring", "-m", traced_demo)
+    (export,) = own_exports.iterdir()
+    os.utime(export / "export.json", (1, 1))  # a run says that it is in use
+    cli("classify", scenes, "-l", "a,b", "-m", traced_demo)
     for name, used in (("old", 1000), ("new", 2000)):
         (own_exports / name).mkdir()
         (own_exports / name / "model.bin").write_bytes(bytes(1_000_000))
@@ -177,7 +194,7 @@ def test_the_least_recently_used_exports_go_first(cli: Cli, scenes: Path, own_ex
     before = re.match(r"3 \((.*) MB\)", said(cli("cache", "info").out, "exports"))
     assert before
     cli("cache", "prune", "--max-size", f"{float(before[1]) - 0.2}M")
-    assert {path.name for path in own_exports.iterdir()} == {demo.name, "new"}
+    assert {path.name for path in own_exports.iterdir()} == {export.name, "new"}
     assert said(cli("cache", "info").out, "images") == "64"
 
 

@@ -145,7 +145,7 @@ class TestPrecision:
             measured = {"images": 1.0, "texts": 1.0, "logit": 0.0, "probability": 0.0, name: abs(worst)}
             facts.write_text(json.dumps({"agreement": measured, "bound_to": bound_to()}))
             with Classifier.load("demo") as classifier:
-                assert classifier.model.load().exact is (expected == "fp32")
+                assert classifier.model.load().precision == expected
                 assert f"openvino on the CPU, {expected}: bf16 gives" in classifier.model.load().description
 
     def test_it_is_measured_once_there_is_enough_to_compute(self, facts: Path, in_bf16: None) -> None:
@@ -195,7 +195,7 @@ class TestPrecision:
     def test_without_bf16_instructions_it_is_fp32(self, own_exports: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(runtime, "computes_in_bf16", lambda: False)
         with Classifier.load("demo") as classifier:
-            assert classifier.model.load().exact
+            assert classifier.model.load().precision == "fp32"
             assert "does not compute in bf16" in classifier.model.load().description
         with pytest.raises(ModelError, match="does not compute in bf16"):
             _ = Classifier.load("demo", engine="openvino", precision="bf16").model.load()

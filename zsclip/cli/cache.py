@@ -18,6 +18,7 @@ from zsclip.text.wording import counted
 if TYPE_CHECKING:
     from zsclip.store.database import Store
     from zsclip.store.exports import Export
+    from zsclip.store.maintenance import StoreInfo
 
 logger = logging.getLogger("zsclip")
 app = typer.Typer(no_args_is_help=True, help="The store: what it holds, and how to make it smaller.")
@@ -50,7 +51,7 @@ def info(cache_dir: options.CacheDir = None) -> None:
         ("texts", f"{sum(model.texts for model in content.models):,}"),
         ("paths", f"{content.files:,}"),
         ("models", f"{len(content.models):,}"),
-        ("exports", _told(content.exports)),
+        ("exports", _told(content)),
     ]
     if content.shared:
         rows.append(
@@ -95,12 +96,17 @@ def clear(
         say(f"{forgot}{_and_removed(chosen)}.")
 
 
-def _told(found: Sequence[Export]) -> str:
-    from zsclip.engines.openvino.export_files import is_outdated
+def _told(content: StoreInfo) -> str:
+    old = len(_outdated(content))
+    of_old = f"; {old} that no run takes any more, which prune removes" if old else ""
+    return f"{len(content.exports)} ({sum(one.size for one in content.exports) / 1e6:,.1f} MB{of_old})"
 
-    old = sum(is_outdated(one.path) for one in found)
-    of_old = f"; {old} of earlier versions, which prune removes" if old else ""
-    return f"{len(found)} ({sum(one.size for one in found) / 1e6:,.1f} MB{of_old})"
+
+def _outdated(content: StoreInfo) -> list[Export]:
+    from zsclip.engines.openvino.leftovers import outdated
+
+    is_outdated = outdated(model.identity for model in content.models)
+    return [one for one in content.exports if is_outdated(one.path)]
 
 
 def _and_removed(found: Sequence[Export], what: str = "") -> str:
@@ -141,16 +147,14 @@ def prune(
     ] = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
-    """Forget the images of files that are gone, and remove converted models of earlier versions."""
-    from zsclip.engines.openvino.export_files import is_outdated
+    """Forget the images of files that are gone, and remove converted models that no run takes any more."""
     from zsclip.store import maintenance as upkeep
-    from zsclip.store.exports import exports
     from zsclip.store.keeping import Keeping
 
     listen(quiet=False, verbose=False)
     limit = None if max_size is None else _bytes(max_size)
     with Keeping(cache_dir).open() as store:
-        removed = _and_removed([one for one in exports(store) if is_outdated(one.path)], " of earlier versions")
+        removed = _and_removed(_outdated(upkeep.info(store)), " that no run takes any more")
         forgot = f"Forgot {upkeep.prune(store, limit):,} vectors{removed}"
         say(f"{forgot}; the store takes {upkeep.info(store).size / 1e6:,.1f} MB.")
 

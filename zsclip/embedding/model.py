@@ -21,10 +21,11 @@ from zsclip.errors import ModelError
 from zsclip.models import ModelSpec
 from zsclip.models.spec import ModelFacts
 from zsclip.store.database import Store
-from zsclip.unit_vectors import Embedding, Quality, are_units
+from zsclip.unit_vectors import Embedding, Floats, Quality, are_units
 
 logger = logging.getLogger("zsclip")
 
+_LEAST = {"fp32": Quality.REDUCED, "int8": Quality.INT8}  # any other precision takes half precision or better
 _FIRST_BATCH = 32  # assumed until the engine is loaded
 
 
@@ -46,6 +47,7 @@ class Model:
         self.spec = spec
         self.computing = computing or Computing()
         self.engine: Engine | None = None
+        self.labels: Floats | None = None  # class vectors (labels, d), once there are any: see `Engine.settled`
         self._store = store
         self._exports = exports
         self._identities = Identities(spec, store, exports, rehash=rehash)
@@ -67,7 +69,7 @@ class Model:
         """
         if self.exact:
             return Quality.EXACT
-        return Quality.REDUCED if self.computing.precision == "fp32" else Quality.HALF
+        return _LEAST.get(self.computing.precision, Quality.HALF)
 
     @property
     def batch_size(self) -> int:
@@ -141,7 +143,7 @@ class Model:
         def encode(engine: Engine, rows: Sequence[int]) -> list[Embedding]:
             vectors = engine.encode_images(pixels if len(rows) == len(pixels) else pixels[list(rows)])
             return [
-                Embedding(vector, Quality.of(fp32=engine.exact, reduced=reduced[row]))
+                Embedding(vector, Quality.of(engine.precision, reduced=reduced[row]))
                 for row, vector in zip(rows, vectors, strict=True)
             ]
 
@@ -156,14 +158,14 @@ class Model:
         engine = self._settled()
         made = _finite_only(encode(engine, range(count)))
         broken = [row for row, one in enumerate(made) if one is None]
-        if broken and not engine.exact:
+        if broken and engine.precision != "fp32":
             for row, one in zip(broken, _finite_only(encode(self._in_fp32(), broken)), strict=True):
                 made[row] = one
         return made
 
     def _settled(self) -> Engine:
         """The engine for what comes next, which may be another than for what came before."""
-        engine = self.load().settled()
+        engine = self.load().settled(self.labels)
         if engine is not self.engine:
             logger.debug("%s: %s from here on", self.spec.title, engine.description)
             self.engine = engine

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from zsclip.engines.names import ENGINES, PRECISIONS
 from zsclip.errors import ModelError
 from zsclip.models.spec import ModelFacts
-from zsclip.unit_vectors import Embedding
+from zsclip.unit_vectors import Embedding, Floats
 
 
 class ExportError(ModelError):
@@ -52,7 +52,7 @@ class Computing:
 
     @property
     def effective_precision(self) -> str:
-        """The precision asked for: auto, fp32, bf16 or fp16."""
+        """The precision asked for: auto, fp32, bf16, fp16 or int8."""
         return "fp32" if self.exact else self.precision
 
 
@@ -62,7 +62,7 @@ class Engine(Protocol):
     facts: ModelFacts
     description: str  # "torch on cpu, fp32"
     parameters: int
-    exact: bool  # whether it computes in fp32
+    precision: str  # in which it computes images: fp32, bf16, fp16 or int8
     batch_size: int
 
     @property
@@ -75,8 +75,12 @@ class Engine(Protocol):
     def encode_texts(self, texts: Sequence[str]) -> list[Embedding]:
         """An embedding per text; each says what of the text the context did not hold."""
 
-    def settled(self) -> Engine:
-        """The engine for what comes next: this one, or the one that a measurement meanwhile speaks for. Raises `ModelError`."""
+    def settled(self, labels: Floats | None = None) -> Engine:
+        """The engine for what comes next: this one, or the one that a measurement meanwhile speaks for. Raises `ModelError`.
+
+        `labels` are the class vectors (labels, d) that images are compared with, if there are any: what another precision
+        costs is measured with them.
+        """
 
 
 def require_known(title: str, token: int, vocabulary: int) -> None:

@@ -47,6 +47,11 @@ def _wants_openvino(computing: Computing) -> bool:
         if not installed:
             raise ModelError("The engine openvino needs OpenVINO: pip install openvino")
         return True
+    if precision == "int8":
+        if device not in ("auto", "cpu") or computing.engine == "torch" or not installed:
+            remedy = "Leave out `engine` and `device`, or `precision=int8`."
+            raise ModelError("int8 runs on the CPU, by OpenVINO.", remedy=remedy)
+        return True
     if computing.engine == "torch" or not installed or precision == "fp16":
         return False
     try:

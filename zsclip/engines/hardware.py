@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import platform
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,18 @@ def available_cores() -> int:
         return max(1, min(cores, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):  # no such limit: "max"
         return cores
+
+
+@cache
+def multiplies_int8() -> bool:
+    """Whether the processor has instructions for products of int8; where it does not say (Linux does), it is assumed to."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return True
+    flags = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    wanted = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
+    return flags is None or bool(wanted & set(flags[1].split()))
 
 
 @cache

@@ -81,6 +81,22 @@ class ModelSpec:
     text_tower: str | Path | None = None
     offline: bool = field(default=False, compare=False)
 
+    @classmethod
+    def of_identity(cls, identity: str) -> ModelSpec | None:
+        """What an identity tells of a model: all that its towers are made of, but neither names nor files; None if it is none."""
+        try:
+            facts = json.loads(identity)
+            return cls(
+                "",
+                None,
+                {**facts["config"], "quick_gelu": facts["activation"] == "quick_gelu"},
+                Preprocessing(**{**facts["preprocessing"], "size": tuple(facts["preprocessing"]["size"])}),
+                tokenizer=TokenizerSpec(context_length=facts["context_length"]),
+                layout=facts.get("layout", "open_clip"),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
     @property
     def title(self) -> str:
         """The model as it is shown: `ViT-B-32 (openai)`."""

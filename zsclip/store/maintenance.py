@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from zsclip.models.spec import short_identity
 from zsclip.store.database import Store
 from zsclip.store.exports import Export, exports, remove
 from zsclip.store.file_system import shared_file_system
@@ -65,7 +66,10 @@ def _shared(store: Store) -> str | None:
 
 
 def clear(store: Store, identity: str | None = None) -> int:
-    """Forget all vectors, or one model's; the number of them."""
+    """Forget all vectors, or one model's, and what was measured of its precision; the number of vectors."""
+    of_model = "*" if identity is None else short_identity(identity)
+    for note in (store.path.parent / EXPORTS).glob(f"{of_model}.*.json") if store.path else ():
+        note.unlink(missing_ok=True)
     with store.guard() as connection:
         if connection is None:
             return 0

@@ -16,7 +16,7 @@ from zsclip.engines.base import Computing, Engine, require_known
 from zsclip.engines.openvino.prefixes import forests
 from zsclip.engines.openvino.source import ALL, LARGEST, Source
 from zsclip.engines.openvino.tower import Towers
-from zsclip.unit_vectors import Embedding, Quality
+from zsclip.unit_vectors import Embedding, Floats, Quality
 
 _BATCH = 16  # as fast as 32, and less to wait for
 _TOKENS = 256  # of one forward pass over texts that share their beginnings: its mask grows with their square
@@ -34,7 +34,7 @@ class OpenVinoEngine:
         self.source = source
         self.facts = source.facts
         self.parameters = source.parameters
-        self.exact = precision == "fp32"
+        self.precision = self._text_precision = precision
         self.batch_size = computing.batch_size or _BATCH
         self.description = f"openvino on the CPU, {precision}" + (f": {reason}" if reason else "")
         self._towers = Towers(source, precision, computing.threads)
@@ -44,13 +44,13 @@ class OpenVinoEngine:
         """See `Engine`."""
         return self._towers.image.streams
 
-    def settled(self) -> Engine:
+    def settled(self, labels: Floats | None = None) -> Engine:  # noqa: ARG002  (there is nothing to measure)
         """See `Engine`."""
         return self
 
     def encode_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine`."""
-        return self._checked(_unit(self._towers.image(pixels)))
+        return self.as_units(self._towers.image(pixels))
 
     def encode_texts(self, texts: Sequence[str]) -> list[Embedding]:
         """See `Engine`. Where padding is inert, texts run at their own length, and what they begin with in common once."""
@@ -61,20 +61,23 @@ class OpenVinoEngine:
 
         def run(batch: tuple[NDArray[np.intp], tuple[NDArray[Any], ...]]) -> None:
             rows, inputs = batch
-            vectors[rows] = _unit(tower(*inputs)[: len(rows)])
+            vectors[rows] = self.as_units(tower(*inputs)[: len(rows)])
 
         with ThreadPoolExecutor(tower.streams) as pool:
             list(pool.map(run, self._batches(tokens, tower.streams)))
         return [
-            Embedding(vector, Quality.of(fp32=self.exact), cut)
-            for vector, cut in zip(self._checked(vectors), tokenizer.cuts(texts, tokens), strict=True)
+            Embedding(vector, Quality.of(self._text_precision), cut)
+            for vector, cut in zip(vectors, tokenizer.cuts(texts, tokens), strict=True)
         ]
 
-    def _checked(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The same vectors. If fp32 has no numbers for some, the weights are looked at: they may hold none."""
-        if self.exact and not np.isfinite(vectors).all():
+    def as_units(self, features: Floats) -> Floats:
+        """Features (n, d) at length 1. If fp32 has no numbers for some, the weights are looked at: they may hold none."""
+        # A length of nothing, which broken weights may give, is reported by the caller.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            unit: Floats = features / np.linalg.norm(features, axis=-1, keepdims=True)
+        if self.precision == "fp32" and not np.isfinite(unit).all():
             self.source.require_numbers()
-        return vectors
+        return unit
 
     def _batches(
         self, tokens: NDArray[np.int32], streams: int
@@ -89,10 +92,3 @@ class OpenVinoEngine:
         marks = tokens if pooled_at == LARGEST else tokens == pooled_at
         for forest in forests(tokens, np.argmax(marks, axis=1) + 1, _TOKENS, streams):
             yield forest.rows, forest.inputs
-
-
-def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    # A length of nothing, which broken weights may give, is reported by the caller.
-    with np.errstate(invalid="ignore", divide="ignore"):
-        unit: NDArray[np.float32] = features / np.linalg.norm(features, axis=-1, keepdims=True)
-    return unit

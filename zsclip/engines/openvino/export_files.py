@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -36,16 +36,14 @@ def weights_folder(exports: Path, spec: ModelSpec, identity: str) -> Path:
     return exports / f"{_readable(spec)}-{short_identity(identity)}-weights"
 
 
+def int8_folder(exports: Path, spec: ModelSpec, identity: str) -> Path:
+    """The folder in `exports` of the image tower in int8 of the model of that identity."""
+    return exports / f"{_readable(spec)}-{short_identity(identity)}-int8"
+
+
 def is_of(folder: Path, identity: str) -> bool:
-    """Whether it is an export, of any version, or the weights of the model of that identity."""
-    return re.search(rf"-{short_identity(identity)}-(v\d+|weights)$", folder.name) is not None
-
-
-def is_outdated(folder: Path, built: Collection[str] = ()) -> bool:
-    """Whether no run takes an export any more: it is of an earlier version, or of a model whose short identity is among `built`,
-    for its towers are built from its weights' file now."""
-    found = re.search(r"-([0-9a-f]{12})-v(\d+)$", folder.name)
-    return found is not None and (int(found[2]) < EXPORT_VERSION or found[1] in built)
+    """Whether it is an export, of any version, or anything else made of the model of that identity."""
+    return re.search(rf"-{short_identity(identity)}-(v\d+|weights|int8)$", folder.name) is not None
 
 
 def _readable(spec: ModelSpec) -> str:

@@ -14,13 +14,13 @@ from filelock import FileLock, Timeout
 
 from zsclip import atomic, models
 from zsclip.engines.base import Computing, ExportError
-from zsclip.engines.openvino import kept_weights, runtime
+from zsclip.engines.openvino import int8, kept_weights, runtime
 from zsclip.engines.openvino.engine import OpenVinoEngine
-from zsclip.engines.openvino.export_files import EXPORT_FACTS, Export, export_folder, is_complete
+from zsclip.engines.openvino.export_files import EXPORT_FACTS, Export, export_folder, int8_folder, is_complete
 from zsclip.engines.openvino.graphs import architecture
 from zsclip.engines.openvino.graphs.model import BuiltModel
 from zsclip.engines.openvino.graphs.weights import MismatchError
-from zsclip.engines.openvino.precision import engine_for
+from zsclip.engines.openvino.precision import engine_for, measured_precision
 from zsclip.engines.openvino.source import Source
 from zsclip.engines.openvino.tower import HINTS
 from zsclip.errors import ModelError
@@ -41,16 +41,19 @@ def load(
     neither be built nor exported.
     """
     precision = computing.effective_precision
-    if precision not in ("auto", *HINTS):
+    if precision not in ("auto", "int8", *HINTS):
         raise ModelError(
-            f"The engine openvino computes in fp32 or bf16, not {precision}.", remedy="Try `engine=torch`."
+            f"The engine openvino computes in fp32, bf16 or int8, not {precision}.", remedy="Try `engine=torch`."
         )
     if precision == "bf16" and not runtime.computes_in_bf16():
         remedy = "Leave out `precision=bf16`, or use `engine=torch`."
         raise ModelError("This processor does not compute in bf16.", remedy=remedy)
     source = _built(spec, identity, weights, exports) or _exported(spec, identity, weights, computing.threads, exports)
+    measured_in = exports / f"{short_identity(identity)}.bf16.json" if exports else None
+    if precision == "int8":
+        folder = int8_folder(exports, spec, identity) if exports else None
+        return int8.engine_for(source, computing, folder, measured_precision(measured_in))
     if precision == "auto":
-        measured_in = exports / f"{short_identity(identity)}.bf16.json" if exports else None
         return engine_for(source, spec.preprocessing, computing, measured_in)
     return OpenVinoEngine(source, precision, computing)
 

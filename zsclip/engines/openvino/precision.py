@@ -20,7 +20,7 @@ from zsclip.engines.openvino import runtime
 from zsclip.engines.openvino.engine import OpenVinoEngine
 from zsclip.engines.openvino.source import Source
 from zsclip.images.preprocessing import Preprocessing
-from zsclip.unit_vectors import Embedding
+from zsclip.unit_vectors import Embedding, Floats
 
 logger = logging.getLogger("zsclip")
 
@@ -42,6 +42,12 @@ def engine_for(
     if measured := Agreement.read(measured_in, bound_to()):
         return OpenVinoEngine(source, _precision(measured), computing, measured.told("bf16"))
     return UnmeasuredEngine(source, preprocessing, computing, measured_in)
+
+
+def measured_precision(measured_in: Path | None) -> str:
+    """bf16 if that was measured and holds, else fp32."""
+    measured = Agreement.read(measured_in, bound_to()) if runtime.computes_in_bf16() else None
+    return _precision(measured) if measured else "fp32"
 
 
 def bound_to() -> dict[str, str]:
@@ -77,7 +83,7 @@ class UnmeasuredEngine(OpenVinoEngine):
         self._count(len(texts) // _TEXTS_AN_IMAGE)
         return embeddings
 
-    def settled(self) -> Engine:
+    def settled(self, labels: Floats | None = None) -> Engine:  # noqa: ARG002  (its probes have texts of their own)
         """See `Engine`."""
         if self._computed < ENOUGH:
             return self

@@ -21,7 +21,7 @@ from zsclip.errors import ModelError
 from zsclip.images.preprocessing import Preprocessing
 from zsclip.models import ModelSpec
 from zsclip.models.spec import ModelFacts
-from zsclip.unit_vectors import Embedding, Quality
+from zsclip.unit_vectors import Embedding, Floats, Quality
 
 _BATCH = {"cpu": 32, "mps": 64, "cuda": 256}  # images, to begin with
 _TOKENS = 16_384  # of one forward pass over texts: bounds its memory, and is enough to fill the machine
@@ -55,8 +55,8 @@ class TorchEngine:
         if precision == "auto":
             precision = "fp32"  # what a model loses in another is measured by `loading`
         self._dtype = DTYPES[precision]
-        self.exact = precision == "fp32"
-        if self.exact:
+        self.precision = precision
+        if precision == "fp32":
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
         self._tokens = _TOKENS
@@ -108,7 +108,7 @@ class TorchEngine:
         on_device = tensor.to(self.device, non_blocking=True)
         return _unit(self.model.encode_image(self.normalise(on_device).to(self._dtype)))
 
-    def settled(self) -> Engine:
+    def settled(self, labels: Floats | None = None) -> Engine:  # noqa: ARG002  (there is nothing to measure)
         """See `Engine`."""
         return self
 
@@ -142,7 +142,7 @@ class TorchEngine:
             memory.release(self.device)
             self._tokens = width * len(rows) // 2
         return [
-            Embedding(vector, Quality.of(fp32=self.exact), cut)
+            Embedding(vector, Quality.of(self.precision), cut)
             for vector, cut in zip(vectors, self.tokenizer.cuts(texts, tokens), strict=True)
         ]
 
