@@ -111,9 +111,13 @@ class Tokenizer:
         cleaned = self._clean(text)
         if self.settings.by_words:
             ids = self._ids_of_words(cleaned)[max(0, self.settings.context_length - 2) :]
-            return self._pieces.decode(ids).replace("</w>", " ").strip()
-        kept = self.settings.context_length - self._pieces.num_special_tokens_to_add(False)
-        return self._unbounded.decode(self._unbounded.encode(cleaned, add_special_tokens=False).ids[kept:]).strip()
+        else:
+            kept = self.settings.context_length - self._pieces.num_special_tokens_to_add(False)
+            ids = self._unbounded.encode(cleaned, add_special_tokens=False).ids[kept:]
+        left: str = self._pieces.decode(ids, skip_special_tokens=False)
+        # Pairs of bytes know where a word ends, and their decoder does not.
+        end = getattr(self._pieces.model, "end_of_word_suffix", None)
+        return (left.replace(end, " ") if end else left).strip()
 
     @cached_property
     def _unbounded(self) -> Pieces:
