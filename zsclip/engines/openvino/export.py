@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from zsclip import atomic
 from zsclip.engines import probes
 from zsclip.engines.base import Computing, ExportError
+from zsclip.engines.openvino import converted_tokenizer
 from zsclip.engines.openvino.engine import OpenVinoEngine
 from zsclip.engines.openvino.export_files import Export, ExportFacts
 from zsclip.engines.openvino.prefixes import forests
 from zsclip.engines.openvino.runtime import openvino
 from zsclip.engines.openvino.source import ALL, LARGEST
-from zsclip.engines.openvino.tokenizer import Settings, Tokenizer
+from zsclip.engines.openvino.tokenizer import Tokenizer
 from zsclip.engines.torch.engine import TorchEngine
 from zsclip.engines.torch.text_tower import TextTower, pooling, project
 from zsclip.models import ModelSpec
@@ -50,7 +51,7 @@ def make(spec: ModelSpec, checkpoint: Path, folder: Path, threads: int | None = 
     _require_room(folder.parent, engine.parameters)
     try:
         with atomic.new_folder(folder) as made:
-            tokenizer = _tokenizer(engine)
+            tokenizer = converted_tokenizer.convert(spec, engine.tokenizer)
             tokenizer.save(made)
             tower = engine.text_tower
             tower.shortens = _shortens(engine, tokenizer)
@@ -161,30 +162,6 @@ def _quiet() -> Iterator[None]:
 
 def _example_pixels(spec: ModelSpec) -> torch.Tensor:
     return torch.from_numpy(probes.pixels(spec.preprocessing)[:2])
-
-
-def _tokenizer(engine: TorchEngine) -> Tokenizer:
-    """The model's tokenizer without its libraries; raises `ExportError` if it does not give the same tokens."""
-    spec, reference = engine.spec.tokenizer, engine.tokenizer.reference
-    # Asking one of transformers also sets how it cuts and fills up.
-    expected = engine.tokenizer(list(probes.TEXTS)).numpy()
-    if spec.special_tokens:
-        raise ExportError("its tokenizer has special tokens of its own")
-    if spec.kind == "clip":
-        settings = Settings(
-            spec.context_length, spec.clean, by_words=True, start=reference.sot_token_id, end=reference.eot_token_id
-        )
-        tokenizer = Tokenizer.clip(reference.encoder, list(reference.bpe_ranks), settings)
-    else:
-        pieces = getattr(reference.tokenizer, "backend_tokenizer", None)
-        if pieces is None or spec.mode:
-            raise ExportError(f"its tokenizer ({spec.title}) is none that runs without PyTorch")
-        blanked = reference.tokenizer.sep_token_id if spec.strip_sep_token else None
-        settings = Settings(spec.context_length, spec.clean, pad=reference.tokenizer.pad_token_id, blanked=blanked)
-        tokenizer = Tokenizer(pieces, settings)
-    if not np.array_equal(expected, tokenizer(probes.TEXTS)):
-        raise ExportError(f"its tokenizer ({spec.title}) gives other tokens without PyTorch")
-    return tokenizer
 
 
 def _shortens(engine: TorchEngine, tokenizer: Tokenizer) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zsclip.engines.base import ExportError
+from zsclip.engines.openvino import tokenizer_files
 from zsclip.engines.openvino.graphs import architecture, text_transformer
 from zsclip.engines.openvino.graphs.weights import MismatchError, Weights, mapped
 from zsclip.engines.openvino.source import ALL, LARGEST
@@ -56,7 +58,15 @@ class BuiltModel:
 
     def tokenizer(self) -> Tokenizer:
         """See `Source`."""
-        return _stub(self._spec)
+        if found := tokenizer_files.read(self._spec):
+            return found
+        from zsclip.engines.openvino import converted_tokenizer
+        from zsclip.engines.torch.tokenizers import load_tokenizer
+
+        try:
+            return converted_tokenizer.convert(self._spec, load_tokenizer(self._spec))
+        except ExportError as error:
+            raise ModelError(f"{error}.", where=self._spec.title, remedy=self.remedy) from None
 
     def require_numbers(self) -> None:
         """See `Source`. Reads all of the weights."""
@@ -66,27 +76,3 @@ class BuiltModel:
                 where=self._spec.title,
                 remedy="Get them again.",
             )
-
-
-def _stub(spec: ModelSpec) -> Tokenizer:
-    import gzip
-
-    from zsclip.engines.openvino.tokenizer import Settings
-    from zsclip.models import open_clip_data
-
-    text = gzip.decompress((open_clip_data.folder() / "bpe_simple_vocab_16e6.txt.gz").read_bytes()).decode()
-    merges = [tuple(line.split()) for line in text.split("\n")[1 : 49152 - 256 - 2 + 1]]
-    codes = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    letters = [chr(one) for one in codes] + [chr(256 + n) for n in range(256 - len(codes))]
-    words = (
-        letters
-        + [one + "</w>" for one in letters]
-        + ["".join(one) for one in merges]
-        + ["<start_of_text>", "<end_of_text>"]
-    )
-    vocabulary = {word: n for n, word in enumerate(words)}
-    return Tokenizer.clip(
-        vocabulary,
-        merges,
-        Settings(spec.tokenizer.context_length, spec.tokenizer.clean, by_words=True, start=49406, end=49407),
-    )
