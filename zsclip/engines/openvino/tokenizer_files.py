@@ -65,8 +65,9 @@ def _clip(spec: TokenizerSpec) -> Tokenizer | None:
     """open_clip's SimpleTokenizer: bytes as characters, each also as the end of a word; then what pairs of pieces become."""
     if spec.special_tokens:
         return None
-    packed = (open_clip_data.folder() / "bpe_simple_vocab_16e6.txt.gz").read_bytes()
-    lines = gzip.decompress(packed).decode().split("\n", _MERGES + 1)[1:-1]
+    with gzip.open(open_clip_data.folder() / "bpe_simple_vocab_16e6.txt.gz") as file:
+        # A fifth of it is CLIP's, the first 530,000 bytes after a line of title.
+        lines = file.read(1 << 20).decode(errors="ignore").split("\n", _MERGES + 1)[1:-1]
     both = " ".join(lines).split(" ")
     merges = list(zip(both[::2], both[1::2], strict=True))
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
