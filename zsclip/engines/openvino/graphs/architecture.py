@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from zsclip.engines.openvino.graphs import vision_transformer
+from zsclip.engines.openvino.graphs import modified_resnet, vision_transformer
 from zsclip.engines.openvino.graphs.layers import ACTIVATIONS, Activation, Blocks
+from zsclip.engines.openvino.graphs.modified_resnet import ModifiedResNet
 from zsclip.engines.openvino.graphs.text_transformer import TextTransformer
 from zsclip.engines.openvino.graphs.vision_transformer import VisionTransformer
 from zsclip.engines.openvino.graphs.weights import Scope
@@ -62,11 +63,24 @@ def read(spec: ModelSpec) -> Architecture | None:
 
 
 def _image(spec: ModelSpec) -> Callable[[Scope, Preprocessing], Any] | None:
+    if spec.layout == "siglip":  # timm's vision transformer, called `visual.` without `trunk.`
+        return None
     vision = _Section(spec.config["vision_cfg"])
     if vision.get("image_size", 224) not in (spec.preprocessing.size[0], list(spec.preprocessing.size)):
         return None
+    if isinstance(vision.get("layers", 12), list):
+        residual = _modified_resnet(spec, vision)
+        return partial(modified_resnet.graph, residual) if residual and vision.is_understood() else None
     shape = _vision_transformer(spec, vision)
     return partial(vision_transformer.graph, shape) if shape and vision.is_understood() else None
+
+
+def _modified_resnet(spec: ModelSpec, vision: _Section) -> ModifiedResNet | None:
+    width, head_width = vision.get("width", 768), vision.get("head_width", 64)
+    if vision.get("timm_model_name", None) is not None or len(blocks := vision.get("layers", 12)) != 4:
+        return None
+    vision.get("patch_size", None)  # means nothing to it
+    return ModifiedResNet(tuple(blocks), width, width * 32 // head_width, spec.embed_dim)
 
 
 def _vision_transformer(spec: ModelSpec, vision: _Section) -> VisionTransformer | None:

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from zsclip.engines.openvino.graphs import architecture, text_transformer
+from zsclip.engines.openvino.graphs.names import as_open_clip
 from zsclip.engines.openvino.graphs.weights import MismatchError, Weights, mapped
 from zsclip.models import weights as files
 from zsclip.models.spec import ModelFacts, ModelSpec
@@ -21,7 +22,7 @@ class BuiltModel:
         shape = architecture.read(spec)
         if shape is None:
             raise MismatchError("its architecture is none that is built from its file")
-        weights = Weights(mapped(files.parts(checkpoint)))
+        weights = Weights(as_open_clip(mapped(files.parts(checkpoint)), spec, shape.text_prefix))
         self.image = shape.image(weights.within("visual."), spec.preprocessing)
         self.text = text_transformer.graph(shape.text, weights.within(shape.text_prefix))
         bias = weights.number("logit_bias") if shape.has_bias and "logit_bias" in weights else 0.0
