@@ -14,15 +14,15 @@ import pytest
 from support import small_models as small
 from support.made_once import MadeOnce
 
-from zsclip.models import ModelSpec, resolve
+from zsclip.models import ModelSpec, fetch, resolve
 
 if find_spec("openvino") is None:
     pytest.skip("OpenVINO has no wheel for this platform", allow_module_level=True)
 
 from zsclip.engines.openvino import runtime
-from zsclip.engines.openvino.graphs import architecture, siglip, text_transformer
+from zsclip.engines.openvino.graphs import architecture, siglip
 from zsclip.engines.openvino.graphs.model import BuiltModel
-from zsclip.engines.openvino.graphs.weights import MismatchError, Weights, mapped
+from zsclip.engines.openvino.graphs.weights import MismatchError
 from zsclip.engines.openvino.prefixes import forests
 
 if TYPE_CHECKING:
@@ -252,26 +252,18 @@ class TestSiglip:
         }
 
     def test_in_transformers_format_vectors_are_transformers(self, tmp_path: Path) -> None:
-        """Its sizes are none of timm's, and all in the configuration. Names are as open_clip would have them."""
+        """Its sizes are none of timm's, and all in the configuration."""
         import torch
-        from safetensors.torch import save_file
-
-        from zsclip.engines.torch.transformers_weights import renamed
 
         theirs = small.save_transformers("siglip", tmp_path)
-        state = {name: tensor.contiguous() for name, tensor in renamed(theirs.state_dict(), "siglip").items()}
-        save_file(state, tmp_path / "renamed.safetensors")
         spec = resolve(f"local-dir:{tmp_path}")
-        shape, weights = architecture.read(spec), Weights(mapped([tmp_path / "renamed.safetensors"]))
-        assert shape is not None
+        model = BuiltModel(spec, fetch(spec))
         pixels, tokens = pixels_of(spec), tokens_of(spec)
         with torch.no_grad():
             images = features(theirs.get_image_features(pixel_values=normalised(spec, pixels)))
             texts = features(theirs.get_text_features(input_ids=torch.from_numpy(tokens)))
-        image = shape.image(weights.within("visual."), spec.preprocessing)
-        text = text_transformer.graph(shape.text, weights.within(shape.text_prefix))
-        np.testing.assert_allclose(vectors(image, [[pixels]])[0], images, atol=TOLERANCE, rtol=0)
-        np.testing.assert_allclose(vectors(text, [[tokens]])[0], texts, atol=TOLERANCE, rtol=0)
+        np.testing.assert_allclose(vectors(model.image, [[pixels]])[0], images, atol=TOLERANCE, rtol=0)
+        np.testing.assert_allclose(vectors(model.text, [[tokens]])[0], texts, atol=TOLERANCE, rtol=0)
 
 
 def features(output: Any) -> np.ndarray:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from support import small_models
+
 
 class MadeOnce:
     """Files and folders by name in one folder. Another process that asks for one waits until it is there."""
@@ -38,6 +40,7 @@ def save_random_checkpoint(architecture: str, path: Path) -> None:
     model = open_clip.create_model(architecture)
     with torch.no_grad():
         model.logit_scale.fill_(math.log(100))
+    small_models.count_statistics(model)
     if path.suffix == ".safetensors":
         save_file(model.state_dict(), path)
     else:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
-from zsclip.engines.openvino.graphs import siglip, vision_transformer
+from zsclip.engines.openvino.graphs import modified_resnet, siglip, vision_transformer
 from zsclip.engines.openvino.graphs.layers import ACTIVATIONS, Activation, Blocks
+from zsclip.engines.openvino.graphs.modified_resnet import ModifiedResNet
 from zsclip.engines.openvino.graphs.text_transformer import TextTransformer
 from zsclip.engines.openvino.graphs.vision_transformer import VisionTransformer
 from zsclip.engines.openvino.graphs.weights import Scope
@@ -30,13 +31,16 @@ _TOP = {
     "nonscalar_logit_scale",
 }  # fmt: skip
 
+_Builder: TypeAlias = Callable[[Scope, Preprocessing], Any]  # of an image tower's graph
+_Reader: TypeAlias = "Callable[[ModelSpec, _Section], _Builder | None]"
+
 
 @dataclass(frozen=True)
 class Architecture:
     """`image` builds the graph of the image tower. `text_prefix` is what its weights' names begin with. `unused` begin the names
     of weights that make no embeddings."""
 
-    image: Callable[[Scope, Preprocessing], Any]
+    image: _Builder
     text: TextTransformer
     text_prefix: str
     has_bias: bool
@@ -61,17 +65,23 @@ def read(spec: ModelSpec) -> Architecture | None:
     )
 
 
-def _image(spec: ModelSpec) -> Callable[[Scope, Preprocessing], Any] | None:
+def _image(spec: ModelSpec) -> _Builder | None:
     vision = _Section(spec.config["vision_cfg"])
     if vision.get("image_size", 224) not in (spec.preprocessing.size[0], list(spec.preprocessing.size)):
         return None
-    timm = vision.get("timm_model_name", None)
-    build = _siglip if spec.layout == "siglip" else _timm if timm is not None else _vision_transformer
-    image = build(spec, vision)
+    image = _builder(spec, vision)(spec, vision)
     return image if image and vision.is_understood() else None
 
 
-def _siglip(spec: ModelSpec, vision: _Section) -> Callable[[Scope, Preprocessing], Any] | None:
+def _builder(spec: ModelSpec, vision: _Section) -> _Reader:
+    if spec.layout == "siglip":
+        return _siglip
+    if vision.get("timm_model_name", None) is not None:
+        return _timm
+    return _modified_resnet if isinstance(vision.get("layers", 12), list) else _vision_transformer
+
+
+def _siglip(spec: ModelSpec, vision: _Section) -> _Builder | None:
     """SigLIP of any size, in transformers' format."""
     blocks = _blocks(vision, vision.get("width", 0), vision.get("heads", 0), quick=spec.quick_gelu)
     if blocks is None or blocks.scaled:
@@ -79,7 +89,7 @@ def _siglip(spec: ModelSpec, vision: _Section) -> Callable[[Scope, Preprocessing
     return partial(siglip.graph, siglip.Siglip(replace(blocks, names=siglip.TIMM), vision.get("patch_size", 0)))
 
 
-def _timm(spec: ModelSpec, vision: _Section) -> Callable[[Scope, Preprocessing], Any] | None:
+def _timm(spec: ModelSpec, vision: _Section) -> _Builder | None:
     """One of timm's models, under its name."""
     model = siglip.PUBLISHED.get(vision.get("timm_model_name", ""))
     if model is None or vision.get("timm_pool", "avg") != "map" or vision.get("timm_proj", "linear") != "none":
@@ -87,7 +97,16 @@ def _timm(spec: ModelSpec, vision: _Section) -> Callable[[Scope, Preprocessing],
     return partial(siglip.published, model, spec.embed_dim)
 
 
-def _vision_transformer(spec: ModelSpec, vision: _Section) -> Callable[[Scope, Preprocessing], Any] | None:
+def _modified_resnet(spec: ModelSpec, vision: _Section) -> _Builder | None:
+    width, head_width = vision.get("width", 768), vision.get("head_width", 64)
+    if len(blocks := vision.get("layers", 12)) != 4:
+        return None
+    vision.get("patch_size", None)  # means nothing to it
+    shape = ModifiedResNet(tuple(blocks), width, width * 32 // head_width, spec.embed_dim)
+    return partial(modified_resnet.graph, shape)
+
+
+def _vision_transformer(spec: ModelSpec, vision: _Section) -> _Builder | None:
     width, head_width = vision.get("width", 768), vision.get("head_width", 64)
     if not isinstance(vision.get("layers", 12), int):
         return None

@@ -99,6 +99,23 @@ def attend(q: Node, k: Node, v: Node, heads: int, width: int, mask: Node | None 
     return ops.reshape(ops.transpose(seen, [0, 2, 1, 3]), [0, 0, width], True)
 
 
+def attend_once(q: Node, x: Node, keys: Node, values: Node, heads: int, width: int) -> Node:
+    """Attention of one query (n, 1, width) to tokens (n, tokens, w), of which two matrices (width, w) make keys and values;
+    (n, 1, width). A bias of the keys would change nothing, and one of the values is to be added to what this gives.
+
+    Neither keys nor values are computed: softmax(q (x K')') x V' is softmax((q K) x') x V', in which a head's matrices meet one
+    token instead of all.
+    """
+    depth = width // heads
+    keys, values = (ops.reshape(one, [heads, depth, -1], False) for one in (keys, values))
+    q = ops.transpose(ops.reshape(q, [-1, heads, depth], False), [1, 0, 2])  # (heads, n, depth)
+    asked = ops.transpose(ops.matmul(ops.multiply(q, np.float32(depth**-0.5)), keys, False, False), [1, 0, 2])
+    shares = ops.softmax(ops.matmul(asked, x, False, True), -1)  # (n, heads, tokens)
+    seen = ops.transpose(ops.matmul(shares, x, False, False), [1, 0, 2])  # (heads, n, w)
+    found = ops.transpose(ops.matmul(seen, values, False, True), [1, 0, 2])  # (n, heads, depth)
+    return ops.reshape(found, [-1, 1, width], False)
+
+
 def transformer(x: Node, weights: Scope, shape: Blocks, mask: Node | None = None, rows: Rows | None = None) -> Node:
     """All blocks, one after the other. With `rows`, (n, r, width): only those."""
     for number in range(shape.layers):

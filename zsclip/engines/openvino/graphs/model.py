@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from zsclip.engines.base import ExportError
 from zsclip.engines.openvino import tokenizer_files
 from zsclip.engines.openvino.graphs import architecture, text_transformer
+from zsclip.engines.openvino.graphs.names import as_open_clip
 from zsclip.engines.openvino.graphs.weights import MismatchError, Weights, mapped
 from zsclip.engines.openvino.source import ALL, LARGEST
 from zsclip.engines.openvino.tokenizer import Tokenizer
@@ -36,7 +37,8 @@ class BuiltModel:
             raise MismatchError("its architecture is none that is built from its file")
         self.use = use
         self._spec, self._checkpoint = spec, checkpoint
-        weights = self._weights = Weights(mapped(parts(checkpoint)))
+        tensors = as_open_clip(mapped(parts(checkpoint)), spec, shape.text_prefix)
+        weights = self._weights = Weights(tensors)
         self.image = shape.image(weights.within("visual."), spec.preprocessing)
         self.text = text_transformer.graph(shape.text, weights.within(shape.text_prefix))
         bias = weights.number("logit_bias") if shape.has_bias and "logit_bias" in weights else 0.0

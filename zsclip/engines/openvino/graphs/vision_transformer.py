@@ -73,16 +73,12 @@ def _attention_pool(x: Node, shape: VisionTransformer, weights: Scope) -> Node:
     learnt = ops.slice(weights.take("query", shape.queries, dimension), [0], [1], [1], [0])
     query = layers.layer_norm(learnt, weights.within("ln_q."), dimension)
     attention = weights.within("attn.")
-    bias = ops.split(attention.take("in_proj_bias", 3 * dimension), np.int64(0), 3).outputs()
+    to_q, _, to_v = ops.split(attention.take("in_proj_bias", 3 * dimension), np.int64(0), 3).outputs()
     if width == dimension:
-        matrices = ops.split(attention.take("in_proj_weight", 3 * width, width), np.int64(0), 3).outputs()
+        queries, keys, values = ops.split(attention.take("in_proj_weight", 3 * width, width), np.int64(0), 3).outputs()
     else:
-        matrices = [attention.take("q_proj_weight", dimension, dimension)]
-        matrices += [attention.take(f"{one}_proj_weight", dimension, width) for one in "kv"]
-    q, k, v = (
-        ops.add(ops.matmul(one, matrix, False, True), plus)
-        for one, matrix, plus in zip((query, x, x), matrices, bias, strict=True)
-    )
-    q = layers.repeated(ops.squeeze(q, [0]), x, dimension)
-    seen = layers.attend(q, k, v, shape.pooler_heads, dimension)
-    return layers.linear(seen, attention.within("out_proj."), dimension, dimension)
+        queries = attention.take("q_proj_weight", dimension, dimension)
+        keys, values = (attention.take(f"{one}_proj_weight", dimension, width) for one in "kv")
+    q = ops.squeeze(ops.add(ops.matmul(query, queries, False, True), to_q), [0])
+    seen = layers.attend_once(layers.repeated(q, x, dimension), x, keys, values, shape.pooler_heads, dimension)
+    return layers.linear(ops.add(seen, to_v), attention.within("out_proj."), dimension, dimension)

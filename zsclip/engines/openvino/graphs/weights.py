@@ -20,11 +20,13 @@ Node = Any  # an operation of a graph, as OpenVINO has it
 Shape = tuple[int, ...]
 
 _LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
-# What weights are published in, as NumPy and OpenVINO have it. NumPy knows no bfloat16.
+_COUNTED = ("running_mean", "running_var", "num_batches_tracked")  # by normalisations over a batch: PyTorch's buffers
+# What weights are published in, as NumPy and OpenVINO have it. NumPy knows no bfloat16. Integers count what trained a model.
 _TYPES = {
     "F32": (np.float32, openvino.Type.f32),
     "F16": (np.float16, openvino.Type.f16),
     "BF16": (np.uint16, openvino.Type.bf16),
+    "I64": (np.int64, openvino.Type.i64),
 }
 
 
@@ -46,8 +48,27 @@ def transposed(of: Tensor) -> Tensor:
     return Tensor(of.shape[::-1], lambda: ops.transpose(of.node(), [1, 0]), lambda: of.numbers().T)
 
 
+def reshaped(of: Tensor, shape: Shape) -> Tensor:
+    """The same numbers in another shape."""
+    if math.prod(of.shape) != math.prod(shape):
+        raise MismatchError(f"a tensor is {of.shape}, which cannot become {shape}")
+    target = np.array(shape, np.int64)
+    return Tensor(shape, lambda: ops.reshape(of.node(), target, False), lambda: of.numbers().reshape(shape))
+
+
+def rows(of: Tensor, begin: int, end: int) -> Tensor:
+    """Some of a tensor, along its first axis."""
+    return Tensor(
+        (end - begin, *of.shape[1:]),
+        lambda: ops.slice(of.node(), [begin], [end], [1], [0]),
+        lambda: of.numbers()[begin:end],
+    )
+
+
 def joined(of: Sequence[Tensor]) -> Tensor:
     """Some tensors as one, along their first axis."""
+    if len({one.shape[1:] for one in of}) != 1:
+        raise MismatchError(f"tensors of the shapes {[one.shape for one in of]} make none together")
     return Tensor(
         (sum(one.shape[0] for one in of), *of[0].shape[1:]),
         lambda: ops.concat([one.node() for one in of], 0),
@@ -153,8 +174,9 @@ class Weights:
             raise MismatchError(f"{len(left)} tensors are left over, such as {left[0]}")
 
     def count(self, prefix: str = "") -> int:
-        """How many numbers there are in the tensors whose names begin so."""
-        return sum(math.prod(tensor.shape) for name, tensor in self._tensors.items() if name.startswith(prefix))
+        """How many numbers were learnt in the tensors whose names begin so."""
+        found = (one for name, one in self._tensors.items() if name.startswith(prefix) and not name.endswith(_COUNTED))
+        return sum(math.prod(one.shape) for one in found)
 
     def without_numbers(self) -> str | None:
         """The name of a tensor that holds NaN or infinity, if one does. Reads all."""
@@ -181,6 +203,10 @@ class Scope:
     def shape(self, name: str, axes: int) -> Shape:
         """See `Weights.shape`."""
         return self.weights.shape(self.prefix + name, axes)
+
+    def leave(self, prefix: str) -> None:
+        """Leave out those among them whose names go on so."""
+        self.weights.leave(self.prefix + prefix)
 
     def take(self, name: str, *shape: int) -> Node:
         """A tensor as a constant of a graph; raises `MismatchError` if there is none of that shape."""
