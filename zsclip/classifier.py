@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -26,6 +27,7 @@ from zsclip.images.listing import Listing
 from zsclip.images.reading import Reading
 from zsclip.images.worker_pool import DEFAULT_SECONDS
 from zsclip.models import ModelSpec, resolve
+from zsclip.scoring.batches import ImageResults
 from zsclip.scoring.calibration import Binding, Calibration
 from zsclip.scoring.classes import ClassVectors, alike_in_words
 from zsclip.scoring.prompt_vectors import PromptVectors
@@ -177,6 +179,23 @@ class Classifier(Closing):
         a `calibration` brings its temperature. Raises `LabelError` for fewer than two labels (unless the rules make sense of
         one), `CalibrationError` for a calibration made for something else, `PromptSetError` and `ModelError`.
         """
+        batches = self.classify_batches(
+            images, labels, prompts, top_k=top_k, rules=rules, background=background, calibration=calibration
+        )
+        return _one_by_one(batches)
+
+    def classify_batches(
+        self,
+        images: Images,
+        labels: LabelsLike,
+        prompts: PromptsLike = prompt_sets.DEFAULT,
+        *,
+        top_k: int | None = 5,
+        rules: Rules | None = None,
+        background: Sequence[str] | None = None,
+        calibration: Calibration | None = None,
+    ) -> Generator[ImageResults, None, None]:
+        """As `classify`, of some images at a time."""
         label_set, sets, rules = as_label_set(labels), as_prompt_sets(prompts), rules or Rules()
         if calibration is not None:
             rules = self.calibrated(rules, calibration, label_set, sets, background)
@@ -270,13 +289,12 @@ class Classifier(Closing):
 
     def _results(
         self, images: Images, classes: ClassVectors, top_k: int, rules: Rules
-    ) -> Generator[ImageResult, None, None]:
+    ) -> Generator[ImageResults, None, None]:
         for batch in self.embed_images(images):
-            scored = iter(classes.score(batch.vectors, top_k, rules) if len(batch.vectors) else ())
-            for place, path in enumerate(batch.paths):
-                if place in batch.errors:
-                    error, kind = batch.errors[place]
-                    yield ImageResult(path, error=error, error_kind=kind)
-                else:
-                    one = next(scored)
-                    yield ImageResult(path, one.predictions, labels=one.labels, abstained=one.abstained)
+            yield ImageResults(batch.paths, classes.score(batch.vectors, top_k, rules), batch.errors)
+
+
+def _one_by_one(batches: Generator[ImageResults, None, None]) -> Generator[ImageResult, None, None]:
+    with closing(batches):
+        for batch in batches:
+            yield from batch

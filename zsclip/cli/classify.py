@@ -12,7 +12,7 @@ import typer
 from zsclip.cli import groups, options
 
 if TYPE_CHECKING:
-    from zsclip.scoring.results import ImageResult
+    from zsclip.scoring.batches import ImageResults
 
 logger = logging.getLogger("zsclip")
 
@@ -71,8 +71,10 @@ def classify(
         if calibrated and calibration:
             rules = classifier.calibrated(rules, calibrated, label_set, sets, background, calibration)
 
-        def results() -> Generator[ImageResult, None, None]:
-            return classifier.classify(images.listing, label_set, sets, top_k=kept, rules=rules, background=background)
+        def results() -> Generator[ImageResults, None, None]:
+            return classifier.classify_batches(
+                images.listing, label_set, sets, top_k=kept, rules=rules, background=background
+            )
 
         gallery = page.gallery(label_set.names, unknown, classifier)
         layout = result_layout(min(kept or len(label_set), len(label_set)), unknown, several=multi_label)

@@ -56,6 +56,9 @@ class ImageEmbeddings:
                 vector, quality = next(read)
                 yield ImageEmbedding(path, Embedding(vector, Quality(quality)))
 
+    def __getitem__(self, place: int) -> ImageEmbedding:
+        return list(self)[place]
+
     @property
     def read(self) -> list[str]:
         """The paths of those that could be read (m,)."""

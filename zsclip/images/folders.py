@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -137,9 +138,13 @@ class Walk:
 
     def _images(self, names: list[str], extensions: frozenset[str]) -> list[str]:
         """Those of the names that are an image's."""
-        ends = {name[name.rfind(".") :].lower() for name in names}
-        if ends <= extensions and not any(name[0] == "." for name in names):
-            return names  # mostly there is nothing else, and this costs a fifth of what follows
+        # Mostly there is nothing else; telling that costs a tenth of what follows.
+        hidden = bisect_left(names, ".")  # the place of the first one
+        if not any(name.startswith(".") for name in names[hidden : hidden + 1]) and (
+            _all_in(extensions, {name[-4:] for name in names})
+            or _all_in(extensions, {name[name.rfind(".") :] for name in names})
+        ):
+            return names
         images = []
         for name in names:
             if (extension := os.path.splitext(name)[1].lower()) not in extensions:
@@ -184,6 +189,10 @@ class Walk:
                 parts = range(0, len(side_by_side), _MOST_TOGETHER)
                 found += (Siblings(prefix, side_by_side[start : start + _MOST_TOGETHER]) for start in parts)
         return found
+
+
+def _all_in(extensions: frozenset[str], ends: set[str]) -> bool:
+    return all(end.lower() in extensions for end in ends)
 
 
 def is_in_library(path: str | os.PathLike[str]) -> bool:
