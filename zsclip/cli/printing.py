@@ -66,10 +66,9 @@ def print_results(
         writer = _writer(name, stream, stdout_console, how)
         for batch in results:
             said = {place: (in_options(error), kind) for place, (error, kind) in batch.errors.items()}
-            first_unreadable += [(batch.paths[place], error) for place, (error, _) in said.items()][
-                : max(0, 10 - unreadable)
-            ]
-            unreadable += len(said)
+            unread = [(batch.paths[place], error) for place, (error, _) in said.items()]
+            first_unreadable = (first_unreadable + unread)[:10]
+            unreadable += len(unread)
             done += len(batch)
             wanted = _wanted(replace(batch, errors=said) if said else batch, how)
             writer.write(wanted)
