@@ -55,6 +55,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python benchmarks/relabel.py
+	$(BIN)/python -m benchmarks.known
 	$(BIN)/python -m benchmarks.precision
 
 clean:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 import logging
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -17,7 +17,7 @@ from zsclip.closing import Closing
 from zsclip.embedding.loading import Loader
 from zsclip.embedding.model import Model
 from zsclip.embedding.path import embed_images
-from zsclip.embedding.records import Counts, ImageEmbedding
+from zsclip.embedding.records import Counts, ImageEmbeddings
 from zsclip.embedding.texts import embed_texts
 from zsclip.engines.base import Computing
 from zsclip.errors import CalibrationError, InputError
@@ -27,9 +27,11 @@ from zsclip.images.listing import Listing
 from zsclip.images.reading import Reading
 from zsclip.images.worker_pool import DEFAULT_SECONDS
 from zsclip.models import ModelSpec, resolve
+from zsclip.scoring.batches import ImageResults
 from zsclip.scoring.calibration import Binding, Calibration
 from zsclip.scoring.classes import ClassVectors, alike_in_words
 from zsclip.scoring.prompt_vectors import PromptVectors
+from zsclip.scoring.ranking import Best
 from zsclip.scoring.results import ImageResult, Match, SearchResult
 from zsclip.scoring.rules import Rules, require_choice
 from zsclip.store.database import Store
@@ -120,7 +122,7 @@ class Classifier(Closing):
         """Unit vectors of texts as they are: float32 (n, d). Raises `ModelError`."""
         return embed_texts(texts, self.model, self._store, self.timings)
 
-    def embed_images(self, images: Images) -> Iterator[list[ImageEmbedding]]:
+    def embed_images(self, images: Images) -> Iterator[ImageEmbeddings]:
         """Embeddings of images, in order, some at a time; one that cannot be read has an error. Raises `ModelError`."""
         return embed_images(
             Listing.of(images), self.model, self._store, self._loader, workers=self._reading.workers,
@@ -179,6 +181,23 @@ class Classifier(Closing):
         a `calibration` brings its temperature. Raises `LabelError` for fewer than two labels (unless the rules make sense of
         one), `CalibrationError` for a calibration made for something else, `PromptSetError` and `ModelError`.
         """
+        batches = self.classify_batches(
+            images, labels, prompts, top_k=top_k, rules=rules, background=background, calibration=calibration
+        )
+        return _one_by_one(batches)
+
+    def classify_batches(
+        self,
+        images: Images,
+        labels: LabelsLike,
+        prompts: PromptsLike = prompt_sets.DEFAULT,
+        *,
+        top_k: int | None = 5,
+        rules: Rules | None = None,
+        background: Sequence[str] | None = None,
+        calibration: Calibration | None = None,
+    ) -> Generator[ImageResults, None, None]:
+        """As `classify`, of some images at a time."""
         label_set, sets, rules = as_label_set(labels), as_prompt_sets(prompts), rules or Rules()
         if calibration is not None:
             rules = self.calibrated(rules, calibration, label_set, sets, background)
@@ -223,14 +242,7 @@ class Classifier(Closing):
         could not be read.
         """
         for batch in self.embed_images(images):
-            read = [(image.path, image.embedding.vector) for image in batch if image.embedding]
-            vectors = (
-                np.stack([vector for _, vector in read])
-                if read
-                else np.empty((0, self.model.spec.embed_dim), np.float32)
-            )
-            errors = [(image.path, image.error) for image in batch if image.error is not None]
-            yield [path for path, _ in read], vectors, errors
+            yield batch.read, batch.vectors, batch.unread
 
     def query_vector(self, query: Query, prompts: Sequence[PromptSet] = ()) -> Floats:
         """The unit vector of a query, float32 (d,): the weighted sum of its texts' and images' unit vectors.
@@ -269,37 +281,22 @@ class Classifier(Closing):
         """
         query = Query(((query, 1.0),)) if isinstance(query, str) else query
         vector = self.query_vector(query, as_prompt_sets(prompts) if prompts else ())
-        best: list[tuple[float, int, str]] = []  # a heap of (similarity, -number, path)
-        unreadable: list[Match] = []
-        number = 0
+        best = Best(top_k, min_similarity)
+        unread: list[Match] = []
         for batch in self.embed_images(images):
-            unreadable += [Match(image.path, error=image.error) for image in batch if image.embedding is None]
-            read = [(image.path, image.embedding.vector) for image in batch if image.embedding]
+            unread += [Match(path, error=error) for path, error in batch.unread]
+            best.add(batch.read, scoring.similarities(batch.vectors, vector[None])[:, 0])
             advance(len(batch))
-            if not read:
-                continue
-            similarity = scoring.similarities(np.stack([one for _, one in read]), vector[None])[:, 0]
-            for (path, _), value in zip(read, similarity.tolist(), strict=True):
-                number += 1
-                if value < min_similarity:
-                    continue
-                if top_k is None or len(best) < top_k:
-                    heapq.heappush(best, (value, -number, path))
-                elif value > best[0][0]:
-                    heapq.heapreplace(best, (value, -number, path))
-        return SearchResult(
-            tuple(Match(path, value) for value, _, path in sorted(best, reverse=True)), tuple(unreadable)
-        )
+        return SearchResult(tuple(Match(path, value) for path, value in best.ranked()), tuple(unread))
 
     def _results(
         self, images: Images, classes: ClassVectors, top_k: int, rules: Rules
-    ) -> Generator[ImageResult, None, None]:
+    ) -> Generator[ImageResults, None, None]:
         for batch in self.embed_images(images):
-            read = [image.embedding.vector for image in batch if image.embedding]
-            scored = iter(classes.score(np.stack(read), top_k, rules) if read else ())
-            for image in batch:
-                if image.embedding is None:
-                    yield ImageResult(image.path, error=image.error, error_kind=image.error_kind)
-                else:
-                    one = next(scored)
-                    yield ImageResult(image.path, one.predictions, labels=one.labels, abstained=one.abstained)
+            yield ImageResults(batch.paths, classes.score(batch.vectors, top_k, rules), batch.errors)
+
+
+def _one_by_one(batches: Generator[ImageResults, None, None]) -> Generator[ImageResult, None, None]:
+    with closing(batches):
+        for batch in batches:
+            yield from batch

@@ -19,9 +19,10 @@ from PIL import Image
 from zsclip import ImageError, InputError
 from zsclip.images import decoding, folders
 from zsclip.images.decoding import decode, upright_rgb
-from zsclip.images.files import read_file
+from zsclip.images.files import File, read_file
 from zsclip.images.folders import Place, Search, Walk, is_in_library
 from zsclip.images.preprocessing import Preprocessing, fit
+from zsclip.images.siblings import Siblings
 from zsclip.images.sources import Finder, require_paths
 
 if TYPE_CHECKING:
@@ -406,3 +407,37 @@ def test_heic_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(decoding, "heif_supported", lambda: False)
     with pytest.raises(ImageError, match="pip install pillow-heif"):
         decode(b"\0\0\0\x18ftypheic" + b"\0" * 64, Preprocessing())
+
+
+def test_files_side_by_side_have_the_stamps_that_each_has_by_itself(tmp_path: Path) -> None:
+    for name in ("a.png", "c.JPEG", "ü.webp"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "link.png").symlink_to("a.png")
+    (tmp_path / "lost.png").symlink_to("nowhere")
+    os.utime(tmp_path / "c.JPEG", ns=(0, -(10**18)))
+    for root in (tmp_path, Path(os.path.relpath(tmp_path)), tmp_path / ".." / tmp_path.name):
+        (found,) = Walk(root).pieces()
+        assert isinstance(found, Siblings)
+        stamps = found.stamps()
+        assert [stamps.stamp(place) for place in range(len(found))] == [File(path).stamp() for path in found.paths]
+        assert found.names == ["a.png", "c.JPEG", "link.png", "lost.png", "ü.webp"]
+        assert stamps.stamp(3) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "images"),
+    [
+        (["a.jpg", "b.jpg"], ["a.jpg", "b.jpg"]),
+        (["a.JPG", "b.jpeg", "c.jp2"], ["a.JPG", "b.jpeg", "c.jp2"]),
+        (["xjpeg", "ajpg", "b.jpg"], ["b.jpg"]),
+        ([".jpg", "..jpg", ".a.jpg", "a..jpg"], ["a..jpg"]),
+        (["jpg", "x", "a.jpg.txt", "-.png", "!.png"], ["!.png", "-.png"]),
+    ],
+)
+def test_images_are_told_by_their_extensions(tmp_path: Path, names: list[str], images: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    walk = Walk(tmp_path)
+    assert [os.path.basename(path) for path in walk] == images
+    passed_over = walk.passed_over.files.total() + walk.passed_over.places[Place.HIDDEN_FILE]
+    assert passed_over == len(names) - len(images)

@@ -11,7 +11,8 @@ import pytest
 from zsclip.errors import InputError
 from zsclip.images.files import File
 from zsclip.images.item import Item
-from zsclip.images.listing import BackgroundListing, Listing
+from zsclip.images.listing import BackgroundListing, Listing, size
+from zsclip.images.siblings import Siblings
 
 
 def test_a_listing_gives_what_is_asked_for_and_says_when_it_ended() -> None:
@@ -22,6 +23,24 @@ def test_a_listing_gives_what_is_asked_for_and_says_when_it_ended() -> None:
     assert [item.name for item in listing.take(3)] == ["3", "4"]
     assert listing.ended
     assert Listing(iter(())).is_empty()
+
+
+def test_files_of_a_folder_are_taken_together_where_they_fit() -> None:
+    listing = Listing([File("x"), Siblings("a/", ["0", "1"]), Siblings("b/", ["2", "3", "4", "5"]), File("y")])
+    assert not listing.is_empty()
+    taken: list[list[str]] = []
+    while not listing.ended:
+        pieces = listing.take(4)
+        assert sum(map(size, pieces)) <= 4
+        taken.append([name for one in pieces for name in (one.paths if isinstance(one, Siblings) else [one.name])])
+    assert taken == [["x", "a/0", "a/1"], ["b/2", "b/3", "b/4", "b/5"], ["y"]]
+    listing = Listing([Siblings("a/", list("0123456789"))])
+    assert [[piece.names for piece in listing.take(4)] for _ in range(3)] == [
+        [list("0123")],
+        [list("4567")],
+        [list("89")],
+    ]
+    assert listing.ended
 
 
 def test_a_slow_listing_gives_what_is_known_and_holds_nobody_up() -> None:

@@ -47,7 +47,7 @@ def test_csv_is_written_in_one_place() -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_unreadable_image_has_a_row_but_no_path(format: str) -> None:
     stream = io.StringIO(newline="")
-    row_writer(format, stream, MATCH_LAYOUT).write(Match("a.jpg", error="the file is empty"))
+    row_writer(format, stream, MATCH_LAYOUT).write([Match("a.jpg", error="the file is empty")])
     assert ("the file is empty" in stream.getvalue()) is (format != "paths")
 
 

@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from zsclip.embedding.loading import Loader, load
 from zsclip.embedding.lookup import look_up
 from zsclip.embedding.model import Model
 from zsclip.embedding.ordering import in_order
-from zsclip.embedding.records import Batch, Counts, Encoded, Entry, Loaded
+from zsclip.embedding.records import Batch, Counts, Encoded, Entry, ImageEmbedding, Known, Loaded
 from zsclip.embedding.timings import Timings
 from zsclip.engines.base import Computing
 from zsclip.errors import ImageError
@@ -39,6 +40,12 @@ from zsclip.unit_vectors import Embedding, Quality, normalise
 def vector(seed: int) -> Embedding:
     rng = np.random.default_rng(seed)
     return Embedding(normalise(rng.standard_normal((1, 128)).astype(np.float32))[0])
+
+
+def known(number: int, count: int = 1) -> Known:
+    """So many pictures that the store knew, from that number."""
+    vectors = np.stack([vector(n).vector for n in range(number, number + count)])
+    return Known(number, [str(n) for n in range(number, number + count)], vectors, np.full(count, 3, np.uint8))
 
 
 @pytest.fixture
@@ -98,11 +105,16 @@ def test_known_files_are_found_by_their_stamp_and_changed_ones_are_not(
     store.put(model.identity, {b"%032d" % n: vector(n) for n in range(4)},
               [(stamp, b"%032d" % n) for n, stamp in enumerate(stamps[:4]) if stamp])  # fmt: skip
     scenes[1].write_bytes(b"changed")
-    (entries,) = [window for window in look_up(Listing(items), model, store, Timings()) if window]
-    assert [entry.number for entry in entries] == [0, 1, 2, 3, 4]
-    assert [entry.embedding is not None for entry in entries] == [True, False, True, True, False]
+    for listing in (Listing(items), Listing(Finder([str(scenes[0].parent)]).pieces())):
+        (parts,) = [window for window in look_up(listing, model, store, Timings()) if window]
+        assert [(type(part), part.number, len(part)) for part in parts] == [
+            (Known, 0, 1), (Entry, 1, 1), (Known, 2, 2), (Entry, 4, 1)
+        ]  # fmt: skip
+        assert parts[2].names == [str(path) for path in scenes[2:4]]
+        assert np.array_equal(parts[2].vectors, [vector(2).vector, vector(3).vector])
+        assert parts[1].item.name == str(scenes[1])
     again = look_up(Listing(items), model, store, Timings(), rehash=True)
-    assert not any(entry.embedding for window in again for entry in window)
+    assert not any(isinstance(part, Known) for window in again for part in window)
 
 
 # read and decode
@@ -143,32 +155,32 @@ def test_an_item_of_any_kind_is_loaded_and_keeps_its_stamp(model: Model, store: 
 
 
 def test_loading_begins_few_at_a_time_and_leaves_known_ones_alone(model: Model, store: Store) -> None:
-    entries = [Entry(n, File("nowhere"), vector(0) if n % 2 else None) for n in range(200)]
+    parts = [known(n) if n % 2 else Entry(n, File("nowhere")) for n in range(200)]
     with ThreadPoolExecutor(2) as pool, Loader(model, store, Reading(), Timings()) as loader:
-        pieces = load(iter([entries, []]), loader, pool)
+        pieces = load(iter([parts, []]), loader, pool)
         first = next(pieces)
-        assert 0 < sum(entry.loading is not None for entry in first) < 40
-        assert not any(entry.loading for entry in entries[len(first) :])
+        assert 0 < sum(isinstance(part, Entry) and part.loading is not None for part in first) < 40
+        assert not any(isinstance(part, Entry) and part.loading for part in parts[len(first) :])
         rest = list(pieces)
-    assert [entry.number for piece in [first, *rest] for entry in piece] == list(range(200))
+    assert [part.number for piece in [first, *rest] for part in piece] == list(range(200))
     assert rest[-1] == []  # "nothing at hand" is handed on
-    assert all((entry.loading is None) == bool(entry.number % 2) for entry in entries)
+    assert all(part.loading for part in parts if isinstance(part, Entry))
 
 
 # batch
 
 
-def loaded_entry(number: int, *, known: bool = False, pixels: bool = False) -> Entry:
+def loaded_entry(number: int, *, pixels: bool = False) -> Entry:
     future: Future[Loaded] = Future()
     future.set_result(Loaded(np.zeros((64, 64, 3), np.uint8)) if pixels else Loaded(error="damaged"))
-    return Entry(number, File(str(number)), vector(0) if known else None, None if known else future)
+    return Entry(number, File(str(number)), future)
 
 
 def test_known_entries_pass_by_while_a_batch_fills(model: Model) -> None:
-    entries = [loaded_entry(n, known=n % 3 == 0) for n in range(100)]
-    batches = list(batched(iter([entries[:50], entries[50:]]), model))
+    parts = [loaded_entry(n) if n % 3 else known(n) for n in range(100)]
+    batches = list(batched(iter([parts[:50], parts[50:]]), model))
     assert [bool(batch.known) for batch in batches[:2]] == [True, True]
-    assert [entry.number for batch in batches for entry in batch.known] == list(range(0, 100, 3))
+    assert [part.number for batch in batches for part in batch.known] == list(range(0, 100, 3))
     assert [len(batch.unknown) for batch in batches[2:]] == [32, 32, 2]
     assert [entry.number for batch in batches for entry in batch.unknown] == [n for n in range(100) if n % 3]
     assert model.engine is None  # nothing had pixels, so nothing had to be computed
@@ -190,7 +202,8 @@ def test_what_is_at_hand_is_worked_on_where_the_next_is_not_known_yet(model: Mod
 
 @pytest.mark.slow
 def test_known_entries_are_not_held_without_end_behind_an_unknown_one(model: Model) -> None:
-    pieces = ([loaded_entry(n, known=n != 0)] for n in range(20_000))
+    one = known(1)
+    pieces = ([loaded_entry(0)] if n == 0 else [replace(one, number=n)] for n in range(20_000))
     passed = 0
     for batch in batched(pieces, model):
         if batch.unknown:
@@ -231,12 +244,12 @@ def test_copies_in_a_batch_are_computed_once_and_keep_how_they_were_made(model: 
         ]
         entries = [entry(n, one) for n, one in enumerate(copies)]
         (done,) = encode(iter([Batch(unknown=entries)]), model, Timings())
-        first, second, known, damaged = done
+        first, second, other, damaged = done
         assert first.embedding is second.embedding
         assert first.embedding
         assert first.embedding.exact is not reduced
-        assert (first.computed, known.computed, damaged.computed) == (True, False, False)
-        assert known.embedding is not None
+        assert (first.computed, other.computed, damaged.computed) == (True, False, False)
+        assert other.embedding is not None
         assert damaged.embedding is None
         assert all(one.pixels is None for one in copies)  # what waits to be kept holds no pixels
 
@@ -254,9 +267,9 @@ def test_known_entries_wait_for_a_slow_one_that_is_being_computed(model: Model) 
             handed.append(number)
             if number == 4000:
                 threading.Timer(1, lambda: slow.set_result(Loaded(error="damaged"))).start()
-            yield Batch(known=[Entry(number, File("x"), known)])
+            yield Batch(known=[replace(one, number=number)])
 
-    known = vector(0)
+    one = known(1)
     for part in encode(batches(), model, Timings()):
         if part[0].number == 0:
             break
@@ -284,12 +297,11 @@ def test_each_part_is_kept_before_it_is_handed_on(model: Model, store: Store, sc
     stamp = File(str(scenes[0])).stamp()
     new = Encoded(0, "a", vector(1), Loaded(digest=b"1" * 32, stamp=stamp), computed=True)
     copy = Encoded(1, "b", vector(2), Loaded(digest=b"2" * 32, embedding=vector(2)))
-    known = Encoded(2, "c", vector(3))
-    damaged = Encoded(3, "d", None, Loaded(error="damaged"))
+    damaged = Encoded(2, "c", None, Loaded(error="damaged"))
     counts = Counts()
-    parts = keep(iter([[new, copy, known, damaged]]), model, store, counts, Timings())
+    parts = keep(iter([[new, copy, damaged, known(3, 5)]]), model, store, counts, Timings())
     next(parts)
-    assert (counts.found, counts.computed) == (2, 1)
+    assert (counts.found, counts.computed, counts.unread) == (6, 1, 1)
     assert set(store.get(model.identity, [b"1" * 32, b"2" * 32], 128, least=Quality.EXACT)) == {b"1" * 32}
     assert stamp
     assert list(store.get_files(model.identity, [stamp], 128, least=Quality.EXACT)) == [stamp]
@@ -309,23 +321,34 @@ def test_vectors_are_kept_for_the_weights_that_made_them(model: Model, store: St
 
 @given(st.integers(0, 60), st.randoms(use_true_random=False), st.integers(1, 9))
 def test_results_come_in_order_as_soon_as_they_can(count: int, rng: random.Random, size: int) -> None:
-    numbers = list(range(count))
-    rng.shuffle(numbers)
-    parts = [numbers[start : start + size] for start in range(0, count, size)]
+    parts: list[Known | Encoded] = []
+    while (number := sum(map(len, parts))) < count:
+        some = min(rng.randint(1, 9), count - number)
+        damaged = Encoded(number, str(number), None, Loaded(error="x", error_kind="other"))
+        new = Encoded(number, str(number), vector(number), Loaded())
+        parts.append(rng.choice([known(number, some), known(number), damaged, new]))
+    wrong = {part.number for part in parts if isinstance(part, Encoded) and part.embedding is None}
+    rng.shuffle(parts)
     given_so_far: set[int] = set()
-    seen: list[str] = []
+    seen: list[ImageEmbedding] = []
 
-    def source() -> Iterator[list[Encoded]]:
-        for part in parts:
+    def source() -> Iterator[list[Known | Encoded]]:
+        for start in range(0, len(parts), size):
             missing = next(n for n in range(count + 1) if n not in given_so_far)
             assert len(seen) == missing  # all that could come has come
-            given_so_far.update(part)
-            yield [Encoded(n, str(n), None, Loaded(error="x", error_kind="other")) for n in part]
+            given_so_far.update(
+                n for part in parts[start : start + size] for n in range(part.number, part.number + len(part))
+            )
+            yield parts[start : start + size]
 
-    for ready in in_order(source()):
+    for ready in in_order(source(), 128):
         assert ready
-        seen += [one.path for one in ready]
-    assert seen == [str(n) for n in range(count)]
+        assert ready.read == [one.path for one in ready if one.embedding]
+        assert ready.unread == [(one.path, "x") for one in ready if one.error]
+        seen += ready
+    assert [one.path for one in seen] == [str(n) for n in range(count)]
+    assert {n for n, one in enumerate(seen) if one.error} == wrong
+    assert all(np.array_equal(one.embedding.vector, vector(n).vector) for n, one in enumerate(seen) if one.embedding)
 
 
 def test_the_image_is_closed_or_damaged_says_so() -> None:

@@ -251,6 +251,20 @@ def test_the_schema_is_the_documented_one(tmp_path: Path) -> None:
         "weights": ["path", *STAMP, "header", "digest"],
         "models": ["id", "identity", "facts", "weights", "revision"],
         "vectors": ["id", "model", "content", "quality", "cut", "vector"],
+        "packs": [
+            "id",
+            "model",
+            "folder",
+            "first",
+            "last",
+            "count",
+            "first_content",
+            "last_content",
+            "names",
+            "stamps",
+            "qualities",
+            "vectors",
+        ],
     }
 
 
@@ -294,7 +308,7 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path, caplog: pyt
     with Store(tmp_path) as store:
         assert not store.usable
     assert (tmp_path / FILENAME).read_bytes() == before
-    assert "format 99, not 2. Use another `cache_dir`, or update zsclip" in caplog.text
+    assert "format 99, not 3. Use another `cache_dir`, or update zsclip" in caplog.text
 
 
 def test_an_unusable_folder_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -25,10 +25,12 @@ from zsclip.images.decoding import _without_metadata, pixels
 from zsclip.images.item import Stamp
 from zsclip.images.preprocessing import Preprocessing
 from zsclip.output.cells import printable
-from zsclip.output.delimited import delimited_rows
+from zsclip.output.delimited import delimited_rows, delimited_text
 from zsclip.output.rows import MATCH_LAYOUT, joined_labels, json_line, result_layout, row_writer
+from zsclip.scoring.batches import ImageResults
 from zsclip.scoring.classes import ClassVectors
-from zsclip.scoring.results import ImageResult, Match, Prediction
+from zsclip.scoring.decisions import Decisions
+from zsclip.scoring.results import Match, Prediction
 from zsclip.scoring.rules import Rules
 from zsclip.store.database import Store
 from zsclip.text.yaml_reader import YamlFile
@@ -57,6 +59,7 @@ def folder() -> Path:
 def test_rows_read_back_equal(rows: list[list[str]], delimiter: str) -> None:
     stream = io.StringIO(newline="")
     delimited_rows(stream, delimiter).writerows(rows)
+    assert delimited_text(rows, delimiter) == stream.getvalue()
     assert list(csv.reader(io.StringIO(stream.getvalue(), newline=""), delimiter=delimiter)) == rows
     assert stream.getvalue().count("\n") >= len(rows)
     if not any("\r" in field for row in rows for field in row):
@@ -72,16 +75,25 @@ predictions = st.lists(
 def test_results_read_back_equal(
     rows: list[tuple[str, list[tuple[str, float, float]], str | None]], format: str
 ) -> None:
-    results = [
-        ImageResult(path, error=error or "x")
-        if error is not None
-        else ImageResult(path, tuple(Prediction(*one) for one in found))
-        for path, found, error in rows
-    ]
+    labels = [label for _, found, _ in rows for label, _, _ in found[:2]]
+    numbers = np.array([[one[1:] for one in found[:2]] for _, found, error in rows if error is None]).reshape(-1, 2, 2)
+    ranked = [[2 * row, 2 * row + 1] for row, (_, _, error) in enumerate(rows) if error is None]
+    decisions = Decisions(
+        labels, 2, np.array(ranked, int).reshape(-1, 2), *np.moveaxis(numbers, 2, 0), np.zeros(len(ranked), bool)
+    )
+    errors = {row: (error or "x", None) for row, (_, _, error) in enumerate(rows) if error is not None}
+    batch = ImageResults([path for path, _, _ in rows], decisions, errors)
+    results = list(batch)
+    assert [one.error for one in results] == [error if error is None else error or "x" for _, _, error in rows]
+    for result, (_, found, error) in zip(results, rows, strict=True):
+        assert result.predictions == (() if error is not None else tuple(Prediction(*one) for one in found[:2]))
     stream = io.StringIO(newline="")
     writer = row_writer(format, stream, result_layout(2))
-    for result in results:
-        writer.write(result)
+    for place in range(len(rows)):
+        writer.write(batch.take([place]))
+    at_once = io.StringIO(newline="")
+    row_writer(format, at_once, result_layout(2)).write(batch)
+    assert at_once.getvalue() == stream.getvalue()
     text = stream.getvalue().encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
     if format == "jsonl":
         documents = [json.loads(line) for line in text.splitlines()]
@@ -110,8 +122,7 @@ def test_labels_in_one_cell_are_told_apart(labels: list[str]) -> None:
 def test_matches_read_back_equal(rows: list[tuple[str, float]], format: str) -> None:
     stream = io.StringIO(newline="")
     writer = row_writer(format, stream, MATCH_LAYOUT, null=True)
-    for path, similarity in rows:
-        writer.write(Match(path, similarity))
+    writer.write([Match(path, similarity) for path, similarity in rows])
     text = stream.getvalue()
     if format == "jsonl":
         read = [json.loads(line)["path"] for line in text.splitlines()]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 
 from zsclip.cli import groups, options
-
-if TYPE_CHECKING:
-    from zsclip.scoring.results import ImageResult
 
 logger = logging.getLogger("zsclip")
 
@@ -71,9 +69,9 @@ def classify(
         if calibrated and calibration:
             rules = classifier.calibrated(rules, calibrated, label_set, sets, background, calibration)
 
-        def results() -> Generator[ImageResult, None, None]:
-            return classifier.classify(images.listing, label_set, sets, top_k=kept, rules=rules, background=background)
-
+        results = partial(
+            classifier.classify_batches, images.listing, label_set, sets, top_k=kept, rules=rules, background=background
+        )
         gallery = page.gallery(label_set.names, unknown, classifier)
         layout = result_layout(min(kept or len(label_set), len(label_set)), unknown, several=multi_label)
         how = Printing(rows, messages.quiet, label_set.names, layout, unknown, where.null, images.is_one_file, gallery)

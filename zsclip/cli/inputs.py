@@ -130,7 +130,7 @@ def open_images(where: PathGroup, outputs: Outputs | None = None, search: Search
     require_paths(paths.named)
     finder = Finder(paths, search)
     # Another program may still be writing its list: what is known of it is worked on meanwhile.
-    listing = BackgroundListing(finder) if paths.from_stdin else Listing(finder)
+    listing = BackgroundListing(finder) if paths.from_stdin else Listing(finder.pieces())
     if listing.is_empty():
         said = "; ".join(["No images found", *filter(None, [str(finder.passed_over)])])
         if not search.recursive:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from zsclip.cli.groups import RowsGroup
     from zsclip.output.rows import Layout, Writer
     from zsclip.report.gallery import Gallery
-    from zsclip.scoring.results import ImageResult
+    from zsclip.scoring.batches import ImageResults
 
 logger = logging.getLogger("zsclip")
 
@@ -31,7 +31,7 @@ class Printing:
     rows: RowsGroup
     quiet: bool
     labels: Sequence[str]
-    layout: Layout[ImageResult]
+    layout: Layout[ImageResults]
     unknown: str | None
     null: bool
     single: bool
@@ -40,7 +40,7 @@ class Printing:
 
 def print_results(
     classifier: Classifier,
-    start: Callable[[], Generator[ImageResult, None, None]],
+    start: Callable[[], Generator[ImageResults, None, None]],
     count: Callable[[], int | None],
     how: Printing,
 ) -> int:
@@ -64,18 +64,17 @@ def print_results(
         closing(start()) as results,
     ):
         writer = _writer(name, stream, stdout_console, how)
-        for result in results:
-            done += 1
-            if result.error is not None:
-                unreadable += 1
-                result = replace(result, error=(error := in_options(result.error)))
-                if unreadable <= 10:
-                    first_unreadable.append((result.path, error))
-            if _is_wanted(result, how):
-                writer.write(result)
-                if how.gallery:
-                    how.gallery.add(result)
-            advance()
+        for batch in results:
+            said = {place: (in_options(error), kind) for place, (error, kind) in batch.errors.items()}
+            unread = [(batch.paths[place], error) for place, (error, _) in said.items()]
+            first_unreadable = (first_unreadable + unread)[:10]
+            unreadable += len(unread)
+            done += len(batch)
+            wanted = _wanted(replace(batch, errors=said) if said else batch, how)
+            writer.write(wanted)
+            if how.gallery:
+                how.gallery.add(wanted)
+            advance(len(batch))
     seconds = time.perf_counter() - started
     logger.debug("%d images in %.1f s (%.1f images/s, loading the model included)", done, seconds, done / seconds)
     if unreadable and (name == "paths" or how.rows.only is not None):  # what could not be read has no row
@@ -85,12 +84,20 @@ def print_results(
     return unreadable
 
 
-def _is_wanted(result: ImageResult, how: Printing) -> bool:
+def _wanted(results: ImageResults, how: Printing) -> ImageResults:
     only = how.rows.only
-    return only is None or only in result.labels or (result.abstained and only == how.unknown)
+    if only is None:
+        return results
+    return results.take(
+        [
+            place
+            for place, result in enumerate(results)
+            if only in result.labels or (result.abstained and only == how.unknown)
+        ]
+    )
 
 
-def _writer(name: str, stream: TextIO, stdout_console: Console | None, how: Printing) -> Writer[ImageResult]:
+def _writer(name: str, stream: TextIO, stdout_console: Console | None, how: Printing) -> Writer[ImageResults]:
     from zsclip.output.rows import row_writer
     from zsclip.output.terminal import RankingWriter, TableWriter
 

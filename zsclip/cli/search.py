@@ -14,6 +14,7 @@ from zsclip.cli.messages import console, in_options, warn_of_unreadable
 from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from zsclip.output.rows import Writer
@@ -106,12 +107,10 @@ def _write(found: SearchResult, format: str, output: Path | None, *, null: bool)
     from zsclip.output.terminal import MatchTableWriter
 
     with open_output(output) as stream:
-        writer: Writer[Match]
+        writer: Writer[Sequence[Match]]
         if format == "table":
             writer = MatchTableWriter(console() if output is None else console(stream))
         else:
             writer = row_writer(format, stream, MATCH_LAYOUT, null=null)
-        for match in found.matches:
-            writer.write(match)
-        for unread in found.unreadable:
-            writer.write(replace(unread, error=in_options(unread.error or "")))
+        writer.write(found.matches)
+        writer.write([replace(unread, error=in_options(unread.error or "")) for unread in found.unreadable])

@@ -6,15 +6,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from zsclip.embedding.model import Model
-from zsclip.embedding.records import MOST_KNOWN_AHEAD, Batch, Entry
+from zsclip.embedding.records import MOST_KNOWN_AHEAD, Batch, Entry, Known
 
 # How many pictures are decoded while the model runs: some batches, and no fewer than suits many threads.
 _BATCHES_AHEAD = 3
 _LEAST_AHEAD = 96
 
 
-def batched(pieces: Iterable[list[Entry]], model: Model) -> Iterator[Batch]:
-    """Batches of the model's size. Known entries are handed on at once, across the unknown ones around them.
+def batched(pieces: Iterable[list[Known | Entry]], model: Model) -> Iterator[Batch]:
+    """Batches of the model's size. What is known is handed on at once, across the unknown around it.
 
     The model is loaded here, before the first batch that needs it: nothing is if the store knows all bytes under other
     names. Smaller batches come where the next pictures are not known yet, and at the end.
@@ -29,9 +29,9 @@ def batched(pieces: Iterable[list[Entry]], model: Model) -> Iterator[Batch]:
             if not piece:
                 ended = piece is None
                 break
-            newest = piece[-1].number
-            waiting += (entry for entry in piece if entry.embedding is None)
-            if known := [entry for entry in piece if entry.embedding is not None]:
+            newest = piece[-1].number + len(piece[-1]) - 1
+            waiting += (part for part in piece if isinstance(part, Entry))
+            if known := [part for part in piece if isinstance(part, Known)]:
                 yield Batch(known=known)
         if ended and not waiting:
             return

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
 import numpy as np
 
 from zsclip.embedding.model import Model
-from zsclip.embedding.records import MOST_KNOWN_AHEAD, Batch, Encoded, Entry, Loaded
+from zsclip.embedding.records import MOST_KNOWN_AHEAD, Batch, Encoded, Entry, Known, Loaded
 from zsclip.embedding.threads import threads
 from zsclip.embedding.timings import Timings
 from zsclip.unit_vectors import Embedding
 
 
-def encode(batches: Iterable[Batch], model: Model, timings: Timings) -> Generator[list[Encoded], None, None]:
-    """Batches as they are done, in their order; known entries at once.
+def encode(
+    batches: Iterable[Batch], model: Model, timings: Timings
+) -> Generator[Sequence[Known | Encoded], None, None]:
+    """Batches as they are done, in their order; what is known at once.
 
     One batch more than there are streams is handed over, so that an engine finds the next one ready.
     """
@@ -28,7 +30,7 @@ def encode(batches: Iterable[Batch], model: Model, timings: Timings) -> Generato
             while running and batch.known and batch.known[-1].number - running[0][0] > MOST_KNOWN_AHEAD:
                 yield running.popleft()[1].result()
             if batch.known:
-                yield [Encoded(entry.number, entry.item.name, entry.embedding) for entry in batch.known]
+                yield batch.known
             if batch.unknown and model.engine is None:
                 yield _encode(batch.unknown, model, timings)  # all of them are known by their bytes, or unreadable
             elif batch.unknown and model.engine:

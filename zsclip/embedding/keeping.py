@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from zsclip.embedding.model import Model
-from zsclip.embedding.records import Counts, Encoded
+from zsclip.embedding.records import Counts, Encoded, Known
 from zsclip.embedding.timings import Timings
 from zsclip.store.database import Store
 
 
 def keep(
-    parts: Iterable[list[Encoded]], model: Model, store: Store, counts: Counts, timings: Timings
-) -> Iterator[list[Encoded]]:
+    parts: Iterable[Sequence[Known | Encoded]], model: Model, store: Store, counts: Counts, timings: Timings
+) -> Iterator[Sequence[Known | Encoded]]:
     """The same parts, kept and counted."""
     for part in parts:
-        if any(one.loaded for one in part):
+        if fresh := [one for one in part if isinstance(one, Encoded)]:
             with timings.measure("store"):
-                _put(part, model.identity, store)  # which may have changed when the weights came
+                _put(fresh, model.identity, store)  # which may have changed when the weights came
         for one in part:
-            known = one.loaded is None or one.loaded.embedding is not None
-            counts.unread += one.embedding is None
-            counts.found += one.embedding is not None and known
-            counts.computed += one.embedding is not None and not known
+            if isinstance(one, Known):
+                counts.found += len(one)
+            elif one.embedding is None:
+                counts.unread += 1
+            elif one.loaded.embedding is not None:
+                counts.found += 1
+            else:
+                counts.computed += 1
         yield part
 
 
-def _put(part: list[Encoded], identity: str, store: Store) -> None:
-    fresh = [(one, one.loaded, one.loaded.digest) for one in part if one.loaded and one.loaded.digest]
+def _put(fresh: list[Encoded], identity: str, store: Store) -> None:
+    digests = [(one, one.loaded.digest) for one in fresh if one.loaded.digest]
     store.put(
         identity,
-        {digest: one.embedding for one, _, digest in fresh if one.computed and one.embedding},
-        [(loaded.stamp, digest) for _, loaded, digest in fresh if loaded.stamp],
+        {digest: one.embedding for one, digest in digests if one.computed and one.embedding},
+        [(one.loaded.stamp, digest) for one, digest in digests if one.loaded.stamp],
     )

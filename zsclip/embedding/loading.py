@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zsclip.closing import Closing
 from zsclip.embedding.model import Model
-from zsclip.embedding.records import Entry, Loaded
+from zsclip.embedding.records import Entry, Known, Loaded
 from zsclip.embedding.timings import Timings
 from zsclip.errors import ImageError
 from zsclip.images import decoding, preprocessing
@@ -24,16 +24,16 @@ from zsclip.store.database import Store
 _CHUNK = 8
 
 
-def load(windows: Iterable[list[Entry]], loader: Loader, threads: Executor) -> Iterator[list[Entry]]:
-    """The same entries in smaller pieces; those that the store did not know are being loaded."""
+def load(windows: Iterable[list[Known | Entry]], loader: Loader, threads: Executor) -> Iterator[list[Known | Entry]]:
+    """The same in smaller pieces; what the store did not know is being loaded."""
     for window in windows:
-        piece: list[Entry] = []
+        piece: list[Known | Entry] = []
         begun = 0
-        for entry in window:
-            piece.append(entry)
-            if entry.embedding is None:
-                entry.item.prepare()
-                entry.loading = threads.submit(loader, entry.item)
+        for part in window:
+            piece.append(part)
+            if isinstance(part, Entry):
+                part.item.prepare()
+                part.loading = threads.submit(loader, part.item)
                 begun += 1
             if begun == _CHUNK:
                 yield piece

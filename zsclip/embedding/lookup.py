@@ -4,41 +4,83 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from zsclip.embedding.model import Model
-from zsclip.embedding.records import Entry
+from zsclip.embedding.records import Entry, Known
 from zsclip.embedding.timings import Timings
-from zsclip.images.listing import Listing
+from zsclip.images.files import File
+from zsclip.images.item import Item
+from zsclip.images.listing import Listing, Piece
+from zsclip.images.siblings import Siblings
 from zsclip.store.database import Store
+from zsclip.store.records import Found
 
 _FIRST_WINDOW = 96  # the first pictures are not to wait for the look-up of many
 
 
 def look_up(
     listing: Listing, model: Model, store: Store, timings: Timings, *, rehash: bool = False
-) -> Iterator[list[Entry]]:
-    """Numbered entries, a window of the listing at a time, with the embeddings that the store has by stamp.
+) -> Iterator[list[Known | Entry]]:
+    """Numbered pictures, a window of the listing at a time: those in a row that the store knows by their stamps together, with
+    their vectors, each other one as an entry.
 
     An empty list says that the next pictures are not known yet. With `rehash` nothing is known by its stamp.
     """
     number, window = 0, min(_FIRST_WINDOW, listing.window)
     while not listing.ended:
-        items = listing.take(window)
-        entries = [Entry(number + place, item) for place, item in enumerate(items)]
-        number += len(items)
-        if len(items) == window:
+        parts: list[Known | Entry] = []
+        for together in _together(listing.take(window)):
+            found = Found.of((), model.spec.embed_dim)
+            if store.usable and not rehash:
+                with timings.measure("store"):
+                    found = _find(together, model, store)
+            parts += _parts(together, found, number)
+            number += len(together)
+        if sum(map(len, parts)) > window // 2:
             window = min(2 * window, listing.window)
-        if store.usable and not rehash:
-            with timings.measure("store"):
-                _find(entries, model, store)
-        yield entries
-        del items, entries  # pictures in memory are not to be held while the next are found
+        yield parts
+        del parts  # pictures in memory are not to be held while the next are found
 
 
-def _find(entries: list[Entry], model: Model, store: Store) -> None:
-    stamps = [entry.item.stamp() for entry in entries]
-    known = store.get_files(
-        model.identity, [stamp for stamp in stamps if stamp], model.spec.embed_dim, least=model.least
-    )
-    for entry, stamp in zip(entries, stamps, strict=True):
-        if stamp is not None:
-            entry.embedding = known.get(stamp)
+def _together(pieces: list[Piece]) -> Iterator[list[Item] | Siblings]:
+    """What is asked for at once: the items that follow each other, and the files of each folder."""
+    items: list[Item] = []
+    for piece in pieces:
+        if not isinstance(piece, Siblings):
+            items.append(piece)
+            continue
+        if items:
+            yield items
+            items = []
+        yield piece
+    if items:
+        yield items
+
+
+def _find(pictures: list[Item] | Siblings, model: Model, store: Store) -> Found:
+    dimension = model.spec.embed_dim
+    if isinstance(pictures, Siblings):
+        return store.get_siblings(model.identity, pictures.stamps(), dimension, least=model.least)
+    stamps = [item.stamp() for item in pictures]
+    known = store.get_files(model.identity, [stamp for stamp in stamps if stamp], dimension, least=model.least)
+    found = [(place, known[stamp]) for place, stamp in enumerate(stamps) if stamp is not None and stamp in known]
+    return Found.of(found, dimension)
+
+
+def _parts(pictures: list[Item] | Siblings, found: Found, number: int) -> Iterator[Known | Entry]:
+    """The pictures as parts, the first with that number."""
+    names = pictures.paths if isinstance(pictures, Siblings) else [item.name for item in pictures]
+
+    def entries(start: int, end: int) -> Iterator[Entry]:
+        items = map(File, names[start:end]) if isinstance(pictures, Siblings) else pictures[start:end]
+        return (Entry(number + place, item) for place, item in enumerate(items, start))
+
+    end = 0
+    for rows in np.split(np.arange(len(found.places)), np.flatnonzero(np.diff(found.places) > 1) + 1):
+        if len(rows):
+            part, start = slice(rows[0], rows[-1] + 1), int(found.places[rows[0]])
+            yield from entries(end, start)
+            end = start + len(rows)
+            yield Known(number + start, names[start:end], found.vectors[part], found.qualities[part])
+    yield from entries(end, len(names))

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from zsclip.embedding.records import Encoded, ImageEmbedding
+import numpy as np
+
+from zsclip.embedding.records import Encoded, ImageEmbeddings, Known
 
 
-def in_order(parts: Iterable[list[Encoded]]) -> Iterator[list[ImageEmbedding]]:
+def in_order(parts: Iterable[Sequence[Known | Encoded]], dimension: int) -> Iterator[ImageEmbeddings]:
     """Results by their numbers, from 0 and without a gap, as soon as all before them are there."""
-    early: dict[int, Encoded] = {}
+    early: dict[int, Known | Encoded] = {}
     following = 0
     for part in parts:
-        if not early and [one.number for one in part] == list(range(following, following + len(part))):
-            ready = part  # as it is where nothing is new
-        else:
-            early.update((one.number, one) for one in part)
-            ready = []
-            while one := early.pop(following + len(ready), None):
-                ready.append(one)
-        following += len(ready)
+        early.update((one.number, one) for one in part)
+        ready = []
+        while one := early.pop(following, None):
+            ready.append(one)
+            following += len(one)
         if ready:
-            yield [_result(one) for one in ready]
+            yield _results(ready, dimension)
 
 
-def _result(one: Encoded) -> ImageEmbedding:
-    if one.loaded is None:
-        return ImageEmbedding(one.name, one.embedding)
-    return ImageEmbedding(one.name, one.embedding, one.loaded.error, one.loaded.error_kind)
+def _results(ready: Sequence[Known | Encoded], dimension: int) -> ImageEmbeddings:
+    if len(ready) == 1 and isinstance(ready[0], Known):
+        return ImageEmbeddings(ready[0].names, ready[0].vectors, ready[0].qualities)
+    paths: list[str] = []
+    errors = {}
+    vectors, qualities = [np.empty((0, dimension), np.float32)], [np.empty(0, np.uint8)]
+    for one in ready:
+        if isinstance(one, Known):
+            vectors.append(one.vectors)
+            qualities.append(one.qualities)
+            paths += one.names
+            continue
+        if one.embedding is None:
+            errors[len(paths)] = one.loaded.error or "", one.loaded.error_kind
+        else:
+            vectors.append(one.embedding.vector[None])
+            qualities.append(np.array([one.embedding.quality], np.uint8))
+        paths.append(one.name)
+    return ImageEmbeddings(paths, np.concatenate(vectors), np.concatenate(qualities), errors)

@@ -12,7 +12,7 @@ from zsclip.embedding.loading import Loader, load
 from zsclip.embedding.lookup import look_up
 from zsclip.embedding.model import Model
 from zsclip.embedding.ordering import in_order
-from zsclip.embedding.records import Counts, ImageEmbedding
+from zsclip.embedding.records import Counts, ImageEmbeddings
 from zsclip.embedding.threads import threads
 from zsclip.embedding.timings import Timings
 from zsclip.engines.hardware import available_cores
@@ -30,7 +30,7 @@ def embed_images(
     counts: Counts,
     timings: Timings,
     rehash: bool = False,
-) -> Iterator[list[ImageEmbedding]]:
+) -> Iterator[ImageEmbeddings]:
     """Embeddings of the listing's pictures, in order, some at a time; one that cannot be read has an error.
 
     Each stage pulls from the one before it, and holds what is its own: threads that read and decode, the engine's streams,
@@ -42,4 +42,5 @@ def embed_images(
         windows = look_up(listing, model, store, timings, rehash=rehash)
         batches = batched(load(windows, loader, readers), model)
         encoded = stack.enter_context(closing(encode(batches, model, timings)))
-        yield from in_order(keep(encoded, model, store, counts, timings))
+        yield from in_order(keep(encoded, model, store, counts, timings), model.spec.embed_dim)
+        store.pack(model.spec.embed_dim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsclip.images.item import Item, Stamp
-from zsclip.unit_vectors import Embedding
+from zsclip.unit_vectors import Embedding, Floats, Quality
 
 if TYPE_CHECKING:
     from zsclip.errors import ErrorKind
@@ -30,6 +31,47 @@ class ImageEmbedding:
     error_kind: ErrorKind | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ImageEmbeddings:
+    """Pictures in the order of the input, as arrays; iterated over, one by one as `ImageEmbedding`.
+
+    `paths` are those of all (n,); `errors` are of those that could not be read, by place. Of the others, in order: unit
+    vectors float32 (m, d), and how good these are (m,).
+    """
+
+    paths: list[str]
+    vectors: Floats
+    qualities: NDArray[np.uint8]
+    errors: Mapping[int, tuple[str, ErrorKind | None]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[ImageEmbedding]:
+        read = zip(self.vectors, self.qualities.tolist(), strict=True)
+        for place, path in enumerate(self.paths):
+            if place in self.errors:
+                yield ImageEmbedding(path, None, *self.errors[place])
+            else:
+                vector, quality = next(read)
+                yield ImageEmbedding(path, Embedding(vector, Quality(quality)))
+
+    def __getitem__(self, place: int) -> ImageEmbedding:
+        return list(self)[place]
+
+    @property
+    def read(self) -> list[str]:
+        """The paths of those that could be read (m,)."""
+        if not self.errors:
+            return self.paths
+        return [path for place, path in enumerate(self.paths) if place not in self.errors]
+
+    @property
+    def unread(self) -> list[tuple[str, str]]:
+        """The paths of those that could not be read, and why."""
+        return [(self.paths[place], error) for place, (error, _) in self.errors.items()]
+
+
 @dataclass(slots=True)
 class Loaded:
     """What came of a picture's bytes: uint8 pixels (height, width, 3), or the embedding the store had for them, or an error.
@@ -46,37 +88,54 @@ class Loaded:
     error_kind: ErrorKind | None = None
 
 
-@dataclass(slots=True)
-class Entry:
-    """One picture on its way, with its place in the order of the input.
-
-    Either the store knew its `embedding`, or it is `loading`.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Pictures in a row that the store knew by their stamps: the place of the first in the order of the input, their names,
+    unit vectors float32 (n, d), and how good these are (n,).
     """
 
     number: int
+    names: list[str]
+    vectors: Floats
+    qualities: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(slots=True)
+class Entry:
+    """One picture that the store did not know, on its way, with its place in the order of the input."""
+
+    number: int
     item: Item
-    embedding: Embedding | None = None
     loading: Future[Loaded] | None = None
+
+    def __len__(self) -> int:
+        return 1
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Entries that the store knew, which pass by, and entries to be computed together. Without either: nothing is at hand."""
+    """What the store knew, which passes by, and entries to be computed together. Without either: nothing is at hand."""
 
-    known: list[Entry] = field(default_factory=list)
+    known: list[Known] = field(default_factory=list)
     unknown: list[Entry] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One picture with its embedding or error. `loaded` is None where the store knew it by its stamp; `computed` tells a
-    vector that is new from one that the store had for the same bytes."""
+    """One picture with its embedding or error. `computed` tells a vector that is new from one that the store had for the same
+    bytes."""
 
     number: int
     name: str
     embedding: Embedding | None
-    loaded: Loaded | None = None
+    loaded: Loaded
     computed: bool = False
+
+    def __len__(self) -> int:
+        return 1
 
 
 @dataclass(slots=True)

@@ -30,17 +30,15 @@ class Stamp(NamedTuple):
         """The stamp of a file with that status."""
         name = os.fsencode(os.path.abspath(path))
         modified, changed, inode = status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-        if not (-_END <= modified < _END and -_END <= changed < _END and inode < _END):
-            modified, changed, inode = _wrapped(modified), _wrapped(changed), _wrapped(inode)
-        return cls(name, status.st_size, modified, changed, inode)
+        return cls(name, status.st_size, wrapped(modified), wrapped(changed), wrapped(inode))
 
 
 _END = 1 << 63  # of SQLite's integers: as nanoseconds, the year 2262
 
 
-def _wrapped(number: int) -> int:
-    """What is beyond SQLite's integers goes round to a number of its own."""
-    return (number + _END) % (2 * _END) - _END
+def wrapped(number: int) -> int:
+    """A number as one of SQLite's integers; what is beyond them goes round to a number of its own."""
+    return number if -_END <= number < _END else (number + _END) % (2 * _END) - _END
 
 
 @dataclass(frozen=True, slots=True)

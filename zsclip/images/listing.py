@@ -1,29 +1,34 @@
-"""Items as they become known: at once, or from a thread where the next may be long in coming."""
+"""Pictures as they become known: at once, or from a thread where the next may be long in coming."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from collections.abc import Iterable
-from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 from zsclip.images.files import ImageSource, as_item
 from zsclip.images.item import Item
+from zsclip.images.siblings import Siblings
 
 _MOST_AHEAD = 4096
 _FEW = 32
 _WAIT_SECONDS = 0.02
 
+Piece: TypeAlias = "Item | Siblings"
+
 
 class Listing:
-    """Items of a source that has them at hand, such as folders on a disk; at most `window` of them are taken at once."""
+    """Items, and files side by side, of a source that has them at hand, such as folders on a disk.
 
-    def __init__(self, items: Iterable[Item], window: int = 1024) -> None:
-        self._items = iter(items)
+    At most `window` pictures are taken at once.
+    """
+
+    def __init__(self, pieces: Iterable[Piece], window: int = 1024) -> None:
+        self._pieces = iter(pieces)
         self.window = window
-        self._returned: deque[Item] = deque()
-        self.ended = False
+        self._returned: deque[Piece] = deque()
+        self._exhausted = False
 
     @classmethod
     def of(cls, sources: ImageSource | Iterable[ImageSource] | Listing) -> Listing:
@@ -35,67 +40,94 @@ class Listing:
         # What a caller makes one by one may be slow to come, or large.
         return cls((as_item(source, number) for number, source in enumerate(many)), _FEW)
 
-    def take(self, most: int) -> list[Item]:
-        """Up to `most` of the next items. Fewer, perhaps none, where the next is not known yet, or at the end (`ended`)."""
-        taken = [self._returned.popleft() for _ in range(min(most, len(self._returned)))]
-        if len(taken) < most:
-            taken += self._next(most - len(taken))
+    @property
+    def ended(self) -> bool:
+        """Whether all was taken; an error of the source comes out of `take`."""
+        return self._exhausted and not self._returned
+
+    def take(self, most: int) -> list[Piece]:
+        """The next pictures, up to `most`. Fewer, perhaps none, where the next is not known yet, or at the end (`ended`).
+
+        What is side by side stays so if it fits into `most`, so that a folder is asked about once.
+        """
+        if (missing := most - sum(map(size, self._returned))) > 0:
+            self._returned.extend(self._next(missing))
+        taken: list[Piece] = []
+        while self._returned and most:
+            piece = self._returned[0]
+            if isinstance(piece, Siblings) and len(piece) > most:
+                if not taken:
+                    taken, self._returned[0] = [piece[:most]], piece[most:]
+                break
+            taken.append(self._returned.popleft())
+            most -= size(piece)
         return taken
 
     def is_empty(self) -> bool:
-        """Whether there is no item at all; waits until that is known."""
-        while not self._returned and not self.ended:
+        """Whether there is no picture at all; waits until that is known."""
+        while not self._returned and not self._exhausted:
             self._returned.extend(self._next(1))
-        self.ended = not self._returned  # what was returned is still to be taken
         return self.ended
 
     def close(self) -> None:
         """Look for no more."""
 
-    def _next(self, most: int) -> list[Item]:
-        taken = list(islice(self._items, most))
-        self.ended = len(taken) < most
-        return taken
+    def _next(self, most: int) -> list[Piece]:
+        """More pieces, of `most` pictures together if so many are known."""
+        found: list[Piece] = []
+        while most > 0 and not self._exhausted:
+            piece = next(self._pieces, None)
+            if piece is None:
+                self._exhausted = True
+            else:
+                found.append(piece)
+                most -= size(piece)
+        return found
+
+
+def size(piece: Piece) -> int:
+    """How many pictures that is."""
+    return len(piece) if isinstance(piece, Siblings) else 1
 
 
 class BackgroundListing(Listing):
     """Items of a source that may be slow, such as a list that another program is still writing: found on a thread."""
 
-    def __init__(self, items: Iterable[Item]) -> None:
-        super().__init__(items)
-        self._known: deque[Item] = deque()
+    def __init__(self, pieces: Iterable[Piece]) -> None:
+        super().__init__(pieces)
+        self._known: deque[Piece] = deque()
         self._changed = threading.Condition()
-        self._exhausted = False
+        self._found_all = False
         self._error: BaseException | None = None
         threading.Thread(target=self._find, daemon=True, name="listing").start()
 
     def close(self) -> None:
         """See `Listing`. What is being waited for on the thread is waited for there; it holds up nothing."""
         with self._changed:
-            self._exhausted = True
+            self._found_all = True
             self._changed.notify_all()
 
     def _find(self) -> None:
         try:
-            for item in self._items:
+            for piece in self._pieces:
                 with self._changed:
-                    self._known.append(item)
+                    self._known.append(piece)
                     self._changed.notify_all()
-                    self._changed.wait_for(lambda: len(self._known) < _MOST_AHEAD or self._exhausted)
-                    if self._exhausted:
+                    self._changed.wait_for(lambda: len(self._known) < _MOST_AHEAD or self._found_all)
+                    if self._found_all:
                         return
         except BaseException as error:  # carried over to the thread that takes
             self._error = error
         finally:
             self.close()
 
-    def _next(self, most: int) -> list[Item]:
+    def _next(self, most: int) -> list[Piece]:
         with self._changed:
-            self._changed.wait_for(lambda: self._known or self._exhausted, _WAIT_SECONDS)
+            self._changed.wait_for(lambda: self._known or self._found_all, _WAIT_SECONDS)
             taken = [self._known.popleft() for _ in range(min(most, len(self._known)))]
             self._changed.notify_all()
-            if self._exhausted and not self._known:
+            if self._found_all and not self._known:
                 if self._error is not None and not taken:
                     raise self._error
-                self.ended = self._error is None
+                self._exhausted = self._error is None
         return taken

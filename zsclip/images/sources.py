@@ -11,6 +11,7 @@ from zsclip.errors import InputError
 from zsclip.images.files import File
 from zsclip.images.folders import PassedOver, Search, Walk
 from zsclip.images.item import Item
+from zsclip.images.siblings import Siblings
 
 
 @dataclass
@@ -26,6 +27,11 @@ class Finder:
     passed_over: PassedOver = field(default_factory=PassedOver)
 
     def __iter__(self) -> Iterator[Item]:
+        for piece in self.pieces():
+            yield from map(File, piece.paths) if isinstance(piece, Siblings) else (piece,)
+
+    def pieces(self) -> Iterator[Item | Siblings]:
+        """The same, where files of one folder that follow each other are one piece."""
         self.passed_over.clear()
         for path in self.paths:
             source = next(source for source in SOURCES if source.claims(path))
@@ -37,11 +43,12 @@ class Source:
     """One kind of input."""
 
     claims: Callable[[str], bool]
-    items: Callable[[str, Finder], Iterator[Item]]
+    items: Callable[[str, Finder], Iterator[Item | Siblings]]
 
 
-def _in_folder(path: str, finder: Finder) -> Iterator[Item]:
-    return map(File, Walk(path, finder.search, finder.passed_over))
+def _in_folder(path: str, finder: Finder) -> Iterator[Item | Siblings]:
+    for piece in Walk(path, finder.search, finder.passed_over).pieces():
+        yield File(piece) if isinstance(piece, str) else piece
 
 
 def _is_folder(path: str) -> bool:

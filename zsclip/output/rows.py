@@ -1,4 +1,4 @@
-"""Records (results, matches) as rows in any format, one at a time as they come: the tables `LAYOUTS` x `FORMATS`.
+"""Records (results, matches) as rows in any format, some at a time as they come: a `Layout` x the table `FORMATS`.
 
 A new kind of record needs a `Layout`, a new format a class with `write` in `FORMATS`.
 """
@@ -6,35 +6,39 @@ A new kind of record needs a `Layout`, a new format a class with `write` in `FOR
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Generic, Protocol, TextIO, TypeVar
 
-from zsclip.output.delimited import delimited_rows
+from zsclip.output.delimited import delimited_text
+from zsclip.scoring.batches import ImageResults
+from zsclip.scoring.decisions import Decisions
 from zsclip.scoring.results import ImageResult, Match
 
-R = TypeVar("R", bound=ImageResult | Match)
-R_contra = TypeVar("R_contra", bound=ImageResult | Match, contravariant=True)
+# What comes at once: results of some images, or some matches.
+B = TypeVar("B", bound=ImageResults | Sequence[Match])
+B_contra = TypeVar("B_contra", bound=ImageResults | Sequence[Match], contravariant=True)
 
 
-class Writer(Protocol[R_contra]):
-    """Takes records one by one and writes them at once."""
+class Writer(Protocol[B_contra]):
+    """Takes some records at a time and writes them at once."""
 
-    def write(self, record: R_contra, /) -> None:
-        """Write one record."""
+    def write(self, records: B_contra, /) -> None:
+        """Write them."""
 
 
 @dataclass(frozen=True)
-class Layout(Generic[R]):
-    """How records are laid out: the names of their columns, a record's cells as text, and its JSON object."""
+class Layout(Generic[B]):
+    """How records are laid out: the names of their columns, their rows as text, and the JSON object of each."""
 
     columns: Sequence[str]
-    cells: Callable[[R], Sequence[str]]
-    document: Callable[[R], dict[str, Any]]
+    rows: Callable[[B], Iterable[Sequence[str]]]
+    documents: Callable[[B], Iterable[dict[str, Any]]]
 
 
-def result_layout(top_k: int, unknown: str | None = None, *, several: bool = False) -> Layout[ImageResult]:
+def result_layout(top_k: int, unknown: str | None = None, *, several: bool = False) -> Layout[ImageResults]:
     """Path, label, the best label with its numbers, the runners-up up to `top_k`, error.
 
     `unknown` is what an abstention is called, if there may be any: only then has the best label a column of its own. With
@@ -46,14 +50,17 @@ def result_layout(top_k: int, unknown: str | None = None, *, several: bool = Fal
         columns += [f"label_{rank}", f"probability_{rank}", f"similarity_{rank}"]
     columns.append("error")
 
-    def cells(result: ImageResult) -> list[str]:
-        row = [result.path, *([] if unknown is None else [shown_label(result, unknown) or ""])]
-        for label, probability, similarity in result.predictions[:top_k]:
-            row += (label, f"{probability:.6f}", f"{similarity:.6f}")
-        if several and result.predictions:
-            row.insert(columns.index("labels"), joined_labels(result.labels))
-        row += [""] * (len(columns) - 1 - len(row))
-        return [*row, result.error or ""]
+    def rows(results: ImageResults) -> Iterable[Sequence[str]]:
+        decided = _decision_columns(results.decisions, top_k, unknown, several=several)
+        if not results.errors:
+            return zip(results.paths, *decided, repeat(""))
+        cells = zip(*decided, strict=True)
+        return [
+            (path, *next(cells), "")
+            if place not in results.errors
+            else (path, *[""] * len(decided), results.errors[place][0])
+            for place, path in enumerate(results.paths)
+        ]
 
     def document(result: ImageResult) -> dict[str, Any]:
         return {
@@ -67,7 +74,23 @@ def result_layout(top_k: int, unknown: str | None = None, *, several: bool = Fal
             "error": result.error,
         }
 
-    return Layout(columns, cells, document)
+    return Layout(columns, rows, lambda results: map(document, results))
+
+
+def _decision_columns(decisions: Decisions, top_k: int, unknown: str | None, *, several: bool) -> list[Sequence[str]]:
+    """The columns between path and error, as text: whole columns, for thousands of known images come at once."""
+    ranks = [[decisions.names[n] for n in decisions.ranked[:, rank].tolist()] for rank in range(top_k)]
+    columns: list[Sequence[str]] = []
+    if unknown is not None:
+        shown = zip(ranks[0], decisions.abstained.tolist(), strict=True)
+        columns.append([unknown if abstained else best for best, abstained in shown])
+    for rank, labels in enumerate(ranks):
+        columns.append(labels)
+        if rank == 0 and several:
+            columns.append([joined_labels(labels) for labels in decisions.labels])
+        columns.append([f"{probability:.6f}" for probability in decisions.probability[:, rank].tolist()])
+        columns.append([f"{similarity:.6f}" for similarity in decisions.similarity[:, rank].tolist()])
+    return columns
 
 
 def _match_cells(match: Match) -> list[str]:
@@ -79,7 +102,11 @@ def _match_document(match: Match) -> dict[str, Any]:
     return {"path": match.path, "similarity": similarity, "error": match.error}
 
 
-MATCH_LAYOUT: Layout[Match] = Layout(("path", "similarity", "error"), _match_cells, _match_document)
+MATCH_LAYOUT: Layout[Sequence[Match]] = Layout(
+    ("path", "similarity", "error"),
+    lambda matches: map(_match_cells, matches),
+    lambda matches: map(_match_document, matches),
+)
 
 
 def joined_labels(labels: Sequence[str]) -> str:
@@ -92,36 +119,35 @@ def shown_label(result: ImageResult, unknown: str | None) -> str | None:
     return unknown if result.abstained else result.label
 
 
-class _DelimitedWriter(Generic[R]):
+class _DelimitedWriter(Generic[B]):
     """A header, then a row a record; a field with the delimiter, a quote or a line break in it is quoted."""
 
-    def __init__(self, stream: TextIO, layout: Layout[R], delimiter: str) -> None:
-        self._rows, self._cells = delimited_rows(stream, delimiter), layout.cells
-        self._rows.writerow(layout.columns)
+    def __init__(self, stream: TextIO, layout: Layout[B], delimiter: str) -> None:
+        self._stream, self._rows, self._delimiter = stream, layout.rows, delimiter
+        stream.write(delimited_text([layout.columns], delimiter))
 
-    def write(self, record: R) -> None:
-        self._rows.writerow(self._cells(record))
+    def write(self, records: B) -> None:
+        self._stream.write(delimited_text(self._rows(records), self._delimiter))
 
 
-class _JsonlWriter(Generic[R]):
+class _JsonlWriter(Generic[B]):
     """One JSON object a line. Bytes of a path that are not UTF-8 come out as lone surrogate escapes (`\\udcff`)."""
 
-    def __init__(self, stream: TextIO, layout: Layout[R]) -> None:
-        self._stream, self._document = stream, layout.document
+    def __init__(self, stream: TextIO, layout: Layout[B]) -> None:
+        self._stream, self._documents = stream, layout.documents
 
-    def write(self, record: R) -> None:
-        self._stream.write(json_line(self._document(record)))
+    def write(self, records: B) -> None:
+        self._stream.write("".join(map(json_line, self._documents(records))))
 
 
-class _PathsWriter(Generic[R]):
+class _PathsWriter(Generic[B]):
     """The paths of the images that could be read, one a line or NUL-separated."""
 
     def __init__(self, stream: TextIO, null: bool) -> None:
         self._stream, self._end = stream, "\0" if null else "\n"
 
-    def write(self, record: R) -> None:
-        if record.error is None:
-            self._stream.write(record.path + self._end)
+    def write(self, records: B) -> None:
+        self._stream.write("".join(record.path + self._end for record in records if record.error is None))
 
 
 FORMATS: dict[str, Callable[[TextIO, Layout[Any], bool], Writer[Any]]] = {
@@ -133,7 +159,7 @@ FORMATS: dict[str, Callable[[TextIO, Layout[Any], bool], Writer[Any]]] = {
 EXTENSIONS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
-def row_writer(format: str, stream: TextIO, layout: Layout[R], *, null: bool = False) -> Writer[R]:
+def row_writer(format: str, stream: TextIO, layout: Layout[B], *, null: bool = False) -> Writer[B]:
     """A writer of one of the `FORMATS`; with `null`, paths end in NUL."""
     return FORMATS[format](stream, layout, null)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from zsclip.output.cells import bar, fit_width, percent, printable
 from zsclip.output.rows import shown_label
+from zsclip.scoring.batches import ImageResults
 from zsclip.scoring.results import ImageResult, Match, Prediction
 
 if TYPE_CHECKING:
@@ -27,8 +28,12 @@ class TableWriter:
         decision, runner_up = self._label_width + 9, self._label_width + 9
         self._path_width = max(12, min(48, width - decision - runner_up))
 
-    def write(self, result: ImageResult) -> None:
-        """Write one result."""
+    def write(self, results: ImageResults) -> None:
+        """Write some results."""
+        for result in results:
+            self._write(result)
+
+    def _write(self, result: ImageResult) -> None:
         from rich.text import Text
 
         line = Text(fit_width(printable(result.path), self._path_width, keep_end=True), no_wrap=True)
@@ -70,8 +75,12 @@ class RankingWriter:
     def __init__(self, console: Console, unknown: str | None) -> None:
         self._console, self._unknown = console, unknown
 
-    def write(self, result: ImageResult) -> None:
-        """Write one result."""
+    def write(self, results: ImageResults) -> None:
+        """Write some results."""
+        for result in results:
+            self._write(result)
+
+    def _write(self, result: ImageResult) -> None:
         from rich.cells import cell_len
         from rich.text import Text
 
@@ -100,8 +109,12 @@ class MatchTableWriter:
     def __init__(self, console: Console) -> None:
         self._console, self._rank = console, 0
 
-    def write(self, match: Match) -> None:
-        """Write one match."""
+    def write(self, matches: Sequence[Match]) -> None:
+        """Write some matches."""
+        for match in matches:
+            self._write(match)
+
+    def _write(self, match: Match) -> None:
         from rich.text import Text
 
         self._rank += match.error is None

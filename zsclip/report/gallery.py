@@ -7,6 +7,7 @@ from typing import Any
 
 from zsclip.report import render
 from zsclip.report.pictures import Pictures
+from zsclip.scoring.batches import ImageResults
 from zsclip.scoring.results import ImageResult
 
 
@@ -22,8 +23,12 @@ class Gallery:
         self._images: list[list[Any]] = []
         self._errors: list[tuple[str, str]] = []
 
-    def add(self, result: ImageResult) -> None:
-        """Take one result."""
+    def add(self, results: ImageResults) -> None:
+        """Take some results."""
+        for result in results:
+            self._add(result)
+
+    def _add(self, result: ImageResult) -> None:
         if result.error is not None:
             self._errors.append((result.path, result.error))
             return

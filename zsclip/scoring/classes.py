@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsclip.errors import LabelError
-from zsclip.scoring.decisions import Decision, Scores, decide, withhold
+from zsclip.scoring.decisions import Decisions, Scores, decide, withhold
 from zsclip.scoring.probability import independent_probabilities, probabilities, similarities
 from zsclip.scoring.rules import Rules
 from zsclip.text.wording import listed
@@ -86,7 +86,7 @@ class ClassVectors:
                 pairs.append((self.names[int(is_alike[row].argmax())], self.names[start + row]))
         return pairs
 
-    def score(self, embeddings: Floats, top_k: int, rules: Rules | None = None) -> list[Decision]:
+    def score(self, embeddings: Floats, top_k: int, rules: Rules | None = None) -> Decisions:
         """Decide for each of the unit vectors (n, d), with its best `top_k` labels, best first."""
         rules = rules or Rules()
         return decide(self.names, self.arrays(embeddings, rules), top_k, rules)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +33,65 @@ class Decision:
     abstained: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What was decided of n images, as arrays; iterated over, one by one as `Decision`.
+
+    `ranked` are each image's labels, best first, by number (n, k), `probability` and `similarity` those of these (n, k), and
+    `abstained` (n,) says which are abstentions. Of independent labels, `holds` (n, labels) says which hold; an image's
+    predictions are then as many as it takes to have all of these, and `top_k` at least.
+    """
+
+    names: Sequence[str]
+    top_k: int
+    ranked: NDArray[np.intp]
+    probability: Doubles
+    similarity: Doubles
+    abstained: NDArray[np.bool_]
+    holds: NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ranked)
+
+    def __getitem__(self, row: int) -> Decision:
+        return next(iter(self.take([row])))
+
+    def __iter__(self) -> Iterator[Decision]:
+        labels, told = self.labels, self._told()
+        p, s, abstained = self.probability.tolist(), self.similarity.tolist(), self.abstained.tolist()
+        for row, order in enumerate(self.ranked.tolist()):
+            numbers = zip(order if told is None else order[: told[row]], p[row], s[row], strict=False)
+            predictions = tuple(Prediction(self.names[n], chance, cosine) for n, chance, cosine in numbers)
+            yield Decision(predictions, labels[row], abstained[row])
+
+    @property
+    def labels(self) -> list[tuple[str, ...]]:
+        """The labels of each image: the best one, or all that hold."""
+        if self.holds is not None:
+            return [tuple(self.names[n] for n in np.flatnonzero(row).tolist()) for row in self.holds]
+        single = [(name,) for name in self.names]
+        best = zip(self.ranked[:, 0].tolist(), self.abstained.tolist(), strict=True)
+        return [() if abstained else single[n] for n, abstained in best]
+
+    def take(self, rows: Sequence[int]) -> Decisions:
+        """Those of some of the images."""
+        return replace(
+            self,
+            ranked=self.ranked[rows],
+            probability=self.probability[rows],
+            similarity=self.similarity[rows],
+            abstained=self.abstained[rows],
+            holds=None if self.holds is None else self.holds[rows],
+        )
+
+    def _told(self) -> list[int] | None:
+        """How many predictions each image has, where they have not all as many."""
+        if self.holds is None:
+            return None
+        places = np.take_along_axis(self.holds, self.ranked, -1) * np.arange(1, len(self.names) + 1)
+        return [int(count) for count in np.maximum(self.top_k, places.max(axis=1))]
+
+
 class Scorer(Protocol):
     """What decides by unit vectors: class vectors made of texts, or anything learned."""
 
@@ -43,7 +102,7 @@ class Scorer(Protocol):
     def arrays(self, embeddings: Floats, rules: Rules | None = None) -> Scores:
         """Score unit vectors (n, d) against all labels."""
 
-    def score(self, embeddings: Floats, top_k: int, rules: Rules | None = None) -> list[Decision]:
+    def score(self, embeddings: Floats, top_k: int, rules: Rules | None = None) -> Decisions:
         """Decide for each of the unit vectors (n, d), with its best `top_k` labels, best first."""
 
 
@@ -69,27 +128,22 @@ def withhold(probability: Doubles, similarity: Doubles, rules: Rules) -> NDArray
     return np.asarray(withheld)
 
 
-def decide(names: Sequence[str], scores: Scores, top_k: int, rules: Rules) -> list[Decision]:
+def decide(names: Sequence[str], scores: Scores, top_k: int, rules: Rules) -> Decisions:
     """The decision for each image, with its best `top_k` labels, best first.
 
     Independent labels that hold are all among them, however many.
     """
-    told: list[int] | None = None
-    several: list[tuple[str, ...]] | None = None
-    if rules.multi_label:
-        holds = holding(scores.probability, scores.similarity, rules)
-        several = [tuple(names[n] for n in np.flatnonzero(row).tolist()) for row in holds]
-        ranked = ranking(scores.probability, scores.similarity, len(names))
-        places = np.take_along_axis(holds, ranked, -1) * np.arange(1, len(names) + 1)
-        told = np.maximum(top_k, places.max(axis=1)).tolist()
+    holds = holding(scores.probability, scores.similarity, rules) if rules.multi_label else None
+    if top_k == 1 and holds is None:
+        ranked = best(scores.probability, scores.similarity)[:, None]  # nothing has to be sorted
     else:
-        ranked = ranking(scores.probability, scores.similarity, top_k)
-    p = np.take_along_axis(scores.probability, ranked, -1).tolist()
-    s = np.take_along_axis(scores.similarity, ranked, -1).tolist()
-    decisions = []
-    for row, (order, abstained) in enumerate(zip(ranked.tolist(), scores.withheld.tolist(), strict=True)):
-        numbers = zip(order if told is None else order[: told[row]], p[row], s[row], strict=False)
-        predictions = tuple(Prediction(names[n], chance, cosine) for n, chance, cosine in numbers)
-        labels = several[row] if several is not None else () if abstained else (predictions[0].label,)
-        decisions.append(Decision(predictions, labels, abstained))
-    return decisions
+        ranked = ranking(scores.probability, scores.similarity, top_k if holds is None else len(names))
+    return Decisions(
+        names,
+        top_k,
+        ranked,
+        np.take_along_axis(scores.probability, ranked, -1),
+        np.take_along_axis(scores.similarity, ranked, -1),
+        scores.withheld,
+        holds,
+    )

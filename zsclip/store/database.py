@@ -18,13 +18,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from zsclip.closing import Closing
 from zsclip.images.item import Stamp
+from zsclip.images.siblings import SiblingStamps
 from zsclip.models.spec import ModelFacts
 from zsclip.models.weights import Fingerprint
-from zsclip.store.records import Kind, chunks, decode, encode, marks, split_name, weights_digest
+from zsclip.store.packs import Packs
+from zsclip.store.records import Found, Kind, chunks, decode, encode, marks, split_name, weights_digest
 from zsclip.store.schema import BUSY_SECONDS, connect, is_damage, transaction
 from zsclip.unit_vectors import Embedding, Quality
 
@@ -49,6 +52,7 @@ class Store(Closing):
     def __init__(self, folder: Path | None) -> None:
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.RLock()
+        self._packs = Packs()
         self._inode = 0
         self.path = folder / FILENAME if folder else None
         if folder is None or self.path is None:
@@ -160,6 +164,28 @@ class Store(Closing):
                 return _embeddings(_find_items(connection, identity, stamps, least), dimension)
         return {}
 
+    def get_siblings(self, identity: str, stamps: SiblingStamps, dimension: int, *, least: Quality) -> Found:
+        """As `get_files`, of files of one folder: from packs, and one by one what is in none."""
+        with self.guard() as connection:
+            if connection:
+                found, read_all = self._packs.find(connection, identity, stamps, dimension, least)
+                missing = stamps.numbers[:, 0] >= 0
+                for part in found:
+                    missing[part.places] = False
+                asked = {stamp: place for place in np.flatnonzero(missing).tolist() if (stamp := stamps.stamp(place))}
+                known = _embeddings(_find_items(connection, identity, list(asked), least), dimension)
+                if read_all:
+                    self._packs.note(identity, stamps.folder, len(known))
+                found.append(Found.of([(asked[stamp], one) for stamp, one in known.items()], dimension))
+                return Found.joined(found, dimension)
+        return Found.of((), dimension)
+
+    def pack(self, dimension: int) -> None:
+        """Put what was met of folders, and is not side by side yet, side by side, so that it is found sooner next time."""
+        with self.guard() as connection:
+            if connection:
+                self._packs.write(connection, dimension)
+
     def put(
         self,
         identity: str,
@@ -176,6 +202,7 @@ class Store(Closing):
             if connection:
                 _put_vectors(connection, _put_model(connection, identity), embeddings, kind)
                 _put_items(connection, files)
+                self._packs.note_new(identity, [stamp for stamp, _ in files])
 
     def restamp(self, changes: Sequence[tuple[Stamp, Stamp]]) -> None:
         """Know under its new stamp what is known under an old one, such as a file's that was linked or moved."""

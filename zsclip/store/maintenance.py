@@ -90,12 +90,15 @@ def clear(store: Store, identity: str | None = None) -> int:
 def prune(store: Store, max_size: int | None = None) -> int:
     """Forget files that are gone and the images that only they held; the number of vectors forgotten.
 
-    While all takes more than `max_size` bytes, the exports go that were not used for longest (they are made again in
-    seconds; those that a process uses stay), then the images that were computed first.
+    While all takes more than `max_size` bytes, the packs go, which only repeat what the store holds; then the exports that were
+    not used for longest (they are made again in seconds; those that a process uses stay); then the images that were computed
+    first.
     """
     for note in (store.path.parent / EXPORTS).glob("*.failed-*") if store.path else ():
         note.unlink(missing_ok=True)  # models that could not be converted may try again
     if max_size is not None:
+        if sum(export.size for export in exports(store)) + store.size() > max_size:
+            _drop_packs(store)
         spare = sum(export.size for export in exports(store)) + store.size() - max_size
         for export in exports(store):
             if spare > 0 and remove(export.path):
@@ -118,6 +121,12 @@ def prune(store: Store, max_size: int | None = None) -> int:
             _shrink(connection)
         return before - _count(connection)
     return 0
+
+
+def _drop_packs(store: Store) -> None:
+    with store.guard() as connection:
+        if connection and connection.execute("DELETE FROM packs").rowcount:
+            _shrink(connection)
 
 
 def _forget_gone(connection: sqlite3.Connection) -> None:

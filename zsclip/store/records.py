@@ -6,10 +6,12 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zsclip.unit_vectors import Embedding, Floats, are_units, normalise
 
@@ -21,7 +23,8 @@ _WEIGHTS = re.compile(r'"weights":"(?:sample|sha256):([0-9a-f]{64})"')
 
 
 # What the numbers of a vector may be, by their size in bytes. Half precision is normalised again when read.
-_DTYPES = {2: "<f2", 4: "<f4"}
+HALF, FULL = "<f2", "<f4"
+_DTYPES = {2: HALF, 4: FULL}
 
 
 class Kind(IntEnum):
@@ -29,6 +32,39 @@ class Kind(IntEnum):
 
     IMAGE = 0
     TEXT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Which of the pictures that were asked for are known, by their places (n,) in ascending order: their unit vectors float32
+    (n, d), and how good these are (n,)."""
+
+    places: NDArray[np.intp]
+    vectors: Floats
+    qualities: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, known: Sequence[tuple[int, Embedding]], dimension: int) -> Found:
+        """Embeddings by place."""
+        places = np.array([place for place, _ in known], np.intp)
+        vectors = np.empty((len(known), dimension), np.float32)
+        for row, (_, one) in enumerate(known):
+            vectors[row] = one.vector
+        return cls(places, vectors, np.array([one.quality for _, one in known], np.uint8))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Found], dimension: int) -> Found:
+        """What was found in several places, none of it twice."""
+        parts = [part for part in parts if len(part.places)] or [cls.of((), dimension)]
+        if len(parts) == 1:
+            return parts[0]
+        places = np.concatenate([part.places for part in parts])
+        order = np.argsort(places)
+        return cls(
+            places[order],
+            np.concatenate([part.vectors for part in parts])[order],
+            np.concatenate([part.qualities for part in parts])[order],
+        )
 
 
 def text_digest(text: str) -> bytes:
@@ -62,7 +98,7 @@ def marks(items: Sequence[object]) -> str:
 
 def encode(embedding: Embedding) -> bytes:
     """float32 where exact, else float16."""
-    return embedding.vector.astype("<f4" if embedding.exact else "<f2").tobytes()
+    return embedding.vector.astype(FULL if embedding.exact else HALF).tobytes()
 
 
 def decode(blobs: Sequence[bytes], dimension: int) -> list[Floats | None]:
@@ -74,11 +110,16 @@ def decode(blobs: Sequence[bytes], dimension: int) -> list[Floats | None]:
     for size, dtype in _DTYPES.items():
         of_size = [blob for blob in blobs if len(blob) == size * dimension]
         if of_size:
-            rows = np.frombuffer(b"".join(of_size), dtype).reshape(-1, dimension).astype(np.float32)
-            sound = are_units(rows)
-            with np.errstate(all="ignore"):
-                units = normalise(rows) if dtype == "<f2" else rows
+            units, sound = decode_rows(b"".join(of_size), dtype, dimension)
             vectors[size * dimension] = iter(
                 [row if is_sound else None for row, is_sound in zip(units, sound.tolist(), strict=True)]
             )
     return [next(vectors[len(blob)]) if len(blob) in vectors else None for blob in blobs]
+
+
+def decode_rows(data: bytes, dtype: str, dimension: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """Unit vectors float32 (n, d) as they were encoded one after the other, and which of them can be what was stored (n,)."""
+    rows = np.frombuffer(data, dtype).reshape(-1, dimension).astype(np.float32)
+    sound = are_units(rows)
+    with np.errstate(all="ignore"):
+        return normalise(rows) if dtype == HALF else rows, sound

@@ -10,8 +10,10 @@
                                                sample of the bytes, `digest` of all
     models(id, identity, facts)                what a model is, and its scale, bias and dimension
     vectors(id, model, content -> quality, cut, vector)
+    packs(id, model, folder, first -> ...)     what `items` and `vectors` say of the files of a folder from name `first` to `last`,
+                                               as arrays; repeated only, so that all may be dropped at any time (`zsclip.store.packs`)
 
-The id of a vector is never given to another (AUTOINCREMENT), so it may be noted elsewhere.
+The id of a vector or pack is never given to another (AUTOINCREMENT), so it may be noted elsewhere.
 
 A stamp is `size`, `mtime_ns`, `ctime_ns`, `inode` and `version` (see `Stamp`; 0 and "" where not known). A table or column
 more needs no new version as long as this one can leave it alone.
@@ -31,7 +33,7 @@ from zsclip.store.file_system import shared_file_system
 
 logger = logging.getLogger("zsclip")
 
-VERSION = 2
+VERSION = 3
 BUSY_SECONDS = 60.0
 _STAMP = """size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL DEFAULT 0,
     inode INTEGER NOT NULL DEFAULT 0, version TEXT NOT NULL DEFAULT ''"""
@@ -60,6 +62,31 @@ CREATE TABLE vectors (
     cut TEXT NOT NULL DEFAULT '', vector BLOB NOT NULL, UNIQUE (model, content)
 )
 """
+# New in version 3. The triggers drop a pack when a file that it knows is known otherwise, and when a vector in it may be
+# another. A file that is new is no reason: what a pack does not know is asked elsewhere.
+_PACKS = (
+    """CREATE TABLE packs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, model INTEGER NOT NULL, folder INTEGER NOT NULL, first BLOB NOT NULL,
+    last BLOB NOT NULL, count INTEGER NOT NULL, first_content INTEGER NOT NULL, last_content INTEGER NOT NULL,
+    names BLOB NOT NULL, stamps BLOB NOT NULL, qualities BLOB NOT NULL, vectors BLOB NOT NULL
+)""",
+    "CREATE INDEX packs_by_name ON packs (folder, model, first, last, count)",
+    "CREATE INDEX packs_by_content ON packs (model, first_content, last_content)",
+    """CREATE TRIGGER items_replaced BEFORE INSERT ON items
+WHEN EXISTS (SELECT 1 FROM items WHERE folder = NEW.folder AND name = NEW.name) BEGIN
+    DELETE FROM packs WHERE folder = NEW.folder AND first <= NEW.name AND last >= NEW.name;
+END""",
+    *(
+        f"""CREATE TRIGGER {table}_{event}d AFTER {event} ON {table} BEGIN
+    DELETE FROM packs WHERE {dropped};
+END"""
+        for table, dropped in (
+            ("items", "folder = OLD.folder AND first <= OLD.name AND last >= OLD.name"),
+            ("vectors", "model = OLD.model AND first_content <= OLD.content AND last_content >= OLD.content"),
+        )
+        for event in ("update", "delete")
+    ),
+)
 
 
 def journal_mode(folder: Path) -> str:
@@ -80,7 +107,7 @@ def connect(path: Path, journal: str | None = None) -> sqlite3.Connection:
         connection.execute(f"PRAGMA synchronous = {'NORMAL' if journal == 'WAL' else 'FULL'}")
         with transaction(connection):  # another process that comes at the same time waits here
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, 1, VERSION):
+            if version not in range(VERSION + 1):
                 raise sqlite3.NotSupportedError(
                     f"it was made by another version of zsclip: format {version}, not {VERSION}. Use another "
                     f"`cache_dir`, or update zsclip"
@@ -88,12 +115,15 @@ def connect(path: Path, journal: str | None = None) -> sqlite3.Connection:
             if version == 1:
                 logger.info("Bringing the store %s to the format of this version.", path)
                 migration.put_version_1_aside(connection)
-            if version != VERSION:
+            if version < 2:
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {VERSION}")
             if version == 1:
                 migration.take_over_version_1(connection)
+            if version < VERSION:
+                for statement in _PACKS:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
         return connection
     except BaseException:
         connection.close()
