@@ -15,6 +15,7 @@ from zsclip.models.spec import ModelFacts, ModelSpec
 class BuiltModel:
     """The towers' graphs, their constants in the mapped file, and what else is to be known of a model.
 
+    It must live as long as its graphs and what is compiled of them, for it holds the file's memory.
     Raises `MismatchError` where the model is none of the architectures that are read here, or its file is not what they are made of.
     """
 
