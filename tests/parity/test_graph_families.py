@@ -246,6 +246,15 @@ def test_weights_that_open_clip_reads_in_another_form_give_its_vectors(name: str
     assert require_same(one).facts.logit_scale == pytest.approx(one.module.logit_scale.exp().item())
 
 
+def test_a_compiled_tower_outlives_the_model_that_it_is_built_of(tmp_path: Path) -> None:
+    """Constants that did not keep their file's memory gave NaN or ended the process."""
+    one = made(FAMILIES["ModifiedResNet"], tmp_path / "model")
+    pixels = probes.pixels(one.spec.preprocessing)[:1]
+    built = BuiltModel(one.spec, one.file)
+    held = compiled(built.image)(pixels)
+    np.testing.assert_array_equal(compiled(BuiltModel(one.spec, one.file).image)(pixels), held)
+
+
 REFUSED: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
     "a tensor too many": (
         lambda tensors: tensors | {"visual.more": tensors["visual.proj"].clone()},

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 class BuiltModel:
     """A model whose constants are its mapped files, as a `source.Source`.
 
-    `checkpoint` is a file of safetensors, or the index of several; `use` keeps it from being removed. Raises `MismatchError` if the
-    architecture is none that is built here, or the files are not what it is made of.
+    `checkpoint` is a file of safetensors, or the index of several; `use` keeps it from being removed. It must live as long as its
+    graphs and what is compiled of them, for it holds the file's memory. Raises `MismatchError` if the architecture is none that is
+    built here, or the files are not what it is made of.
     """
 
     remedy = "Try `engine=torch`."

@@ -21,13 +21,8 @@ Shape = tuple[int, ...]
 
 _LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
 _COUNTED = ("running_mean", "running_var", "num_batches_tracked")  # by normalisations over a batch: PyTorch's buffers
-# What weights are published in, as NumPy and OpenVINO have it. NumPy knows no bfloat16. Integers count what trained a model.
-_TYPES = {
-    "F32": (np.float32, openvino.Type.f32),
-    "F16": (np.float16, openvino.Type.f16),
-    "BF16": (np.uint16, openvino.Type.bf16),
-    "I64": (np.int64, openvino.Type.i64),
-}
+# What weights are published in, as NumPy has it, which knows no bfloat16. Integers count what trained a model.
+_TYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I64": np.int64}
 
 
 class MismatchError(Exception):
@@ -104,17 +99,18 @@ def _tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
 def _tensor(memory: mmap.mmap, kind: str, shape: Shape, offset: int, size: int) -> Tensor:
     if kind not in _TYPES:
         raise MismatchError(f"weights are in {kind}")
-    numpys, openvinos = _TYPES[kind]
     count = math.prod(shape)
-    if size != count * np.dtype(numpys).itemsize:
+    if size != count * np.dtype(_TYPES[kind]).itemsize:
         raise MismatchError("a tensor's size is not that of its numbers")
-    data = np.frombuffer(memory, numpys, count, offset)
+    data = np.frombuffer(memory, _TYPES[kind], count, offset)
     if offset % data.itemsize:  # safetensors aligns what it writes; others need not
         data = data.copy()
     data = data.reshape(shape)
 
     def node() -> Node:
-        constant = ops.constant(openvino.Tensor(data, shape, openvinos), shared_memory=True)
+        # Made of an array, a constant keeps it and so the file's memory; made of a tensor, as bfloat16 needs, it does not.
+        array = openvino.Tensor(data, shape, openvino.Type.bf16) if kind == "BF16" else data
+        constant = ops.constant(array, shared_memory=True)
         return constant if kind == "F32" else ops.convert(constant, "f32")
 
     def numbers() -> NDArray[np.float32]:
