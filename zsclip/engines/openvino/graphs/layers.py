@@ -69,6 +69,7 @@ class Rows:
 
     of: Callable[[Node], Node]
     mask: Node | None = None
+    is_one: bool = False  # whether it is one token, which may see all
 
 
 def linear(x: Node, weights: Scope, width: int, new_width: int, *, bias: bool = True) -> Node:
@@ -127,16 +128,27 @@ def transformer(x: Node, weights: Scope, shape: Blocks, mask: Node | None = None
 def _block(x: Node, weights: Scope, shape: Blocks, mask: Node | None, rows: Rows | None) -> Node:
     width, names = shape.width, shape.names
     normalised = layer_norm(x, weights.within(names.norm1), width, shape.eps)
-    joined = linear(normalised, weights.within(names.joined), width, 3 * width)
-    q, k, v = ops.split(joined, np.int64(2), 3).outputs()
-    if rows is not None:
-        q, x, mask = rows.of(q), rows.of(x), rows.mask
-    seen = linear(attend(q, k, v, shape.heads, width, mask), weights.within(names.out), width, width)
-    x = ops.add(x, _scaled(seen, weights, "ls_1.gamma", shape))
+    if rows is not None and rows.is_one:
+        seen = _seen_by_one(rows.of(normalised), normalised, weights.within(names.joined), shape)
+    else:
+        joined = linear(normalised, weights.within(names.joined), width, 3 * width)
+        q, k, v = ops.split(joined, np.int64(2), 3).outputs()
+        seen = attend(rows.of(q) if rows else q, k, v, shape.heads, width, rows.mask if rows else mask)
+    x = rows.of(x) if rows else x
+    x = ops.add(x, _scaled(linear(seen, weights.within(names.out), width, width), weights, "ls_1.gamma", shape))
     normalised = layer_norm(x, weights.within(names.norm2), width, shape.eps)
     hidden = linear(normalised, weights.within(names.hidden), width, shape.mlp_width)
     said = linear(shape.activation(hidden), weights.within(names.last), shape.mlp_width, width)
     return ops.add(x, _scaled(said, weights, "ls_2.gamma", shape))
+
+
+def _seen_by_one(token: Node, x: Node, joined: Scope, shape: Blocks) -> Node:
+    """What one token (n, 1, width) sees of all of them (n, tokens, width)."""
+    width = shape.width
+    queries, keys, values = ops.split(joined.take("weight", 3 * width, width), np.int64(0), 3).outputs()
+    to_q, _, to_v = ops.split(joined.take("bias", 3 * width), np.int64(0), 3).outputs()
+    q = ops.add(ops.matmul(token, queries, False, True), to_q)
+    return ops.add(attend_once(q, x, keys, values, shape.heads, width), to_v)
 
 
 def _scaled(x: Node, weights: Scope, name: str, shape: Blocks) -> Node:
@@ -167,8 +179,8 @@ def repeated(token: Node, like: Node, width: int) -> Node:
 
 
 def token_at(place: int) -> Rows:
-    """The token at that place alone; -1 is the last."""
-    return Rows(lambda x: ops.slice(x, [place], [place + 1 or 2**31 - 1], [1], [1]))
+    """The token at that place alone; -1 is the last. It may see all."""
+    return Rows(lambda x: ops.slice(x, [place], [place + 1 or 2**31 - 1], [1], [1]), is_one=True)
 
 
 def only(x: Node) -> Node:

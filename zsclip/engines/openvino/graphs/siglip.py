@@ -79,8 +79,10 @@ def _attention_pool(x: Node, shape: Blocks, weights: Scope) -> Node:
     """What the learnt query sees of all patches, and a hidden layer beside it: (n, width)."""
     width = shape.width
     query = layers.linear(weights.take("latent", 1, 1, width), weights.within("q."), width, width)
-    k, v = ops.split(layers.linear(x, weights.within("kv."), width, 2 * width), np.int64(2), 2).outputs()
-    seen = layers.attend(layers.repeated(query, x, width), k, v, shape.heads, width)
+    keys, values = ops.split(weights.take("kv.weight", 2 * width, width), np.int64(0), 2).outputs()
+    _, to_v = ops.split(weights.take("kv.bias", 2 * width), np.int64(0), 2).outputs()
+    query = layers.repeated(ops.squeeze(query, [0, 1]), x, width)
+    seen = ops.add(layers.attend_once(query, x, keys, values, shape.heads, width), to_v)
     seen = layers.linear(seen, weights.within("proj."), width, width)
     normalised = layers.layer_norm(seen, weights.within("norm."), width, shape.eps)
     hidden = shape.activation(layers.linear(normalised, weights.within("mlp.fc1."), width, shape.mlp_width))
