@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.cli import Cli
-from support.processes import on_terminal, start_zsclip, without_controls
+from support.processes import on_terminal, run_python, start_zsclip, without_controls
 
 LABELS = "red star,green ring"
 terminal = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -38,6 +38,43 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store that is known to be empty."""
     monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(tmp_path / "store"))
     return tmp_path / "store"
+
+
+STEPS = """
+import logging
+from zsclip.cli.messages import listen
+from zsclip.steps import Steps
+
+listen(quiet={quiet}, verbose={verbose})
+with Steps("converting it", ["reading", "comparing"]) as steps:
+    steps.next()
+    logging.getLogger("zsclip").warning("beware")
+    steps.next()
+"""
+
+
+@terminal
+def test_a_terminal_shows_what_a_long_piece_of_work_is_at_in_one_line_that_goes_when_it_is_over(tmp_path: Path) -> None:
+    (tmp_path / "steps.py").write_text(STEPS.format(quiet=False, verbose=False))
+    _, shown = on_terminal(f"{sys.executable} {tmp_path / 'steps.py'}")
+    line = b"\r\x1b[K"
+    assert shown == (
+        line + b"zsclip: reading (1 of 2) ..." + line + b"zsclip: warning: beware\r\n"
+        + line + b"zsclip: comparing (2 of 2) ..." + line
+    )  # fmt: skip
+    (tmp_path / "steps.py").write_text(STEPS.format(quiet=True, verbose=False))
+    assert on_terminal(f"{sys.executable} {tmp_path / 'steps.py'}")[1] == b"zsclip: warning: beware\r\n"
+
+
+def test_a_pipe_gets_the_steps_of_long_work_only_if_it_is_verbose() -> None:
+    assert run_python(STEPS.format(quiet=False, verbose=False)).stderr == "zsclip: warning: beware\n"
+    said = run_python(STEPS.format(quiet=False, verbose=True)).stderr.splitlines()
+    assert said == [
+        "zsclip: converting it: reading (1 of 2)",
+        "zsclip: warning: beware",
+        "zsclip: converting it: comparing (2 of 2)",
+        "zsclip: converting it took 0 s",
+    ]
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zsclip import ImageError, InputError
+from zsclip.engines.probes import photo_like
 from zsclip.images import decoding, folders
 from zsclip.images.decoding import decode, upright_rgb
 from zsclip.images.files import File, read_file
@@ -132,6 +133,30 @@ def test_a_big_jpeg_is_decoded_at_a_reduced_scale_unless_in_full() -> None:
     assert (full.size, reduced_full) == ((1800, 1200), False)
     assert (small.size, reduced) == ((900, 600), True)  # a quarter would leave 300, under twice 224
     assert decode(stored(noise((895, 895)), "JPEG"), wanted)[1] is False
+
+
+@given(
+    width=st.integers(1, 300),
+    height=st.integers(1, 300),
+    size=st.sampled_from([(64, 64), (33, 33), (48, 80), (80, 48)]),
+    resize_mode=st.sampled_from(["shortest", "longest", "squash"]),
+    mode=st.sampled_from(["RGB", "L"]),
+)
+def test_what_is_cropped_away_need_not_be_resized(width, height, size, resize_mode, mode) -> None:
+    image = photo_like((320, 240), 1).convert(mode).resize((width, height), Image.Resampling.BICUBIC)
+    wanted = Preprocessing(size=size, resize_mode=resize_mode, crop="floor")
+    difference = np.abs(fit(image, wanted).astype(int) - fit(image, wanted, exact=False).astype(int))
+    assert difference.max() <= 8
+    assert difference.mean() < 0.4
+
+
+def test_pixels_for_half_precision_say_that_they_are_not_exact_and_in_full_they_are() -> None:
+    image, wanted = noise((500, 375)), Preprocessing()
+    data = stored(image)
+    found = {(full, half): decoding.pixels(data, wanted, full=full, half=half) for full in (0, 1) for half in (0, 1)}
+    assert [said for _, said in found.values()] == [False, True, False, False]
+    exact = fit(image, wanted)
+    assert all(np.array_equal(found[how][0], exact) for how in ((0, 0), (1, 0), (1, 1)))
 
 
 def test_a_smooth_picture_looks_the_same_at_a_reduced_scale() -> None:

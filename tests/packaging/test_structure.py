@@ -17,6 +17,7 @@ ROOMS = (
     *(
         "errors",
         "closing",
+        "steps",
         "atomic",
         "unit_vectors",
         "images",

@@ -66,9 +66,37 @@ def fail(message: str) -> None:
     _say(logging.ERROR, message)
 
 
+class _StepLine:
+    """The terminal's last line while a long piece of work is done, which says what it is at (see `zsclip.steps`)."""
+
+    step = ""
+
+    def show(self, step: str) -> None:
+        """Show it in place of the step before; none removes the line."""
+        self.step = step
+        self._write(f"zsclip: {step} ..." if step else "")
+
+    def remove(self) -> None:
+        """Make room for something else."""
+        if self.step:
+            self._write("")
+
+    def _write(self, text: str) -> None:
+        # While a bar is shown standard error is Rich's, and the bar says what is being done.
+        if sys.stderr.isatty() and isinstance(sys.stderr, io.TextIOWrapper):
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+step_line = _StepLine()
+
+
 class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        _say(record.levelno, record.getMessage())
+        step = getattr(record, "step", None)
+        if step is None or logging.getLogger("zsclip").isEnabledFor(logging.DEBUG):
+            _say(record.levelno, record.getMessage())
+        else:
+            step_line.show(step)
 
 
 def listen(*, quiet: bool, verbose: bool) -> None:
@@ -154,6 +182,7 @@ def _say(level: int, message: str) -> None:
         width = shutil.get_terminal_size().columns
         text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
     try:
+        step_line.remove()
         print(text, file=sys.stderr, flush=True)
     except OSError:
         return  # nobody listens; the exit code says it too

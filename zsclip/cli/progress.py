@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from zsclip.cli.messages import console, tell_if_interrupted
+from zsclip.cli.messages import console, step_line, tell_if_interrupted
 from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _bar(console: Console, counts: Counts) -> Progress:
                 if task.remaining is not None:
                     parts.append(f"{timedelta(seconds=math.ceil(task.remaining / speed))} left")
             elif not task.completed:
-                parts.append("loading the model")
+                parts.append(step_line.step or "loading the model")
             if counts.found:
                 parts.append(f"{counts.found:,} known")
             return Text(", ".join(parts))

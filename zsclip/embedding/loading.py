@@ -104,10 +104,12 @@ class Loader(Closing):
         if self._isolated:
             with self._timings.measure("decode"):  # and resize, in another process
                 return self._isolated(data)
+        engine = self._model.engine  # None for the first pictures, which are decoded while it is loaded
         return decoding.pixels(
             data,
             self._model.spec.preprocessing,
             full=self._model.exact,
+            half=engine is not None and engine.precision != "fp32",
             max_pixels=self._reading.max_pixels,
             measure=self._timings.measure,
         )

@@ -65,14 +65,17 @@ def pixels(
     wanted: Preprocessing,
     *,
     full: bool = False,
+    half: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     measure: Callable[[str], AbstractContextManager[object]] = nullcontext,
     turn: AbstractContextManager[object] = turn_of_big_images,
 ) -> tuple[NDArray[np.uint8], bool]:
-    """A file's bytes as the model wants them: uint8 (height, width, 3), and whether they were decoded at a reduced scale.
+    """A file's bytes as the model wants them: uint8 (height, width, 3), and whether they are others than open_clip's.
 
     As `decode` and `fit`, but big images are decoded within `turn`, among all threads one at a time, so that memory holds
-    one of them. `measure` is told which of the two, "decode" or "resize", is being done. Raises `ImageError`.
+    one of them. Pixels are others than open_clip's if the image was decoded at a reduced scale, or, unless `full`, `half` says
+    that the model computes in half precision, to which the difference is nothing.
+    `measure` is told which of the two, "decode" or "resize", is being done. Raises `ImageError`.
     """
     with _pillow_limits(max_pixels), _told_as_image_errors():
         with measure("decode"):
@@ -81,7 +84,8 @@ def pixels(
             with measure("decode"):
                 upright = _upright_rgb(image)
             with measure("resize"):
-                return fit(upright, wanted), reduced
+                is_fast = reduced or (half and not full)
+                return fit(upright, wanted, exact=not is_fast), is_fast
 
 
 def decode(

@@ -47,21 +47,34 @@ class Preprocessing:
         return facts
 
 
-def fit(image: Image.Image, wanted: Preprocessing) -> NDArray[np.uint8]:
+def fit(image: Image.Image, wanted: Preprocessing, *, exact: bool = True) -> NDArray[np.uint8]:
     """Resize and crop to uint8 (height, width, 3), bit for bit as open_clip's inference transform does, or transformers' own
-    image processor where `wanted` crops as that does."""
+    image processor where `wanted` crops as that does.
+
+    Unless `exact`, what would be cropped away is not resized, which saves a quarter of the time for a picture of 4:3. Pillow
+    then rounds otherwise: on photographs few values are another by more than 1, which is less than what decoding at a reduced
+    scale changes.
+    """
     method = {"bicubic": Resampling.BICUBIC, "bilinear": Resampling.BILINEAR}[wanted.interpolation]
     height, width = wanted.size
     if wanted.resize_mode == "squash":
-        image = image.resize((width, height), method)
+        size = width, height
     elif wanted.resize_mode == "longest":
-        image = _resize_keeping_ratio(image, wanted.size, max, method)
+        size = _keeping_ratio(image.size, wanted.size, max)
     elif height == width:
-        image = _resize_shortest(_without_excess(image), height, method)
+        image = _without_excess(image)
+        size = _shortest(image.size, height)
     else:
         # open_clip resizes for a size that is not square with bicubic, whatever the configuration says.
-        image = _resize_keeping_ratio(_without_excess(image), wanted.size, min, Resampling.BICUBIC)
-    return np.asarray(_centre(image.convert("RGB"), wanted))
+        method = Resampling.BICUBIC
+        image = _without_excess(image)
+        size = _keeping_ratio(image.size, wanted.size, min)
+    if exact or size[0] < width or size[1] < height:
+        return np.asarray(_centre(image.resize(size, method).convert("RGB"), wanted))
+    left, top = _corner(size, wanted)
+    x, y = image.width / size[0], image.height / size[1]
+    part = left * x, top * y, min((left + width) * x, image.width), min((top + height) * y, image.height)
+    return np.asarray(image.resize((width, height), method, part).convert("RGB"))
 
 
 def _without_excess(image: Image.Image) -> Image.Image:
@@ -73,29 +86,36 @@ def _without_excess(image: Image.Image) -> Image.Image:
     return image if left == top == 0 else image.crop((left, top, width - left, height - top))
 
 
-def _resize_shortest(image: Image.Image, size: int, method: Resampling) -> Image.Image:
-    width, height = image.size
-    long = int(size * max(width, height) / min(width, height))
-    return image.resize((size, long) if width <= height else (long, size), method)
+def _shortest(size: tuple[int, int], wanted: int) -> tuple[int, int]:
+    """An image's size (width, height) with its shorter side as wanted."""
+    long = int(wanted * max(size) / min(size))
+    return (wanted, long) if size[0] <= size[1] else (long, wanted)
 
 
-def _resize_keeping_ratio(
-    image: Image.Image, size: tuple[int, int], side: Callable[[float, float], float], method: Resampling
-) -> Image.Image:
-    width, height = image.size
-    ratio = side(height / size[0], width / size[1])
-    return image.resize((max(1, round(width / ratio)), max(1, round(height / ratio))), method)
+def _keeping_ratio(
+    size: tuple[int, int], wanted: tuple[int, int], side: Callable[[float, float], float]
+) -> tuple[int, int]:
+    """An image's size (width, height) with that side as wanted (height, width)."""
+    width, height = size
+    ratio = side(height / wanted[0], width / wanted[1])
+    return max(1, round(width / ratio)), max(1, round(height / ratio))
+
+
+def _corner(size: tuple[int, int], wanted: Preprocessing) -> tuple[int, int]:
+    """Where the central pixels begin in an image of that size (width, height): left, top."""
+    begin = _ROUNDINGS[wanted.crop]
+    return begin((size[0] - wanted.size[1]) / 2), begin((size[1] - wanted.size[0]) / 2)
 
 
 def _centre(image: Image.Image, wanted: Preprocessing) -> Image.Image:
     """The central pixels of the size wanted, filled up at the sides where the image is smaller."""
     height, width = wanted.size
-    fill, begin = wanted.fill_color, _ROUNDINGS[wanted.crop]
+    fill = wanted.fill_color
     spare_x, spare_y = max(0, width - image.width), max(0, height - image.height)
     if spare_x or spare_y:
         border = (spare_x // 2, spare_y // 2, (spare_x + 1) // 2, (spare_y + 1) // 2)
         image = ImageOps.expand(image, border, (fill, fill, fill))
-    left, top = begin((image.width - width) / 2), begin((image.height - height) / 2)
+    left, top = _corner(image.size, wanted)
     if (left, top) == (0, 0) and image.size == (width, height):
         return image
     return image.crop((left, top, left + width, top + height))

@@ -44,6 +44,10 @@ class OpenVinoEngine:
         """See `Engine`."""
         return self._towers.image.streams
 
+    def adopt(self, other: OpenVinoEngine) -> None:
+        """Go on with what another engine compiled of the same model, in the same precision."""
+        self._towers.adopt(other._towers)
+
     def settled(self, labels: Floats | None = None) -> Engine:  # noqa: ARG002  (there is nothing to measure)
         """See `Engine`."""
         return self

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,11 +25,13 @@ from zsclip.engines.openvino.export_files import Export, ExportFacts
 from zsclip.engines.openvino.prefixes import forests
 from zsclip.engines.openvino.runtime import openvino
 from zsclip.engines.openvino.source import ALL, LARGEST
-from zsclip.engines.openvino.tokenizer import Tokenizer
 from zsclip.engines.torch.engine import TorchEngine
 from zsclip.engines.torch.text_tower import TextTower, pooling, project
+from zsclip.images.preprocessing import fit
 from zsclip.models import ModelSpec
 from zsclip.models.lean_imports import import_without
+from zsclip.steps import Steps
+from zsclip.unit_vectors import Embedding
 
 # The converter would tell its makers what it converts, if the user ever agreed to that for another program.
 converter = import_without("openvino.tools.ovc", "openvino_telemetry")
@@ -39,31 +40,57 @@ logger = logging.getLogger("zsclip")
 
 _BESIDE_WEIGHTS = 16 << 20  # bytes of graphs, tokenizer and constants, and to spare
 TOLERANCE = 1e-5  # of an element of a unit vector, between PyTorch and OpenVINO in fp32
+# Compared: one that is cut, one that another begins with, one that is not ASCII, and none at all.
+_TEXTS = probes.TEXTS[-5:]
 
 
-def make(spec: ModelSpec, checkpoint: Path, folder: Path, threads: int | None = None) -> None:
-    """Convert a model into `folder`, which must not be there yet; `threads` as in `Computing`.
+def make(spec: ModelSpec, checkpoint: Path, folder: Path, computing: Computing, steps: Steps) -> OpenVinoEngine:
+    """Convert a model into `folder`, which must not be there yet. Of `computing` the batch size and threads count; `steps` are
+    reading, the two towers, and comparing.
 
-    Raises `ModelError` if the model cannot be loaded, `ExportError` if it cannot be converted or the result does not give
-    the vectors that PyTorch gives, `OSError` if it cannot be written.
+    Gives the engine, in fp32, that was compared with PyTorch: its towers are compiled. Raises `ModelError` if the model cannot
+    be loaded, `ExportError` if it cannot be converted or the result does not give the vectors that PyTorch gives, `OSError` if
+    it cannot be written.
     """
-    engine = TorchEngine(spec, checkpoint, Computing("cpu", "torch", "fp32", threads=threads))
-    _require_room(folder.parent, engine.parameters)
+    steps.next()
+    reference = TorchEngine(spec, checkpoint, Computing("cpu", "torch", "fp32", threads=computing.threads))
+    _require_room(folder.parent, reference.parameters)
     try:
         with atomic.new_folder(folder) as made:
-            tokenizer = converted_tokenizer.convert(spec, engine.tokenizer)
-            tokenizer.save(made)
-            tower = engine.text_tower
-            tower.shortens = _shortens(engine, tokenizer)
-            height, width = spec.preprocessing.size
-            _save(_ImageTower(engine), [(_example_pixels(spec), [-1, height, width, 3])], made / "image.xml")
-            _save(*_text_tower(engine, tokenizer(probes.TEXTS[:2])), made / "text.xml")
-            ExportFacts(engine.facts, engine.parameters, _pooled_at(tower), tower.vocabulary).write(made)
-            _require_equal(engine, made)
+            return _converted(reference, made, computing, steps)
     except (ExportError, OSError):
         raise
     except Exception as error:
         raise _failure("it cannot be run after conversion", error) from error
+
+
+def _converted(reference: TorchEngine, made: Path, computing: Computing, steps: Steps) -> OpenVinoEngine:
+    tower = reference.text_tower
+    tokenizer = converted_tokenizer.convert(reference.spec, reference.tokenizer)
+    tokenizer.save(made)
+    pixels, tokens = _pictures(reference.spec), tokenizer(_TEXTS)
+    steps.next()
+    _save(_ImageTower(reference), [(torch.from_numpy(pixels[:1]), [-1, *pixels.shape[1:]])], made / "image.xml")
+    steps.next()
+    _save(*_text_tower(reference, tokens[-1:]), made / "text.xml")
+    steps.next()
+    engine = _opened(reference, made, computing)
+    _require_equal("images", reference.encode_images(pixels), engine.encode_images(pixels))
+    expected, found = _whole_texts(reference, tokens), _vectors(engine.encode_texts(_TEXTS))
+    if tower.shortens and not _difference(expected, found) <= TOLERANCE:
+        logger.debug("%s: shortened texts differ; they run at full length.", reference.facts.title)
+        tower.shortens = False
+        _save(*_text_tower(reference, tokens[-1:]), made / "text.xml")
+        engine = _opened(reference, made, computing)
+        found = _vectors(engine.encode_texts(_TEXTS))
+    _require_equal("texts", expected, found)
+    return engine
+
+
+def _opened(reference: TorchEngine, made: Path, computing: Computing) -> OpenVinoEngine:
+    tower = reference.text_tower
+    ExportFacts(reference.facts, reference.parameters, _pooled_at(tower), tower.vocabulary).write(made)
+    return OpenVinoEngine(Export(made), "fp32", computing)
 
 
 def _failure(what: str, error: Exception) -> ExportError | OSError:
@@ -160,27 +187,20 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _example_pixels(spec: ModelSpec) -> torch.Tensor:
-    return torch.from_numpy(probes.pixels(spec.preprocessing)[:2])
+def _pictures(spec: ModelSpec) -> NDArray[np.uint8]:
+    """Two pictures to compare: a conversion is right or wrong on any, and in its batches of more than the one it was traced with."""
+    size = (320, 240)
+    return np.stack([fit(one, spec.preprocessing) for one in (probes.photo_like(size, 0), probes.occluding(size, 4))])
 
 
-def _shortens(engine: TorchEngine, tokenizer: Tokenizer) -> bool:
-    """Whether texts may run at their own length: told by the tower, and measured."""
-    if not engine.text_tower.shortens:
-        return False
-    texts = list(probes.TEXTS)
-    with torch.inference_mode():
-        full = torch.nn.functional.normalize(
-            engine.model.encode_text(torch.from_numpy(tokenizer(texts))), dim=-1
-        ).numpy()
-    short = _vectors([engine.encode_texts([text])[0] for text in texts])  # alone, so that each has its own length
-    difference = float(np.abs(short - full).max())
-    if difference > TOLERANCE:
-        logger.debug("%s: shortened texts differ by %.1e; they run at full length.", engine.facts.title, difference)
-    return difference <= TOLERANCE
+@torch.inference_mode()
+def _whole_texts(reference: TorchEngine, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Unit vectors of texts at full length, as open_clip has them."""
+    features = reference.model.encode_text(torch.from_numpy(tokens))
+    return torch.nn.functional.normalize(features, dim=-1).numpy()
 
 
-def _vectors(embeddings: list[Any]) -> NDArray[np.float32]:
+def _vectors(embeddings: list[Embedding]) -> NDArray[np.float32]:
     return np.stack([one.vector for one in embeddings])
 
 
@@ -192,13 +212,11 @@ def _pooled_at(tower: TextTower) -> str | int:
     return LARGEST if pool == "argmax" else end
 
 
-def _require_equal(reference: TorchEngine, folder: Path) -> None:
-    engine = OpenVinoEngine(Export(folder), "fp32", Computing("cpu"))
-    pixels, texts = probes.pixels(reference.spec.preprocessing), list(probes.TEXTS)
-    for kind, expected, found in (
-        ("images", reference.encode_images(pixels), engine.encode_images(pixels)),
-        ("texts", _vectors(reference.encode_texts(texts)), _vectors(engine.encode_texts(texts))),
-    ):
-        difference = float(np.abs(expected - found).max())
-        if not difference <= TOLERANCE:
-            raise ExportError(f"its vectors of {kind} differ from PyTorch's by {difference:.1e} after conversion")
+def _difference(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    return float(np.abs(expected - found).max())
+
+
+def _require_equal(kind: str, expected: NDArray[np.float32], found: NDArray[np.float32]) -> None:
+    difference = _difference(expected, found)
+    if not difference <= TOLERANCE:
+        raise ExportError(f"its vectors of {kind} differ from PyTorch's by {difference:.1e} after conversion")

@@ -25,10 +25,14 @@ from zsclip.engines.openvino.source import Source
 from zsclip.engines.openvino.tower import HINTS
 from zsclip.errors import ModelError
 from zsclip.models.spec import ModelSpec, short_identity
+from zsclip.models.weights import parts
+from zsclip.steps import Steps
 from zsclip.store.exports import Use
+from zsclip.text.wording import in_bytes
 
 logger = logging.getLogger("zsclip")
 
+_STEPS = ("importing PyTorch", "reading the weights", "the image tower", "the text tower", "comparing with PyTorch")
 _EXPORT_SECONDS = 1800.0  # that another process is given to finish the same export
 
 
@@ -48,7 +52,19 @@ def load(
     if precision == "bf16" and not runtime.computes_in_bf16():
         remedy = "Leave out `precision=bf16`, or use `engine=torch`."
         raise ModelError("This processor does not compute in bf16.", remedy=remedy)
-    source = _built(spec, identity, weights, exports) or _exported(spec, identity, weights, computing.threads, exports)
+    source, compared = _built(spec, identity, weights, exports), None
+    if source is None:
+        source, compared = _exported(spec, identity, weights, computing, exports)
+    engine = _engine(spec, identity, source, computing, exports)
+    if compared is not None and engine.precision == compared.precision:
+        engine.adopt(compared)
+    return engine
+
+
+def _engine(
+    spec: ModelSpec, identity: str, source: Source, computing: Computing, exports: Path | None
+) -> OpenVinoEngine:
+    precision = computing.effective_precision
     measured_in = exports / f"{short_identity(identity)}.bf16.json" if exports else None
     if precision == "int8":
         folder = int8_folder(exports, spec, identity) if exports else None
@@ -72,45 +88,51 @@ def _built(spec: ModelSpec, identity: str, weights: Callable[[], Path], exports:
 
 
 def _exported(
-    spec: ModelSpec, identity: str, weights: Callable[[], Path], threads: int | None, exports: Path | None
-) -> Source:
-    """The model's export in the folder `exports`, made first if it is not there."""
+    spec: ModelSpec, identity: str, weights: Callable[[], Path], computing: Computing, exports: Path | None
+) -> tuple[Source, OpenVinoEngine | None]:
+    """The model's export in the folder `exports`, made first if it is not there; and the engine that it was then compared in."""
     if exports is None:
         raise ExportError("there is no folder to keep the converted model in")
     folder = export_folder(exports, spec, identity)
-    use = _used(spec, weights, folder, threads)
+    use, compared = _used(spec, weights, folder, computing)
     _touch(folder)
-    return Export(folder, use)  # whose towers are read when they are first needed
+    return Export(folder, use), compared  # whose towers are read when they are first needed
 
 
-def _used(spec: ModelSpec, weights: Callable[[], Path], folder: Path, threads: int | None) -> Use:
-    """The use of an export that is complete, made first if it is not there."""
+def _used(
+    spec: ModelSpec, weights: Callable[[], Path], folder: Path, computing: Computing
+) -> tuple[Use, OpenVinoEngine | None]:
+    """The use of an export that is complete, made first if it is not there; and the engine that it was then compared in."""
+    compared = None
     while True:
         if not is_complete(folder):
             _refuse_known_failure(folder)
-            _make(spec, weights, folder, threads)
+            compared = _make(spec, weights, folder, computing)
         use = Use(folder)
         if is_complete(folder):  # else it was removed in between
-            return use
+            return use, compared
 
 
-def _make(spec: ModelSpec, weights: Callable[[], Path], folder: Path, threads: int | None) -> None:
+def _make(spec: ModelSpec, weights: Callable[[], Path], folder: Path, computing: Computing) -> OpenVinoEngine | None:
     checkpoint = weights()
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock", timeout=_EXPORT_SECONDS):
             if is_complete(folder):  # another process made it meanwhile,
-                return
+                return None
             _refuse_known_failure(folder)  # or failed to
             atomic.remove_unfinished_folders(folder)  # what interrupted conversions left,
             shutil.rmtree(folder, ignore_errors=True)  # and an export that is not complete
-            logger.info("Converting %s for this processor, once: this may take a minute.", spec.title)
-            from zsclip.engines.openvino import export
-
+            size = sum(part.stat().st_size for part in parts(checkpoint))
+            logger.info("Converting %s for this processor, once (%s of weights).", spec.title, in_bytes(size))
             try:
-                export.make(spec, checkpoint, folder, threads)
+                with Steps(f"converting {spec.title}", _STEPS) as steps:
+                    steps.next()
+                    from zsclip.engines.openvino import export
+
+                    return export.make(spec, checkpoint, folder, computing, steps)
             except ExportError as error:
-                # So that the next run does not try again, with the same libraries, what takes a minute to fail.
+                # So that the next run does not try again, with the same libraries, what takes most of a minute to fail.
                 _failure_file(folder).write_text(str(error), encoding="utf-8")
                 raise
     except (OSError, Timeout) as error:

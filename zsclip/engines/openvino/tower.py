@@ -85,6 +85,10 @@ class Towers:
         """What the text tower is given."""
         return self._source.tokenizer()
 
+    def adopt(self, other: Towers) -> None:
+        """Take what others compiled in the same way."""
+        self._towers.update(other._towers)
+
     def release(self) -> None:
         """Give up what is compiled, and its memory, as soon as nothing runs on it; it is compiled again if it is needed."""
         self._towers.clear()
