@@ -75,7 +75,7 @@ def test_rows_are_the_same_before_and_after_a_folder_is_packed(
     packs = [cli(*one).out for one in asked]
     assert len(read) == 120
     assert packs[0] == first[0]
-    assert_alike(packs[6], first[1])
+    assert_alike(packs[7], first[1])
     with closing(sqlite3.connect(isolated / "cache" / FILENAME)) as connection:
         connection.execute("CREATE TRIGGER none AFTER INSERT ON packs BEGIN DELETE FROM packs; END")
         connection.execute("DELETE FROM packs")

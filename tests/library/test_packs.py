@@ -336,3 +336,16 @@ def test_packs_say_what_the_rows_say_after_any_sequence_of_changes(rng: random.R
                     maintenance.prune(folder.store)
             folder.assert_as_rows()
         folder.store.close()
+
+
+def test_prune_to_a_size_takes_packs_before_vectors(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "photos", 1200)
+    assert folder.packed() == 1200
+    assert maintenance.prune(folder.store, folder.store.size()) == 0
+    assert folder.packed() == 1200
+    assert maintenance.prune(folder.store, folder.store.size() - 1) == 0
+    assert folder.packed() == 0
+    assert len(folder.find().places) == 1200
+    folder.store.pack(DIMENSION)
+    assert folder.packed() == 1200
+    folder.store.close()

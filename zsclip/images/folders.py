@@ -120,7 +120,7 @@ class Walk:
             yield from (found,) if isinstance(found, str) else found.paths
 
     def pieces(self) -> Iterator[Siblings | str]:
-        """The images that are side by side in a folder and in the order, at once; a folder that cannot be looked into alone."""
+        """The images that follow each other in one folder, at most 1,024 at once; by its path a folder that cannot be read."""
         extensions = EXTENSIONS | HEIF if heif_supported() else EXTENSIONS
         excluded = {os.path.realpath(path) for path in self.search.exclude}
         # The next is last; not a recursion, for folders may be nested a thousand deep.

@@ -1,4 +1,4 @@
-"""Files of one folder, that nothing is made of but arrays as long as all of them are known."""
+"""Files of one folder, handled together: names and arrays of stamps instead of an object a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ABSENT = (-1, 0, 0, 0)  # no file has such a size
 
 @dataclass(frozen=True, slots=True)
 class Siblings:
-    """Local files of one folder that follow each other, each name only once: `prefix` stands before each of the names."""
+    """Local files of one folder in the order of the input, each name once; a path is `prefix` and the name."""
 
     prefix: str
     names: list[str]

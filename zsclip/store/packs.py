@@ -36,10 +36,13 @@ class _Pack:
 
     @classmethod
     def read(cls, connection: sqlite3.Connection, number: int, dimension: int) -> _Pack | None:
-        """The pack with that number; None if it cannot be right."""
-        names, stamps, qualities, vectors = connection.execute(
+        """The pack with that number; None if it cannot be right, or another process has just dropped it."""
+        row = connection.execute(
             "SELECT names, stamps, qualities, vectors FROM packs WHERE id = ?", (number,)
         ).fetchone()
+        if row is None:
+            return None
+        names, stamps, qualities, vectors = row
         count = names.count(b"\0") + 1
         dtype = {2 * dimension * count: HALF, 4 * dimension * count: FULL}.get(len(vectors))
         if dtype is None or len(stamps) != 32 * count or len(qualities) != count:

@@ -109,11 +109,11 @@ def attend_once(q: Node, x: Node, keys: Node, values: Node, heads: int, width: i
     """
     depth = width // heads
     keys, values = (ops.reshape(one, [heads, depth, -1], False) for one in (keys, values))
-    q = ops.transpose(ops.reshape(q, [-1, heads, depth], False), [1, 0, 2])  # (heads, n, depth)
-    asked = ops.transpose(ops.matmul(ops.multiply(q, np.float32(depth**-0.5)), keys, False, False), [1, 0, 2])
+    q = ops.reshape(ops.multiply(q, np.float32(depth**-0.5)), [-1, heads, depth], False)
+    # Not as products of matrices: int8's calibration takes those with constants for layers, of which these are none.
+    asked = ops.einsum([q, keys], "nhd,hdw->nhw")
     shares = ops.softmax(ops.matmul(asked, x, False, True), -1)  # (n, heads, tokens)
-    seen = ops.transpose(ops.matmul(shares, x, False, False), [1, 0, 2])  # (heads, n, w)
-    found = ops.transpose(ops.matmul(seen, values, False, True), [1, 0, 2])  # (n, heads, depth)
+    found = ops.einsum([ops.matmul(shares, x, False, False), values], "nhw,hdw->nhd")
     return ops.reshape(found, [-1, 1, width], False)
 
 
