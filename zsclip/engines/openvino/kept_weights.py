@@ -52,7 +52,7 @@ def _make(spec: ModelSpec, files: Sequence[Path], folder: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
             size = sum(file.stat().st_size for file in files)
             logger.info("Reading the weights of %s (%.1f GB) by way of PyTorch, once.", spec.title, size / 1e9)
-            from zsclip.engines.torch.state_dict import save_as_safetensors
+            from zsclip.engines.openvino.state_dict import save_as_safetensors
 
             with atomic.new_folder(folder) as made:
                 save_as_safetensors(files, made / NAME)

@@ -1,4 +1,4 @@
-"""State dicts that `torch.save` wrote, as safetensors."""
+"""State dicts that `torch.save` wrote, as safetensors. Of PyTorch alone, without open_clip, whose import takes longer."""
 
 from __future__ import annotations
 
