@@ -80,6 +80,7 @@ def _converted(reference: TorchEngine, made: Path, computing: Computing, steps: 
     if tower.shortens and not _difference(expected, found) <= TOLERANCE:
         logger.debug("%s: shortened texts differ; they run at full length.", reference.facts.title)
         tower.shortens = False
+        del engine  # which has the files mapped
         _save(*_text_tower(reference, tokens[-1:]), made / "text.xml")
         engine = _opened(reference, made, computing)
         found = _vectors(engine.encode_texts(_TEXTS))

@@ -85,7 +85,7 @@ class ExportFacts:
             "version": EXPORT_VERSION,
             **asdict(self),
             "openvino": version("openvino"),
-            "sizes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+            "sizes": {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.name != EXPORT_FACTS},
         }
         (folder / EXPORT_FACTS).write_text(json.dumps(document, indent=1), encoding="utf-8")
 
