@@ -13,7 +13,7 @@ import threading
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,8 +51,7 @@ def build(spec: ModelSpec, checkpoint: Path, precision: str = "fp32") -> Any:
             warnings.simplefilter("ignore")
             # big_vision's arrays are copied into a module, all others become its parameters as they are.
             is_copied = checkpoint.suffix in _BIG_VISION
-            with nullcontext() if is_copied else _without_numbers():
-                model = module(spec, precision)
+            model = module(spec, precision) if is_copied else _module_without_numbers(spec, precision)
             _load(model, spec, checkpoint, is_copied=is_copied)
     except RuntimeError as error:
         if "TorchScript" not in str(error):
@@ -118,6 +117,17 @@ def _text_tower(spec: ModelSpec, text: dict[str, Any]) -> Iterator[None]:
         (Path(folder) / "config.json").write_text(json.dumps(harmless), encoding="utf-8")
         text.update(hf_model_name=folder, hf_model_pretrained=False)
         yield
+
+
+def _module_without_numbers(spec: ModelSpec, precision: str) -> Any:
+    """`module`, whose parameters have no numbers as long as nothing needs some: a few towers are run while they are made."""
+    try:
+        with _without_numbers():
+            return module(spec, precision)
+    except RuntimeError as error:
+        if "device meta" not in str(error):
+            raise
+        return module(spec, precision)
 
 
 @contextmanager
