@@ -454,13 +454,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.slow
 def test_a_full_disk_is_a_warning_and_the_results_are_right(cli: Cli, tmp_path: Path, small_disk: Path) -> None:
     folder = many_scenes(tmp_path / "scenes", 150)
-    expected = cli("classify", folder, "-l", LABELS, "--no-cache", "--engine", "torch")
+    expected = cli("classify", folder, "-l", LABELS, "--no-cache", "--batch-size", "16")
     run = cli("classify", folder, "-l", LABELS, "--cache-dir", small_disk / "cache", "--batch-size", "16")
     assert run.code == 0
     assert run.out == expected.out
     assert "going on without it" in run.err
-    assert "runs on PyTorch, not on OpenVINO" in run.err  # there is no room for the converted model
-    assert not list((small_disk / "cache" / "exports").glob("*/"))
+    assert "PyTorch" not in run.err  # there is nothing to convert, for which there would be no room
 
 
 @pytest.mark.slow
