@@ -82,8 +82,8 @@ def test_a_vector_never_replaces_one_of_higher_quality(tmp_path: Path, held: Qua
 
 
 def test_the_quality_of_a_vector_tells_how_it_was_computed() -> None:
-    assert Quality.INT8 < Quality.of(fp32=False) < Quality.of(fp32=True, reduced=True) < Quality.of(fp32=True)
-    assert Quality.of(fp32=False, reduced=True) is Quality.HALF
+    assert Quality.of("int8") < Quality.of("bf16") < Quality.of("fp32", reduced=True) < Quality.of("fp32")
+    assert Quality.of("fp16", reduced=True) is Quality.HALF
     assert [quality for quality in Quality if Embedding(vector(), quality).exact] == [Quality.EXACT]
 
 
