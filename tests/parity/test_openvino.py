@@ -203,7 +203,7 @@ class TestPrecision:
             assert classifier.model.load().description == "openvino on the CPU, fp32"
 
     def test_what_it_cannot_do_is_said(self) -> None:
-        with pytest.raises(ModelError, match="fp32 or bf16, not fp16"):
+        with pytest.raises(ModelError, match="fp32, bf16 or int8, not fp16"):
             _ = Classifier.load("demo", engine="openvino", precision="fp16").model.load()
         with pytest.raises(ModelError, match="runs on the CPU, not on cuda"):
             _ = Classifier.load("demo", engine="openvino", device="cuda").model.load()

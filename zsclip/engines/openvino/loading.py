@@ -33,6 +33,7 @@ from zsclip.text.wording import in_bytes
 logger = logging.getLogger("zsclip")
 
 _STEPS = ("importing PyTorch", "reading the weights", "the image tower", "the text tower", "comparing with PyTorch")
+_ATTEMPTS = 3  # to use an export, for another process may remove it in between
 _EXPORT_SECONDS = 1800.0  # that another process is given to finish the same export
 
 
@@ -104,13 +105,14 @@ def _used(
 ) -> tuple[Use, OpenVinoEngine | None]:
     """The use of an export that is complete, made first if it is not there; and the engine that it was then compared in."""
     compared = None
-    while True:
+    for _ in range(_ATTEMPTS):
         if not is_complete(folder):
             _refuse_known_failure(folder)
             compared = _make(spec, weights, folder, computing)
         use = Use(folder)
         if is_complete(folder):  # else it was removed in between
             return use, compared
+    raise ExportError(f"what is converted into {folder} does not stay there")
 
 
 def _make(spec: ModelSpec, weights: Callable[[], Path], folder: Path, computing: Computing) -> OpenVinoEngine | None:

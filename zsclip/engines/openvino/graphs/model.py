@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from zsclip.engines.base import ExportError
 from zsclip.engines.openvino import tokenizer_files
 from zsclip.engines.openvino.graphs import architecture, text_transformer
@@ -43,7 +45,7 @@ class BuiltModel:
         self.image = shape.image(weights.within("visual."), spec.preprocessing)
         self.text = text_transformer.graph(shape.text, weights.within(shape.text_prefix))
         bias = weights.number("logit_bias") if shape.has_bias and "logit_bias" in weights else 0.0
-        scale = math.exp(weights.number("logit_scale"))
+        scale = float(np.float32(math.exp(weights.number("logit_scale"))))  # as PyTorch has it, which keeps float32
         for prefix in shape.unused:
             weights.leave(prefix)
         weights.require_all_taken()
