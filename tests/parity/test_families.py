@@ -56,6 +56,16 @@ FAMILIES = {
         {"vision_cfg": small.timm_tower("convnext_atto", depths=(1, 1, 1, 1)), "text_cfg": FEW},
         shortens=True,
     ),
+    "Swin": Family(
+        "swin_base_patch4_window7_224",
+        {
+            "vision_cfg": small.timm_tower(
+                "swin_tiny_patch4_window7_224", embed_dim=32, depths=(2, 2), num_heads=(2, 2)
+            ),
+            "text_cfg": {**FEW, "heads": 2},
+        },
+        shortens=True,
+    ),
     "EVA": Family(
         "EVA02-B-16",
         {"vision_cfg": small.timm_tower("eva02_base_patch16_clip_224", **small.TINY), "text_cfg": FEW},

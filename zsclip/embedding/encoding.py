@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
 import numpy as np
@@ -45,9 +45,7 @@ def encode(
 def _encode(entries: list[Entry], model: Model, timings: Timings) -> list[Encoded]:
     """Wait for what is being loaded of a batch, and compute what is not known of it."""
     with timings.measure("wait"):
-        started = [entry.loading for entry in entries if entry.loading]
-        wait(started)  # which wakes this thread once, not for each
-        loaded = [one.result() for one in started]
+        loaded = [entry.loading.result() for entry in entries if entry.loading]
     # Copies of one file within a batch are computed once; what has no digest is its own.
     keys = [this.digest or number.to_bytes(4, "big") for number, this in enumerate(loaded)]
     new: dict[bytes, Loaded] = {}

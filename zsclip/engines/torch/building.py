@@ -120,14 +120,18 @@ def _text_tower(spec: ModelSpec, text: dict[str, Any]) -> Iterator[None]:
 
 
 def _module_without_numbers(spec: ModelSpec, precision: str) -> Any:
-    """`module`, whose parameters have no numbers as long as nothing needs some: a few towers are run while they are made."""
+    """`module`, whose parameters have no numbers as long as nothing needs some: a few towers are run while they are made
+    (ViTamin), or make a mask beside a parameter (Swin).
+    """
     try:
         with _without_numbers():
-            return module(spec, precision)
+            model = module(spec, precision)
+        if not any(buffer.is_meta for buffer in model.buffers()):
+            return model
     except RuntimeError as error:
         if "device meta" not in str(error):
             raise
-        return module(spec, precision)
+    return module(spec, precision)
 
 
 @contextmanager
