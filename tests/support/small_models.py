@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial
@@ -119,17 +120,18 @@ def shrunk(name: str, **sizes: Any) -> str:
     import timm
     from timm.models import is_model, register_model
 
-    if is_model(f"{name}_shrunk"):
-        return f"{name}_shrunk"
+    small = f"{name}_{zlib.crc32(repr(sorted(sizes.items())).encode()):x}"  # others of one name may be made beside it
+    if is_model(small):
+        return small
     make = timm.models.model_entrypoint(name)
 
     def shrunk_model(pretrained: bool = False, **options: Any) -> Any:
         return make(pretrained=pretrained, **{**sizes, **options})
 
-    shrunk_model.__name__ = f"{name}_shrunk"
+    shrunk_model.__name__ = small
     shrunk_model.__module__ = __name__
     register_model(shrunk_model)
-    return shrunk_model.__name__
+    return small
 
 
 TINY = {"embed_dim": 64, "depth": 2, "num_heads": 2}
