@@ -190,7 +190,8 @@ def test_ten_thousand_pictures_are_not_all_in_the_page_at_once(
     for number in range(10_000):
         chance = (number + 1) / 10_001
         said = (Prediction("cat", chance, 0.3), Prediction("dog", 1 - chance, 0.2))
-        gallery.add(ImageResult(str(demo_folder / "scenes" / "red star" / f"{number}.png"), said, labels=("cat",)))
+        path = str(demo_folder / "scenes" / "red star" / f"{number}.png")
+        gallery.add([ImageResult(path, said, labels=("cat",))])
     page = tmp_path / "many.html"
     page.write_text(gallery.html("Many", Pictures(tmp_path)), encoding="utf-8")
     browser.open(page)

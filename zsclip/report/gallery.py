@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from zsclip.report import render
 from zsclip.report.pictures import Pictures
-from zsclip.scoring.batches import ImageResults
 from zsclip.scoring.results import ImageResult
 
 
@@ -23,7 +22,7 @@ class Gallery:
         self._images: list[list[Any]] = []
         self._errors: list[tuple[str, str]] = []
 
-    def add(self, results: ImageResults) -> None:
+    def add(self, results: Iterable[ImageResult]) -> None:
         """Take some results."""
         for result in results:
             self._add(result)
