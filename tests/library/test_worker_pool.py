@@ -125,7 +125,8 @@ def test_big_images_take_turns_among_workers_too() -> None:
         while not all(one.done() for one in waiting):
             peak = max(peak, sum(map(resident, children(os.getpid()))))
         assert len({one.result()[0].tobytes() for one in waiting}) == 1
-    assert 150 < peak - idle - 60 * (4 - len(workers)) < 330  # MiB; one takes 190
+    # MiB; one takes 190, and may be counted in two or three workers, which are looked at one after the other. Four took 718.
+    assert 150 < peak - idle - 60 * (4 - len(workers)) < 600
 
 
 @posix
