@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -168,9 +167,9 @@ def test_an_exact_run_takes_only_exact_vectors_of_a_pack(
 
 
 @pytest.mark.slow
-def test_two_processes_at_once_print_what_one_prints(photos: Path, tmp_path: Path, cli: Cli, new_cache: Any) -> None:
+def test_two_processes_at_once_print_what_one_prints(photos: Path, tmp_path: Path, cli: Cli) -> None:
     expected = cli("classify", photos, *LABELS).out
-    cache = new_cache(tmp_path / "cache")
+    cache = tmp_path / "cache"
     for run in range(2):  # computing and packing at once, and known
         outputs = [tmp_path / f"{run}-{n}.csv" for n in range(2)]
         started = [
