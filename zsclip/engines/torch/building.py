@@ -26,6 +26,7 @@ from open_clip.model import convert_weights_to_lp, get_cast_dtype
 from open_clip.transformer import LayerNormFp32
 from safetensors import SafetensorError
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from zsclip.engines.torch import positions, transformers_weights
 from zsclip.engines.torch.memory import shortage
@@ -134,6 +135,22 @@ def _module_without_numbers(spec: ModelSpec, precision: str) -> Any:
     return module(spec, precision)
 
 
+class _NothingInPlace(TorchFunctionMode):
+    """Leaves tensors without numbers as they are, whatever a method (`normal_`) or one of `torch.nn.init` would make of their
+    numbers. PyTorch would import its compiler for that, and make nothing.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        tensor = args[0] if args else (kwargs or {}).get("tensor")
+        name = func.__name__
+        is_in_place = name.endswith("_") and not name.endswith("__") and name != "requires_grad_"
+        if is_in_place and isinstance(tensor, torch.Tensor) and tensor.is_meta:
+            return tensor
+        return func(*args, **(kwargs or {}))
+
+
 @contextmanager
 def _without_numbers() -> Iterator[None]:
     """Parameters of modules that are made inside have a shape and no numbers: making random ones up takes longer than reading
@@ -148,7 +165,8 @@ def _without_numbers() -> Iterator[None]:
 
     hook = register_module_parameter_registration_hook(emptied)  # type: ignore[arg-type]  # they let it return one
     try:
-        yield
+        with _NothingInPlace():
+            yield
     finally:
         hook.remove()
 
