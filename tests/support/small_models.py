@@ -120,7 +120,7 @@ def shrunk(name: str, **sizes: Any) -> str:
     import timm
     from timm.models import is_model, register_model
 
-    small = f"{name}_{zlib.crc32(repr(sorted(sizes.items())).encode()):x}"  # others of one name may be made beside it
+    small = f"{name}_shrunk_{zlib.crc32(repr(sorted(sizes.items())).encode()):x}"  # others of one name may be made beside it
     if is_model(small):
         return small
     make = timm.models.model_entrypoint(name)
