@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from zsclip.classifier import Classifier
     from zsclip.engines.base import Computing
     from zsclip.images.folders import Search
+    from zsclip.images.opening import Opening
     from zsclip.images.reading import Reading
     from zsclip.models import ModelSpec
     from zsclip.report.gallery import Gallery
@@ -106,6 +107,13 @@ class PathGroup:
         from zsclip.images.folders import Search
 
         return Search(not self.no_recursive, self.hidden)
+
+    @property
+    def opening(self) -> Opening:
+        """How what holds pictures is opened."""
+        from zsclip.images.opening import Opening
+
+        return Opening()
 
 
 @dataclass(repr=False, eq=False)
@@ -208,8 +216,6 @@ class ReadingGroup(Typed):
     @property
     def settings(self) -> Reading:
         """The same as the library has it."""
-        from zsclip.images.reading import Reading
-
         return Reading(self.max_pixels, self.isolate, self.decode_timeout, self.workers)
 
 

@@ -14,8 +14,9 @@ import typer
 
 from zsclip.cli.outputs import Outputs
 from zsclip.errors import InputError
+from zsclip.images.container import Container
 from zsclip.images.folders import Search
-from zsclip.images.listing import BackgroundListing, Listing
+from zsclip.images.listing import BackgroundListing, Listing, size
 from zsclip.images.sources import Finder, require_paths
 
 if TYPE_CHECKING:
@@ -102,8 +103,16 @@ class FoundImages:
     _again: Finder | None
 
     def count(self) -> int | None:
-        """How many there are, by going through the folders once more; None for a list on standard input."""
-        return None if self._again is None else sum(1 for _ in self._again)
+        """How many there are, by going through the folders once more; None for a list on standard input, and where some are in
+        containers, which only opening them would tell."""
+        if self._again is None:
+            return None
+        total = 0
+        for piece in self._again.pieces():
+            if isinstance(piece, Container):
+                return None
+            total += size(piece)
+        return total
 
     def report(self, counts: Counts) -> None:
         """Say what was passed over and how much was known."""
@@ -128,7 +137,7 @@ def open_images(where: PathGroup, outputs: Outputs | None = None, search: Search
     outputs.refuse(where.paths)
     paths = PathList(where.paths, null=where.null, refuse=outputs.refuse)
     require_paths(paths.named)
-    finder = Finder(paths, search)
+    finder = Finder(paths, search, where.opening)
     # Another program may still be writing its list: what is known of it is worked on meanwhile.
     listing = BackgroundListing(finder) if paths.from_stdin else Listing(finder.pieces())
     if listing.is_empty():
@@ -136,7 +145,7 @@ def open_images(where: PathGroup, outputs: Outputs | None = None, search: Search
         if not search.recursive:
             said += " (folders inside folders are left out: --no-recursive)"
         raise InputError(f"{said}. Name a folder with images in it, or image files.")
-    again = None if paths.from_stdin else Finder(paths, search)
+    again = None if paths.from_stdin else Finder(paths, search, where.opening)
     return FoundImages(listing, paths.is_one_file, finder, again)
 
 

@@ -61,7 +61,7 @@ def _encode(entries: list[Entry], model: Model, timings: Timings) -> list[Encode
         if key in new and key not in made:
             this.error, this.error_kind = "the model gives no finite embedding for it", "other"
     return [
-        Encoded(entry.number, entry.item.name, made.get(key) or known.get(key), this, key in made)
+        Encoded.of(entry, made.get(key) or known.get(key), this, computed=key in made)
         for entry, key, this in zip(entries, keys, loaded, strict=True)
     ]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from zsclip.embedding.model import Model
 from zsclip.embedding.records import Counts, Encoded, Known
 from zsclip.embedding.timings import Timings
 from zsclip.store.database import Store
+from zsclip.store.members import MemberList
 
 
 def keep(
@@ -37,3 +39,9 @@ def _put(fresh: list[Encoded], identity: str, store: Store) -> None:
         {digest: one.embedding for one, digest in digests if one.computed and one.embedding},
         [(one.loaded.stamp, digest) for one, digest in digests if one.loaded.stamp],
     )
+    lists: defaultdict[MemberList, list[tuple[int, str, bytes | None]]] = defaultdict(list)
+    for one in fresh:
+        if one.listed is not None:
+            lists[one.listed].append((one.position, one.inner, one.loaded.digest if one.embedding else None))
+    for members, known in lists.items():
+        members.keep(known)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, wait
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,25 +16,37 @@ from zsclip.embedding.records import Entry, Known, Loaded
 from zsclip.embedding.timings import Timings
 from zsclip.errors import ImageError
 from zsclip.images import decoding, preprocessing
-from zsclip.images.item import Item
+from zsclip.images.item import Contents, Item
 from zsclip.images.reading import Reading
 from zsclip.images.worker_pool import IsolatedDecoder
 from zsclip.store.database import Store
 
 # As many are begun at once; how many are held in all is the batching's affair.
 _CHUNK = 8
+# Pictures that came with their bytes, and are not decoded yet, take no more than this and one.
+_MOST_BYTES = 64_000_000
 
 
 def load(windows: Iterable[list[Known | Entry]], loader: Loader, threads: Executor) -> Iterator[list[Known | Entry]]:
     """The same in smaller pieces; what the store did not know is being loaded."""
+    undecoded: deque[tuple[int, Future[Loaded]]] = deque()
+    held = 0
     for window in windows:
         piece: list[Known | Entry] = []
         begun = 0
         for part in window:
             piece.append(part)
             if isinstance(part, Entry):
+                while undecoded and (held > _MOST_BYTES or undecoded[0][1].done()):
+                    size, oldest = undecoded.popleft()
+                    wait([oldest])
+                    held -= size
                 part.item.prepare()
+                size = part.item.held
                 part.loading = threads.submit(loader, part.item)
+                if size:
+                    undecoded.append((size, part.loading))
+                    held += size
                 begun += 1
             if begun == _CHUNK:
                 yield piece
@@ -83,22 +96,30 @@ class Loader(Closing):
         with measure("read"):
             contents = item.read(self._reading.max_pixels)
         if contents.image is not None:
-            with measure("decode"):
-                upright = decoding.upright_rgb(contents.image.copy(), contents.depth)
-            with measure("resize"):
-                return Loaded(preprocessing.fit(upright, wanted))
-        loaded = Loaded()
+            loaded = self._looked_up(contents, contents.digest)
+            if loaded.embedding is None:
+                with measure("decode"):
+                    upright = decoding.upright_rgb(contents.image.copy(), contents.depth)
+                with measure("resize"):
+                    loaded.pixels = preprocessing.fit(upright, wanted)
+            return loaded
+        digest = None
         if self._store.usable:
             with measure("digest"):
-                loaded.digest = digest = hashlib.sha256(contents.data).digest()
-            with measure("store"):
-                model = self._model
-                known = self._store.get(model.identity, [digest], model.spec.embed_dim, least=model.least)
-            loaded.embedding = known.get(digest)
-            loaded.stamp = contents.stamp
+                digest = hashlib.sha256(contents.data).digest()
+        loaded = self._looked_up(contents, digest)
         if loaded.embedding is None:
             loaded.pixels, loaded.reduced = self._decode(contents.data)
         return loaded
+
+    def _looked_up(self, contents: Contents, digest: bytes | None) -> Loaded:
+        """What the store has for the digest of a picture's contents, if they have one."""
+        if digest is None or not self._store.usable:
+            return Loaded()
+        model = self._model
+        with self._timings.measure("store"):
+            known = self._store.get(model.identity, [digest], model.spec.embed_dim, least=model.least)
+        return Loaded(digest=digest, stamp=contents.stamp, embedding=known.get(digest))
 
     def _decode(self, data: bytes) -> tuple[NDArray[np.uint8], bool]:
         if self._isolated:

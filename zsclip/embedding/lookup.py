@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from zsclip.embedding.containers import look_up_members
 from zsclip.embedding.model import Model
 from zsclip.embedding.records import Entry, Known
 from zsclip.embedding.timings import Timings
+from zsclip.images.container import Container
 from zsclip.images.files import File
 from zsclip.images.item import Item
 from zsclip.images.listing import Listing, Piece
@@ -31,6 +33,13 @@ def look_up(
     while not listing.ended:
         parts: list[Known | Entry] = []
         for together in _together(listing.take(window)):
+            if isinstance(together, Container):
+                yield parts
+                parts = []
+                for members in look_up_members(together, number, model, store, rehash=rehash):
+                    number += sum(map(len, members))
+                    yield members
+                continue
             found = Found.of((), model.spec.embed_dim)
             if store.usable and not rehash:
                 with timings.measure("store"):
@@ -43,11 +52,11 @@ def look_up(
         del parts  # pictures in memory are not to be held while the next are found
 
 
-def _together(pieces: list[Piece]) -> Iterator[list[Item] | Siblings]:
-    """What is asked for at once: the items that follow each other, and the files of each folder."""
+def _together(pieces: list[Piece]) -> Iterator[list[Item] | Siblings | Container]:
+    """What is asked for at once: the items that follow each other, the files of each folder, and each container."""
     items: list[Item] = []
     for piece in pieces:
-        if not isinstance(piece, Siblings):
+        if isinstance(piece, Item):
             items.append(piece)
             continue
         if items:

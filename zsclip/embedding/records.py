@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from zsclip.images.item import Item, Stamp
+from zsclip.images.item import Item, Member, Stamp
+from zsclip.store.members import MemberList
 from zsclip.unit_vectors import Embedding, Floats, Quality
 
 if TYPE_CHECKING:
@@ -105,11 +106,15 @@ class Known:
 
 @dataclass(slots=True)
 class Entry:
-    """One picture that the store did not know, on its way, with its place in the order of the input."""
+    """One picture that the store did not know, on its way, with its place in the order of the input.
+
+    `listed` is the list of a container's members in which it is to be kept, if there is one.
+    """
 
     number: int
     item: Item
     loading: Future[Loaded] | None = None
+    listed: MemberList | None = None
 
     def __len__(self) -> int:
         return 1
@@ -126,13 +131,32 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """One picture with its embedding or error. `computed` tells a vector that is new from one that the store had for the same
-    bytes."""
+    bytes; `listed`, `position` and `inner` are of a container's member."""
 
     number: int
     name: str
     embedding: Embedding | None
     loaded: Loaded
     computed: bool = False
+    listed: MemberList | None = None
+    position: int = 0
+    inner: str = ""
+
+    @classmethod
+    def of(cls, entry: Entry, embedding: Embedding | None, loaded: Loaded, *, computed: bool) -> Encoded:
+        """What came of an entry."""
+        if isinstance(entry.item, Member):
+            return cls(
+                entry.number,
+                entry.item.name,
+                embedding,
+                loaded,
+                computed,
+                entry.listed,
+                entry.item.position,
+                entry.item.inner,
+            )
+        return cls(entry.number, entry.item.name, embedding, loaded, computed)
 
     def __len__(self) -> int:
         return 1

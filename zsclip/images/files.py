@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from zsclip.errors import ImageError, InputError
 from zsclip.images import decoding
+from zsclip.images.container import Container
 from zsclip.images.item import Contents, Item, Stamp
 
 if TYPE_CHECKING:
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 
     from zsclip.errors import ErrorKind
 
-ImageSource: TypeAlias = "str | os.PathLike[str] | Image | Item"
+ImageSource: TypeAlias = "str | os.PathLike[str] | Image | Item | Container"
 
 # 250 megapixels of 16-bit RGBA, stored without compression
 MAX_FILE_BYTES = 2_000_000_000
 # Of a larger file the head is looked at first.
 _LARGE_FILE_BYTES = 64_000_000
-_KINDS: dict[type[OSError], ErrorKind] = {FileNotFoundError: "not_found", PermissionError: "denied"}
+# Of errors of the system, as those of a picture.
+KINDS: dict[type[OSError], ErrorKind] = {FileNotFoundError: "not_found", PermissionError: "denied"}
 
 
 class File(Item):
@@ -66,12 +68,12 @@ class InMemory(Item):
         return Contents(image=self._image, depth=self._depth)
 
 
-def as_item(source: ImageSource, number: int) -> Item:
-    """A path, a Pillow image or an item as an item; `number` names an image that has no name of its own.
+def as_item(source: ImageSource, number: int) -> Item | Container:
+    """A path, a Pillow image, an item or a container as what a listing has; `number` names an image that has no name of its own.
 
     Raises `InputError` for anything else.
     """
-    if isinstance(source, Item):
+    if isinstance(source, (Item, Container)):
         return source
     if isinstance(source, (str, os.PathLike)):
         return File(os.fspath(source))
@@ -86,17 +88,17 @@ def read_file(path: str, *, max_pixels: int = decoding.DEFAULT_MAX_PIXELS) -> tu
     Pipes and devices are never opened. A large file is read only if its head is that of an image that may be decoded.
     """
     try:
-        _require_regular(os.stat(path).st_mode, path)  # before it is opened: that alone can wait, or rewind a tape
+        require_regular(os.stat(path).st_mode, path)  # before it is opened: that alone can wait, or rewind a tape
         # In between it may have become a pipe, whose other end is not to be waited for.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
         with open(os.open(path, flags), "rb") as file:
             before = os.fstat(file.fileno())
-            _require_regular(before.st_mode, path)
+            require_regular(before.st_mode, path)
             _require_fit_size(file, before.st_size, max_pixels)
             data = file.read(before.st_size)
             after = os.fstat(file.fileno())
     except OSError as error:
-        raise ImageError(error.strerror or str(error), kind=_KINDS.get(type(error), "other")) from None
+        raise ImageError(error.strerror or str(error), kind=KINDS.get(type(error), "other")) from None
     except ValueError:
         raise ImageError("not a path (it holds a NUL byte)", kind="not_found") from None
     except MemoryError:
@@ -106,7 +108,8 @@ def read_file(path: str, *, max_pixels: int = decoding.DEFAULT_MAX_PIXELS) -> tu
     return data, before
 
 
-def _require_regular(mode: int, path: str) -> None:
+def require_regular(mode: int, path: str) -> None:
+    """Raise `ImageError` unless a file of that mode is one whose bytes can be read in peace: no pipe, device or folder."""
     if stat.S_ISDIR(mode):
         if os.access(path, os.R_OK | os.X_OK):
             raise ImageError("a folder, not an image", kind="other")

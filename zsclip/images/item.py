@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from zsclip.errors import ImageError
+
 
 class Stamp(NamedTuple):
     """What tells, without reading it, that a picture is as it was.
@@ -49,16 +51,17 @@ class Contents:
     stamp: Stamp | None = None
     image: Image | None = None
     depth: int | None = None  # of an image: the bits of deep grey that its file declared
+    digest: bytes | None = None  # of an image: what its vector is kept by; none is kept without
 
 
 class Item(ABC):
     """A picture before it is read. `name` is what its row says, and what can be given back as an input.
 
-    One that is a part of something (an archive, a table, a video) has that as its `parent`, and a `position` in it.
+    `label` is the one that its source says it has, as for `evaluate`. `held` is how many bytes it has in memory until it is read.
     """
 
-    parent: str | None = None
-    position: float | None = None
+    label: str | None = None
+    held: int = 0
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -73,3 +76,24 @@ class Item(ABC):
     @abstractmethod
     def read(self, max_pixels: int) -> Contents:
         """Read the picture, unless it is larger than may be decoded; raises `ImageError`. Called on a thread."""
+
+
+class Member(Item):
+    """A picture that is a part of something, at a `position` in it, where it is called `inner`."""
+
+    def __init__(self, name: str, position: int, inner: str) -> None:
+        super().__init__(name)
+        self.position = position
+        self.inner = inner
+
+
+class Unreadable(Item):
+    """What stands where a picture cannot be had, and why."""
+
+    def __init__(self, name: str, error: ImageError) -> None:
+        super().__init__(name)
+        self._error = error
+
+    def read(self, max_pixels: int) -> Contents:  # noqa: ARG002
+        """See `Item`."""
+        raise self._error

@@ -7,15 +7,17 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
+from zsclip.images.container import Container
 from zsclip.images.files import ImageSource, as_item
 from zsclip.images.item import Item
 from zsclip.images.siblings import Siblings
 
 _MOST_AHEAD = 4096
+_MOST_BYTES_AHEAD = 64_000_000
 _FEW = 32
 _WAIT_SECONDS = 0.02
 
-Piece: TypeAlias = "Item | Siblings"
+Piece: TypeAlias = "Item | Siblings | Container"
 
 
 class Listing:
@@ -86,8 +88,13 @@ class Listing:
 
 
 def size(piece: Piece) -> int:
-    """How many pictures that is."""
+    """How many pictures that is; of a container, which is opened later, nobody knows: one."""
     return len(piece) if isinstance(piece, Siblings) else 1
+
+
+def held(piece: Piece) -> int:
+    """How many bytes of pictures it has in memory."""
+    return piece.held if isinstance(piece, Item) else 0
 
 
 class BackgroundListing(Listing):
@@ -96,6 +103,7 @@ class BackgroundListing(Listing):
     def __init__(self, pieces: Iterable[Piece]) -> None:
         super().__init__(pieces)
         self._known: deque[Piece] = deque()
+        self._held = 0  # bytes, of what is known
         self._changed = threading.Condition()
         self._found_all = False
         self._error: BaseException | None = None
@@ -112,8 +120,9 @@ class BackgroundListing(Listing):
             for piece in self._pieces:
                 with self._changed:
                     self._known.append(piece)
+                    self._held += held(piece)
                     self._changed.notify_all()
-                    self._changed.wait_for(lambda: len(self._known) < _MOST_AHEAD or self._found_all)
+                    self._changed.wait_for(lambda: self._has_room() or self._found_all)
                     if self._found_all:
                         return
         except BaseException as error:  # carried over to the thread that takes
@@ -121,10 +130,14 @@ class BackgroundListing(Listing):
         finally:
             self.close()
 
+    def _has_room(self) -> bool:
+        return len(self._known) < _MOST_AHEAD and self._held < _MOST_BYTES_AHEAD
+
     def _next(self, most: int) -> list[Piece]:
         with self._changed:
             self._changed.wait_for(lambda: self._known or self._found_all, _WAIT_SECONDS)
             taken = [self._known.popleft() for _ in range(min(most, len(self._known)))]
+            self._held -= sum(map(held, taken))
             self._changed.notify_all()
             if self._found_all and not self._known:
                 if self._error is not None and not taken:

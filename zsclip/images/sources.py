@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from zsclip.errors import InputError
+from zsclip.images.container import Container
 from zsclip.images.files import File
 from zsclip.images.folders import PassedOver, Search, Walk
 from zsclip.images.item import Item
+from zsclip.images.listing import Piece
+from zsclip.images.opening import Opening
 from zsclip.images.siblings import Siblings
 
 
@@ -18,19 +21,20 @@ from zsclip.images.siblings import Siblings
 class Finder:
     """The items that `paths` lead to, found lazily, in order; iterating again finds them again.
 
-    Folders are searched as `search` says. What was named itself counts whatever it is called, a file even if it is not
-    there (its row will say so). `passed_over` counts what is not taken of the folders.
+    Folders are searched as `search` says, what holds pictures is opened as `opening` says. What was named itself counts whatever
+    it is called, a file even if it is not there (its row will say so). `passed_over` counts what is not taken.
     """
 
     paths: Iterable[str]
     search: Search = field(default_factory=Search)
+    opening: Opening = field(default_factory=Opening)
     passed_over: PassedOver = field(default_factory=PassedOver)
 
-    def __iter__(self) -> Iterator[Item]:
+    def __iter__(self) -> Iterator[Item | Container]:
         for piece in self.pieces():
             yield from map(File, piece.paths) if isinstance(piece, Siblings) else (piece,)
 
-    def pieces(self) -> Iterator[Item | Siblings]:
+    def pieces(self) -> Iterator[Piece]:
         """The same, where files of one folder that follow each other are one piece."""
         self.passed_over.clear()
         for path in self.paths:
@@ -43,10 +47,10 @@ class Source:
     """One kind of input."""
 
     claims: Callable[[str], bool]
-    items: Callable[[str, Finder], Iterator[Item | Siblings]]
+    items: Callable[[str, Finder], Iterator[Piece]]
 
 
-def _in_folder(path: str, finder: Finder) -> Iterator[Item | Siblings]:
+def _in_folder(path: str, finder: Finder) -> Iterator[Piece]:
     for piece in Walk(path, finder.search, finder.passed_over).pieces():
         yield File(piece) if isinstance(piece, str) else piece
 

@@ -104,7 +104,7 @@ class Store(Closing):
 
     def put_weights(self, stamp: Stamp, known: Fingerprint) -> None:
         """Keep what the weights with that stamp are known by."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             if connection:
                 connection.execute(
                     "INSERT OR REPLACE INTO weights (path, size, mtime_ns, ctime_ns, inode, version, header, digest) "
@@ -141,7 +141,7 @@ class Store(Closing):
 
     def put_facts(self, identity: str, facts: ModelFacts) -> None:
         """Keep what is known of a model."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             if connection:
                 model = _put_model(connection, identity)
                 connection.execute("UPDATE models SET facts = ? WHERE id = ?", (json.dumps(vars(facts)), model))
@@ -198,7 +198,7 @@ class Store(Closing):
 
         A vector never replaces one of higher quality.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             if connection:
                 _put_vectors(connection, _put_model(connection, identity), embeddings, kind)
                 _put_items(connection, files)
@@ -206,7 +206,7 @@ class Store(Closing):
 
     def restamp(self, changes: Sequence[tuple[Stamp, Stamp]]) -> None:
         """Know under its new stamp what is known under an old one, such as a file's that was linked or moved."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             if connection:
                 folders = {(split_name(new.name)[0],) for _, new in changes}
                 connection.executemany("INSERT OR IGNORE INTO folders (path) VALUES (?)", folders)
@@ -235,7 +235,7 @@ class Store(Closing):
                     self._put_aside_as_opened(error)
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection | None]:
+    def writing(self) -> Iterator[sqlite3.Connection | None]:
         """The connection in a transaction, or None."""
         with self.guard() as connection:
             if connection is None:

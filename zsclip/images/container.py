@@ -1,0 +1,37 @@
+"""What many pictures are parts of: an archive, a table, a video."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
+
+from zsclip.images.item import Member, Stamp
+
+
+class Container(ABC):
+    """Pictures in one file or object. `name` is what was named to get at it.
+
+    `reading` says how it is read, where other ways make other pictures of it ("every=2"), so that its list of members is not
+    taken for another's.
+    """
+
+    reading = ""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def stamp(self) -> Stamp | None:
+        """What tells, without reading it, that it is as it was; None where nothing can."""
+        return None
+
+    def row_name(self, position: int, inner: str) -> str:  # noqa: ARG002
+        """What the row of a member says."""
+        return f"{self.name}/{inner}"
+
+    @abstractmethod
+    def members(self, wanted: Collection[int] | None = None) -> Iterator[Member]:
+        """Its pictures, by ascending position; of all, or of those at the `wanted` positions.
+
+        Called on a thread. Once it ends by itself, the list is complete and is kept. Raises `ImageError` where it cannot
+        be read any further, which becomes a row.
+        """
