@@ -216,6 +216,8 @@ class ReadingGroup(Typed):
     @property
     def settings(self) -> Reading:
         """The same as the library has it."""
+        from zsclip.images.reading import Reading
+
         return Reading(self.max_pixels, self.isolate, self.decode_timeout, self.workers)
 
 
