@@ -49,10 +49,14 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# zsclip beside its peers, whose packages are installed for it. About half an hour on two cores.
+# zsclip beside its peers, whose packages are installed for it. About an hour on two cores.
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/first_run.py
+	$(BIN)/python benchmarks/first_run.py --images 22 --rounds 1
+	$(BIN)/python benchmarks/families.py
+	$(BIN)/python benchmarks/gate.py
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python benchmarks/relabel.py
 	$(BIN)/python -m benchmarks.known
