@@ -29,7 +29,10 @@ SETTINGS = {
 }  # fmt: skip
 MESSAGES = {"quiet": ("-q",), "verbose": ("-v",), "timings": ("--timings",)}
 HIDDEN = {"hidden": ("--hidden",)}
-PATHS = {"no_recursive": ("--no-recursive",), "null": ("-0",), **HIDDEN}
+PATHS = {
+    "no_recursive": ("--no-recursive",), "null": ("-0",), **HIDDEN, "limit": ("--limit", "25"), "sample": ("--sample", "25"),
+    "seed": ("--sample", "25", "--seed", "1"), "retry": ("--retry", "ROWS"),
+}  # fmt: skip
 DECISIONS = {
     "temperature": ("--temperature", "3"), "combine": ("--combine", "max"), "background": ("--background", "BACKGROUND"),
     "min_probability": ("--min-probability", "0.985"), "min_margin": ("--min-margin", "0.9895"),
@@ -158,7 +161,7 @@ def material(tmp_path_factory: pytest.TempPathFactory, sharp_demo: Path, one_sto
                 picture.save(place / ".hidden.png")
     files = {
         "NAMES": "".join(f"{c} {s}: [{c} {s}, {s}]\n" for c, s in labels), "BACKGROUND": "star\n",
-        "TEXTS": "red\nblue\n",
+        "TEXTS": "red\nblue\n", "ROWS": "path,error\nscenes/00.png,no answer\n",
         "PREDICTED": "path,label,probability\nlabelled/red star/00.png,red star,0.9\nlabelled/blue ring/01.png,blue ring,0.8\n",
         "CALLED": "red star: [red star, red]\n",
         "MANIFEST": "path,label\n" + "".join(f"labelled/{c} {s}/{n:02}.png,{c} {s}\n" for n, (c, s) in enumerate(labels * 4)),

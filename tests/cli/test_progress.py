@@ -139,7 +139,7 @@ def test_the_pace_leaves_out_what_was_known(monkeypatch: pytest.MonkeyPatch) -> 
 
     now = [0.0]
     counts = Counts()
-    bar = _bar(Console(width=80, force_terminal=True), counts)
+    bar = _bar(Console(width=80, force_terminal=True), counts, lambda: False)
     monkeypatch.setattr(bar, "get_time", lambda: now[0])
     task, new = bar.add_task("", total=2000), bar.add_task("", total=None, visible=False)
     for done, found in ((937, 937), *((937 + number, 937) for number in range(1, 101))):

@@ -75,11 +75,11 @@ def classify(
         gallery = page.gallery(label_set.names, unknown, classifier)
         layout = result_layout(min(kept or len(label_set), len(label_set)), unknown, several=multi_label)
         how = Printing(rows, messages.quiet, label_set.names, layout, unknown, where.null, images.is_one_file, gallery)
-        unreadable = print_results(classifier, results, images.count, how)
+        unreadable = print_results(classifier, results, images, how)
         images.report(classifier.counts)
         messages.report(classifier)
     if gallery:
-        page.write(lambda pictures: gallery.html(_title(where.paths), pictures))
+        page.write(lambda pictures: gallery.html(_title(where.paths or [str(where.retry)]), pictures))
     if unreadable:
         raise typer.Exit(3)
 

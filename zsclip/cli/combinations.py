@@ -19,15 +19,18 @@ CONTRADICTIONS = (
     (("multi_label", "min_margin"), "labels on their own do not lead each other"),
     (("name", "model"), "both name a model"),
     (("tag", "pretrained"), "both name its weights"),
+    (("limit", "sample"), "each chooses a part of the images"),
+    (("retry", "paths"), "the file's names stand in the place of paths"),
     *((("texts", other), "with texts no pictures are read")
-      for other in ("no_recursive", "null", "hidden", "rehash", "workers", "max_pixels", "isolate", "decode_timeout")),
+      for other in ("no_recursive", "null", "hidden", "limit", "sample", "seed", "retry", "rehash", "workers", "max_pixels", "isolate",
+                    "decode_timeout")),
 )  # fmt: skip
 # What does nothing unless one of these is given too.
 NEEDS = {
     "decode_timeout": ("isolate",),
     "allow_predictions": ("manifest",),
     "embed_thumbnails": ("report",),
-    "seed": ("weight_templates", "select_templates", "calibrate"),
+    "seed": ("weight_templates", "select_templates", "calibrate", "sample"),
     "unknown_label": (
         "min_probability",
         "min_margin",
@@ -60,9 +63,15 @@ class Command(typer.core.TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """See click."""
         given = {name for name in ctx.params if ctx.get_parameter_source(name).name == "COMMANDLINE"}
-        for refusal in (*self._contradictions(given), *self._without_effect(given, ctx.params)):
+        refusals = (*self._missing(given), *self._contradictions(given), *self._without_effect(given, ctx.params))
+        for refusal in refusals:
             ctx.fail(refusal)
         return super().invoke(ctx)
+
+    def _missing(self, given: set[str]) -> Iterator[str]:
+        """Paths can be left out where something stands in their place."""
+        if "retry" in {one.name for one in self.params} and not given.intersection(("paths", "retry", "texts")):
+            yield "Missing argument 'PATHS...'."
 
     def _contradictions(self, given: set[str]) -> Iterator[str]:
         for names, reason in CONTRADICTIONS:

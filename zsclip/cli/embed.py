@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -26,19 +25,10 @@ TextsFile = Annotated[
 ]
 
 
-@dataclass(repr=False, eq=False)
-class MaybePathGroup(groups.PathGroup):
-    """Where the pictures are, if it is pictures."""
-
-    paths: Annotated[
-        list[str], typer.Argument(metavar="PATHS...", help="As for classify; none with --texts.", show_default=False)
-    ] = field(default_factory=list)
-
-
 @groups.grouped
 def embed(
     output: EmbedOutput,
-    where: MaybePathGroup,
+    where: groups.PathGroup,
     texts: TextsFile = None,
     *,
     model: groups.ModelGroup,
@@ -58,13 +48,13 @@ def embed(
     from zsclip.output.vectors import VECTOR_WRITERS, vector_writer
 
     messages.listen()
-    if bool(where.paths) == bool(texts):
+    if bool(where.paths or where.retry) == bool(texts):
         raise typer.BadParameter("give either paths or --texts FILE.", param_hint="PATHS")
     outputs = Outputs(output=output)
     require_format(output, None, VECTOR_WRITERS)
     writer_for = vector_writer(output)
     outputs.refuse(texts, model.files, store.files)
-    images = open_images(where, outputs) if where.paths else None
+    images = None if texts else open_images(where, outputs)
     lines = _read_lines(texts) if texts else []
     with groups.open_classifier(model, reading, store) as classifier, target(output).open() as stream:
         writer = writer_for(stream, classifier.model.spec.embed_dim)
@@ -86,7 +76,7 @@ def _write_images(classifier: Classifier, images: FoundImages, writer: VectorWri
     from zsclip.cli.progress import progress
 
     unreadable = 0
-    with progress(classifier, images.count, hidden=quiet) as advance:
+    with progress(classifier, images.count, hidden=quiet, is_listing=images.is_listing) as advance:
         for names, vectors, errors in classifier.embed(images.listing):
             writer.write(names, vectors)
             for path, error in errors:

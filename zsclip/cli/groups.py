@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -96,10 +96,21 @@ def _is_typed(context: typer.Context, name: str) -> bool:
 class PathGroup:
     """Where the pictures are."""
 
-    paths: options.Paths
+    paths: options.Paths = field(default_factory=list)
     no_recursive: options.NoRecursive = False
     null: options.Null = False
     hidden: options.Hidden = False
+    limit: options.Limit = None
+    sample: options.Sample = None
+    seed: options.Seed = 0
+    retry: options.Retry = None
+
+    @property
+    def named(self) -> list[str]:
+        """What to look at: the paths, or what `--retry` takes from a file instead; raises `InputError`."""
+        from zsclip.output.failed import failed
+
+        return self.paths if self.retry is None else failed(self.retry)
 
     @property
     def search(self) -> Search:

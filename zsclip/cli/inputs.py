@@ -17,6 +17,7 @@ from zsclip.errors import InputError
 from zsclip.images.container import Container
 from zsclip.images.folders import Search
 from zsclip.images.listing import BackgroundListing, Listing, size
+from zsclip.images.selection import sampled
 from zsclip.images.sources import Finder, require_paths
 
 if TYPE_CHECKING:
@@ -103,22 +104,31 @@ class FoundImages:
     _again: Finder | None
 
     def count(self) -> int | None:
-        """How many there are, by going through the folders once more; None for a list on standard input, and where some are in
+        """How many there are, by going through the folders once more; None while a list is still being read, and where some are in
         containers, which only opening them would tell."""
-        if self._again is None:
-            return None
-        total = 0
-        for piece in self._again.pieces():
-            if isinstance(piece, Container):
-                return None
-            total += size(piece)
-        return total
+        again, self._again = self._again, None
+        found = self.listing.total if again is None else _count(again)
+        limit = self.listing.limit
+        return found if found is None or limit is None else min(found, limit)
+
+    def is_listing(self) -> bool:
+        """Whether more is being looked for."""
+        return self.listing.is_running
 
     def report(self, counts: Counts) -> None:
         """Say what was passed over and how much was known."""
         if others := str(self._finder.passed_over):
             logger.info("%s%s.", others[0].upper(), others[1:])
         report_known(counts)
+
+
+def _count(finder: Finder) -> int | None:
+    total = 0
+    for piece in finder.pieces():
+        if isinstance(piece, Container):
+            return None
+        total += size(piece)
+    return total
 
 
 def report_known(counts: Counts) -> None:
@@ -134,18 +144,21 @@ def open_images(where: PathGroup, outputs: Outputs | None = None, search: Search
     the `outputs`, those of a list on standard input when they come by.
     """
     outputs, search = outputs or Outputs(), search or where.search
-    outputs.refuse(where.paths)
-    paths = PathList(where.paths, null=where.null, refuse=outputs.refuse)
+    named = where.named
+    outputs.refuse(named, where.retry)
+    paths = PathList(named, null=where.null, refuse=outputs.refuse)
     require_paths(paths.named)
     finder = Finder(paths, search, where.opening)
     # Another program may still be writing its list: what is known of it is worked on meanwhile.
-    listing = BackgroundListing(finder) if paths.from_stdin else Listing(finder.pieces())
+    in_background = paths.from_stdin or where.sample is not None
+    pieces = finder.pieces() if where.sample is None else sampled(finder.pieces(), where.sample, where.seed)
+    listing = (BackgroundListing if in_background else Listing)(pieces, limit=where.limit)
     if listing.is_empty():
         said = "; ".join(["No images found", *filter(None, [str(finder.passed_over)])])
         if not search.recursive:
             said += " (folders inside folders are left out: --no-recursive)"
         raise InputError(f"{said}. Name a folder with images in it, or image files.")
-    again = None if paths.from_stdin else Finder(paths, search, where.opening)
+    again = None if in_background else Finder(paths, search, where.opening)
     return FoundImages(listing, paths.is_one_file, finder, again)
 
 

@@ -44,7 +44,7 @@ _SETTINGS = frozenset({
     "decode_timeout", "device", "engine", "exact", "format", "hidden", "image", "into", "isolate", "labels",
     "labels_file", "max_pixels", "min_margin", "min_probability", "min_similarity", "minus", "model", "multi_label",
     "offline", "output", "precision", "pretrained", "rehash", "report", "save_prompts", "text", "texts", "top_k",
-    "unknown_label", "workers", *_OPTIONS,
+    "retry", "unknown_label", "workers", *_OPTIONS,
 })  # fmt: skip
 _SETTING = re.compile(r"`(\w+)(?:=([^`]+))?`")
 

@@ -32,6 +32,24 @@ Hidden = Annotated[
     typer.Option("--hidden", rich_help_panel=_INPUT,
                  help="In folders, also take hidden files and folders, system folders and photo libraries."),
 ]  # fmt: skip
+Limit = Annotated[
+    Optional[int],
+    typer.Option("--limit", min=1, metavar="N", help="Only the first N images.", rich_help_panel=_INPUT),
+]
+Sample = Annotated[
+    Optional[int],
+    typer.Option("--sample", min=1, metavar="N", rich_help_panel=_INPUT,
+                 help="Only N images drawn at random, in their order; all are listed first."),
+]  # fmt: skip
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="S", help="With --sample: another number draws others.", rich_help_panel=_INPUT)
+]
+Retry = Annotated[
+    Optional[Path],
+    typer.Option("--retry", metavar="FILE", rich_help_panel=_INPUT,
+                 help="Instead of PATHS: what could not be read in these results (CSV, TSV, JSONL, Parquet) for a reason that may have "
+                      "passed; from CSV and TSV, which do not say, all that could not."),
+]  # fmt: skip
 Labels = Annotated[
     Optional[list[str]],
     typer.Option(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from zsclip.classifier import Classifier
     from zsclip.cli.groups import RowsGroup
+    from zsclip.cli.inputs import FoundImages
     from zsclip.output.rows import Layout, Writer
     from zsclip.report.gallery import Gallery
     from zsclip.scoring.batches import ImageResults
@@ -41,7 +42,7 @@ class Printing:
 def print_results(
     classifier: Classifier,
     start: Callable[[], Generator[ImageResults, None, None]],
-    count: Callable[[], int | None],
+    images: FoundImages,
     how: Printing,
 ) -> int:
     """Print results as they come; the number of images that could not be read."""
@@ -60,7 +61,13 @@ def print_results(
     started = time.perf_counter()
     with (
         open_output(how.rows.output) as stream,
-        progress(classifier, count, hidden=hidden, rows=stdout_console if on_terminal else None) as advance,
+        progress(
+            classifier,
+            images.count,
+            hidden=hidden,
+            rows=stdout_console if on_terminal else None,
+            is_listing=images.is_listing,
+        ) as advance,
         closing(start()) as results,
     ):
         writer = _writer(name, stream, stdout_console, how)

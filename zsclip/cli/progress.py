@@ -43,9 +43,15 @@ def into_pipe(output: Path | None) -> bool:
 
 @contextmanager
 def progress(
-    classifier: Classifier, count: Callable[[], int | None], *, hidden: bool, rows: Console | None = None
+    classifier: Classifier,
+    count: Callable[[], int | None],
+    *,
+    hidden: bool,
+    rows: Console | None = None,
+    is_listing: Callable[[], bool] = lambda: False,
 ) -> Iterator[Advance]:
-    """Show progress while the block runs, unless `hidden` or stderr is no terminal. `count` gives the total, if known.
+    """Show progress while the block runs, unless `hidden` or stderr is no terminal. `count` gives the total, or None
+    while it is not known; `is_listing` says whether more is being looked for.
 
     A model that is not on this machine is downloaded first, which shows a progress of its own. From here on an
     interruption says how many images are kept.
@@ -59,13 +65,16 @@ def progress(
     if hidden or not sys.stderr.isatty():
         yield lambda images=1: None
         return
-    bar = _bar(rows or console(stderr=True), classifier.counts)
-    task, new = bar.add_task("", total=count()), bar.add_task("", total=None, visible=False)
+    bar = _bar(rows or console(stderr=True), classifier.counts, is_listing)
+    total = count()
+    task, new = bar.add_task("", total=total), bar.add_task("", total=None, visible=False)
     done = computed = 0
 
     def advance(images: int = 1) -> None:
-        nonlocal done, computed
+        nonlocal done, computed, total
         done += images
+        if total is None and (total := count()) is not None:
+            bar.update(task, total=total)
         bar.advance(task, images)
         # What was known may be counted before it comes out, in its order.
         if (fresh := done - classifier.counts.found) > computed:
@@ -84,7 +93,7 @@ def _kept(classifier: Classifier) -> str:
     return f"{counted(kept, 'image')} {'is' if kept == 1 else 'are'} kept; the same command goes on from there."
 
 
-def _bar(console: Console, counts: Counts) -> Progress:
+def _bar(console: Console, counts: Counts, is_listing: Callable[[], bool]) -> Progress:
     """A bar over two tasks: all images, and, not shown, the new ones, which tell the pace. Known ones cost next to nothing."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task
     from rich.text import Text
@@ -98,6 +107,8 @@ def _bar(console: Console, counts: Counts) -> Progress:
                     parts.append(f"{timedelta(seconds=math.ceil(task.remaining / speed))} left")
             elif not task.completed:
                 parts.append(step_line.step or "loading the model")
+            if is_listing():
+                parts.append("still listing")
             if counts.found:
                 parts.append(f"{counts.found:,} known")
             return Text(", ".join(parts))

@@ -84,7 +84,8 @@ def search(
     outputs.refuse((str(source) for source, _ in query.images), prompts.prompts, model.files, store.files)
     images = open_images(where, outputs)
     with groups.open_classifier(model, reading, store) as classifier:
-        with progress(classifier, images.count, hidden=messages.quiet or into_pipe(output)) as advance:
+        hidden = messages.quiet or into_pipe(output)
+        with progress(classifier, images.count, hidden=hidden, is_listing=images.is_listing) as advance:
             found = classifier.search(
                 images.listing, query, sets, top_k=kept, min_similarity=min_similarity, advance=advance
             )

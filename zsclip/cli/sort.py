@@ -67,8 +67,9 @@ def sort(
     images = open_images(where, search=replace(where.search, libraries=not move, exclude=results_folders))
     with groups.open_classifier(model, reading, store) as classifier:
         results = []
+        hidden = messages.quiet or (dry_run and into_pipe(None))
         with (
-            progress(classifier, images.count, hidden=messages.quiet or (dry_run and into_pipe(None))) as advance,
+            progress(classifier, images.count, hidden=hidden, is_listing=images.is_listing) as advance,
             closing(
                 classifier.classify(images.listing, label_set, sets, top_k=1, rules=rules, background=background)
             ) as found,

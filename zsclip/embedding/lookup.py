@@ -52,6 +52,20 @@ def look_up(
         del parts  # pictures in memory are not to be held while the next are found
 
 
+def first(windows: Iterator[list[Known | Entry]], most: int) -> Iterator[list[Known | Entry]]:
+    """The first `most` pictures of the same; what comes after them is not looked for."""
+    left = most
+    for window in windows:
+        kept: list[Known | Entry] = []
+        for part in window:
+            if left:
+                kept.append(part[:left] if isinstance(part, Known) else part)
+                left -= len(kept[-1])
+        yield kept
+        if not left:
+            return
+
+
 def _together(pieces: list[Piece]) -> Iterator[list[Item] | Siblings | Container]:
     """What is asked for at once: the items that follow each other, the files of each folder, and each container."""
     items: list[Item] = []

@@ -9,7 +9,7 @@ from zsclip.embedding.batching import batched
 from zsclip.embedding.encoding import encode
 from zsclip.embedding.keeping import keep
 from zsclip.embedding.loading import Loader, load
-from zsclip.embedding.lookup import look_up
+from zsclip.embedding.lookup import first, look_up
 from zsclip.embedding.model import Model
 from zsclip.embedding.ordering import in_order
 from zsclip.embedding.records import Counts, ImageEmbeddings
@@ -40,6 +40,8 @@ def embed_images(
         stack.callback(listing.close)
         readers = stack.enter_context(threads(workers or min(16, available_cores()), "decode"))
         windows = look_up(listing, model, store, timings, rehash=rehash)
+        if listing.limit is not None:
+            windows = first(windows, listing.limit)
         batches = batched(load(windows, loader, readers), model)
         encoded = stack.enter_context(closing(encode(batches, model, timings)))
         yield from in_order(keep(encoded, model, store, counts, timings), model.spec.embed_dim)

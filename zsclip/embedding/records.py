@@ -103,6 +103,10 @@ class Known:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __getitem__(self, part: slice) -> Known:
+        """The first of them: a part that begins where they begin."""
+        return Known(self.number, self.names[part], self.vectors[part], self.qualities[part])
+
 
 @dataclass(slots=True)
 class Entry:

@@ -23,14 +23,15 @@ Piece: TypeAlias = "Item | Siblings | Container"
 class Listing:
     """Items, and files side by side, of a source that has them at hand, such as folders on a disk.
 
-    At most `window` pictures are taken at once.
+    At most `window` pictures are taken at once; `limit` is how many are wanted at all, from the beginning (None: all).
     """
 
-    def __init__(self, pieces: Iterable[Piece], window: int = 1024) -> None:
+    def __init__(self, pieces: Iterable[Piece], window: int = 1024, *, limit: int | None = None) -> None:
         self._pieces = iter(pieces)
         self.window = window
         self._returned: deque[Piece] = deque()
         self._exhausted = False
+        self.limit = limit
 
     @classmethod
     def of(cls, sources: ImageSource | Iterable[ImageSource] | Listing) -> Listing:
@@ -64,6 +65,16 @@ class Listing:
             taken.append(self._returned.popleft())
             most -= size(piece)
         return taken
+
+    @property
+    def is_running(self) -> bool:
+        """Whether more is being looked for in the background."""
+        return False
+
+    @property
+    def total(self) -> int | None:
+        """How many pictures there are, once it is known; never of what is found as it is taken, or lies in containers."""
+        return None
 
     def is_empty(self) -> bool:
         """Whether there is no picture at all; waits until that is known."""
@@ -100,14 +111,26 @@ def held(piece: Piece) -> int:
 class BackgroundListing(Listing):
     """Items of a source that may be slow, such as a list that another program is still writing: found on a thread."""
 
-    def __init__(self, pieces: Iterable[Piece]) -> None:
-        super().__init__(pieces)
+    def __init__(self, pieces: Iterable[Piece], *, limit: int | None = None) -> None:
+        super().__init__(pieces, limit=limit)
+        self._count: int | None = 0
+        self._total: int | None = None
         self._known: deque[Piece] = deque()
         self._held = 0  # bytes, of what is known
         self._changed = threading.Condition()
         self._found_all = False
         self._error: BaseException | None = None
         threading.Thread(target=self._find, daemon=True, name="listing").start()
+
+    @property
+    def is_running(self) -> bool:
+        """See `Listing`."""
+        return not self._found_all
+
+    @property
+    def total(self) -> int | None:
+        """See `Listing`."""
+        return self._total
 
     def close(self) -> None:
         """See `Listing`. What is being waited for on the thread is waited for there; it holds up nothing."""
@@ -120,11 +143,15 @@ class BackgroundListing(Listing):
             for piece in self._pieces:
                 with self._changed:
                     self._known.append(piece)
+                    self._count = (
+                        None if self._count is None or isinstance(piece, Container) else self._count + size(piece)
+                    )
                     self._held += held(piece)
                     self._changed.notify_all()
                     self._changed.wait_for(lambda: self._has_room() or self._found_all)
                     if self._found_all:
                         return
+            self._total = self._count
         except BaseException as error:  # carried over to the thread that takes
             self._error = error
         finally:

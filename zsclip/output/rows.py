@@ -72,6 +72,7 @@ def result_layout(top_k: int, unknown: str | None = None, *, several: bool = Fal
                 for p in result.predictions
             ],
             "error": result.error,
+            "error_kind": result.error_kind,
         }
 
     return Layout(columns, rows, lambda results: map(document, results))
