@@ -101,6 +101,11 @@ class PathGroup:
     null: options.Null = False
     hidden: options.Hidden = False
 
+    def __post_init__(self) -> None:
+        from zsclip.cli.braces import expand
+
+        self.paths = [path for typed in self.paths for path in expand(typed)]
+
     @property
     def search(self) -> Search:
         """How folders are searched."""
@@ -216,6 +221,8 @@ class ReadingGroup(Typed):
     @property
     def settings(self) -> Reading:
         """The same as the library has it."""
+        from zsclip.images.reading import Reading
+
         return Reading(self.max_pixels, self.isolate, self.decode_timeout, self.workers)
 
 
