@@ -112,6 +112,11 @@ class PathGroup:
 
         return self.paths if self.retry is None else failed(self.retry)
 
+    def __post_init__(self) -> None:
+        from zsclip.cli.braces import expand
+
+        self.paths = [path for typed in self.paths for path in expand(typed)]
+
     @property
     def search(self) -> Search:
         """How folders are searched."""

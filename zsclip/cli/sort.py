@@ -54,6 +54,7 @@ def sort(
     """
     from zsclip.cli.inputs import open_images
     from zsclip.cli.progress import into_pipe, progress
+    from zsclip.images.sources import require_files
     from zsclip.output import folders
     from zsclip.scoring.rules import require_choice
 
@@ -63,8 +64,9 @@ def sort(
     require_choice(label_set.names, rules, background)
     sets = prompts.read()
     # Where `into` is itself the folder that is searched, what was sorted before is still passed over.
-    results_folders = (into, *(into / one for one in folders.folder_names([decision.unknown_label, *label_set.names])))
-    images = open_images(where, search=replace(where.search, libraries=not move, exclude=results_folders))
+    exclude = (into, *(into / one for one in folders.folder_names([decision.unknown_label, *label_set.names])))
+    search = replace(where.search, libraries=not move, exclude=exclude)
+    images = open_images(where, search=search, refuse=require_files)
     with groups.open_classifier(model, reading, store) as classifier:
         results = []
         hidden = messages.quiet or (dry_run and into_pipe(None))
