@@ -100,6 +100,8 @@ class PathGroup:
     no_recursive: options.NoRecursive = False
     null: options.Null = False
     hidden: options.Hidden = False
+    column: options.Column = None
+    id_column: options.IdColumn = None
 
     @property
     def search(self) -> Search:
@@ -112,8 +114,9 @@ class PathGroup:
     def opening(self) -> Opening:
         """How what holds pictures is opened."""
         from zsclip.images.opening import Opening
+        from zsclip.images.tables.columns import TableColumns
 
-        return Opening()
+        return Opening(tables=TableColumns(self.column, self.id_column))
 
 
 @dataclass(repr=False, eq=False)
@@ -216,6 +219,8 @@ class ReadingGroup(Typed):
     @property
     def settings(self) -> Reading:
         """The same as the library has it."""
+        from zsclip.images.reading import Reading
+
         return Reading(self.max_pixels, self.isolate, self.decode_timeout, self.workers)
 
 

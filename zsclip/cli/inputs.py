@@ -18,6 +18,7 @@ from zsclip.images.container import Container
 from zsclip.images.folders import Search
 from zsclip.images.listing import BackgroundListing, Listing, size
 from zsclip.images.sources import Finder, require_paths
+from zsclip.images.tables.kinds import is_table
 
 if TYPE_CHECKING:
     from zsclip.cli.groups import PathGroup
@@ -60,8 +61,9 @@ class PathList:
 
     @property
     def is_one_file(self) -> bool:
-        """Whether there is one path, and it is no folder."""
-        return len(self._arguments) == 1 and not self.from_stdin and not os.path.isdir(self._arguments[0])
+        """Whether there is one path, and it is neither a folder nor a table."""
+        one = self._arguments[0]
+        return len(self._arguments) == 1 and not (self.from_stdin or os.path.isdir(one) or is_table(one))
 
     def __iter__(self) -> Iterator[str]:
         for argument in self._arguments:

@@ -32,6 +32,17 @@ Hidden = Annotated[
     typer.Option("--hidden", rich_help_panel=_INPUT,
                  help="In folders, also take hidden files and folders, system folders and photo libraries."),
 ]  # fmt: skip
+Column = Annotated[
+    Optional[str],
+    typer.Option("--column", metavar="NAME", rich_help_panel=_INPUT,
+                 help="Of a table (.parquet, .csv, .tsv, .jsonl), the column with the pictures: their bytes, paths or "
+                      "addresses. Default: the only one that fits."),
+]  # fmt: skip
+IdColumn = Annotated[
+    Optional[str],
+    typer.Option("--id-column", metavar="NAME", rich_help_panel=_INPUT,
+                 help="Of a table, the column that names the rows. Default: the table and the number, as in train.parquet#17."),
+]  # fmt: skip
 Labels = Annotated[
     Optional[list[str]],
     typer.Option(

@@ -108,12 +108,13 @@ class Walk:
     """Paths of the images in a folder, sorted, found lazily. The folder itself is searched whatever it is called.
 
     A file counts if its extension is an image's, and so does a folder that cannot be looked into: its row will say so.
-    What is not taken is counted in `passed_over`.
+    What is not taken is counted in `passed_over`. With `extensions`, files of these are taken instead of images.
     """
 
     folder: str | os.PathLike[str]
     search: Search = field(default_factory=Search)
     passed_over: PassedOver = field(default_factory=PassedOver)
+    extensions: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[str]:
         for found in self.pieces():
@@ -121,7 +122,7 @@ class Walk:
 
     def pieces(self) -> Iterator[Siblings | str]:
         """The images that follow each other in one folder, at most 1,024 at once; by its path a folder that cannot be read."""
-        extensions = EXTENSIONS | HEIF if heif_supported() else EXTENSIONS
+        extensions = self.extensions or (EXTENSIONS | HEIF if heif_supported() else EXTENSIONS)
         excluded = {os.path.realpath(path) for path in self.search.exclude}
         # The next is last; not a recursion, for folders may be nested a thousand deep.
         waiting: list[Siblings | str] = [os.fspath(self.folder)]

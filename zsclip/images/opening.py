@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zsclip.images.tables.columns import TableColumns
+
 
 @dataclass(frozen=True)
 class Opening:
     """One field for each kind of source that leaves a choice; the field's own class says which."""
+
+    tables: TableColumns = TableColumns()

@@ -15,6 +15,8 @@ from zsclip.images.item import Item
 from zsclip.images.listing import Piece
 from zsclip.images.opening import Opening
 from zsclip.images.siblings import Siblings
+from zsclip.images.tables.kinds import is_table, open_table, parts_among, parts_in
+from zsclip.images.tables.table import split_row
 
 
 @dataclass
@@ -51,8 +53,13 @@ class Source:
 
 
 def _in_folder(path: str, finder: Finder) -> Iterator[Piece]:
+    before, is_empty = parts_among(finder.passed_over), True
     for piece in Walk(path, finder.search, finder.passed_over).pieces():
+        is_empty = False
         yield File(piece) if isinstance(piece, str) else piece
+    if is_empty and parts_among(finder.passed_over) > before:
+        yield from parts_in(path, finder.search, finder.opening)
+        finder.passed_over.files[".parquet"] = before
 
 
 def _is_folder(path: str) -> bool:
@@ -65,6 +72,7 @@ def _is_folder(path: str) -> bool:
 # The first that claims a path has it.
 SOURCES = (
     Source(_is_folder, _in_folder),
+    Source(is_table, lambda path, finder: iter((open_table(path, finder.opening),))),
     Source(lambda path: True, lambda path, finder: iter((File(path),))),
 )
 
@@ -72,5 +80,5 @@ SOURCES = (
 def require_paths(paths: Iterable[str]) -> None:
     """Raise `InputError` for the first path that is not there."""
     for path in paths:
-        if "\0" in path or not os.path.lexists(path):
+        if "\0" in path or not (os.path.lexists(path) or (is_table(path) and os.path.lexists(split_row(path)[0]))):
             raise InputError(f"{path or repr(path)}: there is no such file or folder.")

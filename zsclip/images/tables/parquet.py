@@ -1,0 +1,126 @@
+"""Parquet tables, read row group by row group and page by page: no more than some pictures are in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from zsclip.errors import ImageError, InputError
+from zsclip.images.item import Member, Stamp
+from zsclip.images.tables.cells import ChosenColumns
+from zsclip.images.tables.table import Table
+
+if TYPE_CHECKING:
+    import pyarrow
+    import pyarrow.parquet
+
+_BYTES_AT_ONCE = 8_000_000  # of a batch of rows, by what the file says of its columns
+_ROWS_AT_ONCE = 1024
+_BUFFER = 1 << 20
+
+
+class ParquetTable(Table):
+    """A Parquet file that has pictures in it, or that says where they are.
+
+    Rows that cannot be read say so; those before them and those of other row groups are there.
+    """
+
+    def stamp(self) -> Stamp | None:
+        """See `Container`."""
+        return self.place.stamp()
+
+    def rows(self, wanted: Collection[int] | None = None) -> Iterator[Member]:
+        """See `Table`."""
+        with closing(self.place.open_seekable()) as stream, closing(_opened(stream)) as file:
+            size, first = stream.seek(0, 2), 0
+            chosen = ChosenColumns.of(self.name, file.schema_arrow, self.columns)
+            for number in range(file.num_row_groups):
+                group = _Group(file, number, range(first, first + _count(file, number)), size)
+                first = group.rows.stop
+                if wanted is None or any(position in group.rows for position in wanted):
+                    yield from self._rows_of(group, chosen, wanted)
+
+    def _rows_of(self, group: _Group, chosen: ChosenColumns, wanted: Collection[int] | None) -> Iterator[Member]:
+        """The rows of a row group. Where a batch cannot be read, its rows are tried one by one, up to the one that is damaged."""
+        at, why = group.rows.start, ""
+        for batch_size in (group.batch_size(chosen.paths), 1):
+            try:
+                for start, batch in group.batches(chosen.paths, batch_size):
+                    for cells in chosen.cells(batch, at - start) if at < start + len(batch) else ():
+                        if wanted is None or at in wanted:
+                            yield self.row(at, cells.id or "", cells.label, cells.data, cells.where)
+                        at += 1
+                if at == group.rows.stop:
+                    return
+                why = "it ends there"
+            except _faults() as error:
+                why = _said(error)
+        why = f"row group {group.number} cannot be read from row {at} on: {why}"
+        if not group.is_credible:
+            raise ImageError(f"{why}; it claims to have {len(group.rows):,} rows")
+        for position in range(at, group.rows.stop):
+            if wanted is None or position in wanted:
+                yield self.fault(position, "", why)
+
+
+class _Group:
+    """A row group, with the positions of its rows."""
+
+    def __init__(self, file: pyarrow.parquet.ParquetFile, number: int, rows: range, file_size: int) -> None:
+        self.number, self.rows = number, rows
+        self.is_credible = len(rows) <= file_size
+        self._file = file
+
+    def batch_size(self, paths: Collection[str]) -> int:
+        """How many rows to read at once, so that they are not too large together."""
+        columns = self._file.metadata.row_group(self.number)
+        size = 0
+        for place in range(columns.num_columns):
+            column = columns.column(place)
+            if any(f"{column.path_in_schema}.".startswith(f"{path}.") for path in paths):
+                size += column.total_uncompressed_size
+        return min(max(1, _BYTES_AT_ONCE * len(self.rows) // max(1, size)), _ROWS_AT_ONCE)
+
+    def batches(self, paths: Collection[str], size: int) -> Iterator[tuple[int, pyarrow.RecordBatch]]:
+        """Batches of so many rows with some columns, and the position of the first of each."""
+        start = self.rows.start
+        for batch in self._file.iter_batches(size, [self.number], list(paths), use_threads=False):
+            if start + len(batch) > self.rows.stop:
+                raise ValueError("it has more rows than it claims")
+            yield start, batch
+            start += len(batch)
+
+
+def _opened(stream: BinaryIO) -> pyarrow.parquet.ParquetFile:
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError("Parquet needs pyarrow.", remedy="Install it with: pip install 'zsclip[parquet]'") from None
+    try:
+        # Without a buffer of its own, a column of a row group is read whole.
+        return pyarrow.parquet.ParquetFile(
+            stream, pre_buffer=False, buffer_size=_BUFFER, page_checksum_verification=True
+        )
+    except _faults() as error:
+        raise ImageError(f"not a Parquet file that can be read: {_said(error)}") from None
+
+
+def _count(file: pyarrow.parquet.ParquetFile, number: int) -> int:
+    count = int(file.metadata.row_group(number).num_rows)
+    if count < 0:
+        raise ImageError(f"row group {number} claims to have {count} rows")
+    return count
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What pyarrow raises for a file that is not as it should be."""
+    import pyarrow
+
+    return (pyarrow.ArrowException, OSError, ValueError, MemoryError, OverflowError)
+
+
+def _said(error: Any) -> str:
+    """What pyarrow says, in a line."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if len(text) <= 200 else f"{text[:199]}…"
