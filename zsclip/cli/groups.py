@@ -7,6 +7,7 @@ import functools
 import inspect
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -302,12 +303,13 @@ class RowsGroup:
 
     def check(self, labels: Sequence[str | None]) -> None:
         """Raise for images asked for by a label that there is not, and for an output of no known format."""
-        from zsclip.cli.outputs import require_format
-        from zsclip.output.rows import EXTENSIONS
+        from zsclip.cli.outputs import require_format, require_writable
+        from zsclip.output.rows import EXTENSIONS, choose_format
 
         if self.only is not None and self.only not in labels:
             raise typer.BadParameter(f"{self.only!r} is not among the labels.", param_hint="--only")
         require_format(self.output, self.format, EXTENSIONS, bare=True)
+        require_writable(choose_format(self.format, self.output, sys.stdout.isatty()), self.output)
 
 
 @dataclass(repr=False, eq=False)

@@ -172,7 +172,7 @@ TopK = Annotated[
     str, typer.Option("-k", "--top-k", metavar="N|all", help="Labels to tell per image.", rich_help_panel=_OUTPUT)
 ]
 Format = Annotated[
-    Optional[Literal["table", "csv", "tsv", "jsonl", "paths"]],
+    Optional[Literal["table", "csv", "tsv", "jsonl", "parquet", "paths"]],
     typer.Option("-f", "--format", rich_help_panel=_OUTPUT,
                  help="Default: by the output file's extension; else a table on a terminal and CSV into a pipe."),
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zsclip.images.tables.columns import TableColumns
 
@@ -11,4 +11,4 @@ from zsclip.images.tables.columns import TableColumns
 class Opening:
     """One field for each kind of source that leaves a choice; the field's own class says which."""
 
-    tables: TableColumns = TableColumns()
+    tables: TableColumns = field(default_factory=TableColumns)

@@ -64,7 +64,7 @@ class ChosenColumns:
     def _labels(self, batch: pyarrow.RecordBatch) -> list[str | None]:
         if self.labels is None:
             return []
-        column, classes = _of(batch, self.labels), self.labels.classes
+        column, classes = batch.column(self.labels.name), self.labels.classes
         if not classes:
             return _texts(column)
         # A number that is no class's stands for none: -1 in `datasets`.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from zsclip.errors import ImageError, InputError
+from zsclip.errors import ImageError, missing_extra
 from zsclip.images.item import Member, Stamp
 from zsclip.images.tables.cells import ChosenColumns
 from zsclip.images.tables.table import Table
@@ -96,7 +96,7 @@ def _opened(stream: BinaryIO) -> pyarrow.parquet.ParquetFile:
     try:
         import pyarrow.parquet
     except ImportError:
-        raise InputError("Parquet needs pyarrow.", remedy="Install it with: pip install 'zsclip[parquet]'") from None
+        raise missing_extra("Parquet", "pyarrow", "parquet") from None
     try:
         # Without a buffer of its own, a column of a row group is read whole.
         return pyarrow.parquet.ParquetFile(
