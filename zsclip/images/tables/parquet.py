@@ -33,10 +33,10 @@ class ParquetTable(Table):
     def rows(self, wanted: Collection[int] | None = None) -> Iterator[Member]:
         """See `Table`."""
         with closing(self.place.open_seekable()) as stream, closing(_opened(stream)) as file:
-            size, first = stream.seek(0, 2), 0
-            chosen = ChosenColumns.of(self.name, file.schema_arrow, self.columns)
+            size = stream.seek(0, 2)
+            chosen, first = ChosenColumns.of(self.name, file.schema_arrow, self.columns), 0
             for number in range(file.num_row_groups):
-                group = _Group(file, number, range(first, first + _count(file, number)), size)
+                group = _Group(file, number, first, chosen.paths, size)
                 first = group.rows.stop
                 if wanted is None or any(position in group.rows for position in wanted):
                     yield from self._rows_of(group, chosen, wanted)
@@ -44,7 +44,7 @@ class ParquetTable(Table):
     def _rows_of(self, group: _Group, chosen: ChosenColumns, wanted: Collection[int] | None) -> Iterator[Member]:
         """The rows of a row group. Where a batch cannot be read, its rows are tried one by one, up to the one that is damaged."""
         at, why = group.rows.start, ""
-        for batch_size in (group.batch_size(chosen.paths), 1):
+        for batch_size in (group.batch_size, 1):
             try:
                 for start, batch in group.batches(chosen.paths, batch_size):
                     for cells in chosen.cells(batch, at - start) if at < start + len(batch) else ():
@@ -56,31 +56,36 @@ class ParquetTable(Table):
                 why = "it ends there"
             except _faults() as error:
                 why = _said(error)
-        why = f"row group {group.number} cannot be read from row {at} on: {why}"
-        if not group.is_credible:
-            raise ImageError(f"{why}; it claims to have {len(group.rows):,} rows")
+        if not group.is_credible:  # else each gets a row that says so
+            raise ImageError(
+                f"row group {group.number} claims to have {len(group.rows):,} rows, and ends after {at - group.rows.start:,}"
+            )
         for position in range(at, group.rows.stop):
             if wanted is None or position in wanted:
-                yield self.fault(position, "", why)
+                yield self.fault(position, "", f"row group {group.number} cannot be read from row {at} on: {why}")
 
 
 class _Group:
-    """A row group, with the positions of its rows."""
+    """A row group, with the positions of its rows; raises `ImageError` for one that contradicts itself."""
 
-    def __init__(self, file: pyarrow.parquet.ParquetFile, number: int, rows: range, file_size: int) -> None:
-        self.number, self.rows = number, rows
-        self.is_credible = len(rows) <= file_size
-        self._file = file
-
-    def batch_size(self, paths: Collection[str]) -> int:
-        """How many rows to read at once, so that they are not too large together."""
-        columns = self._file.metadata.row_group(self.number)
-        size = 0
-        for place in range(columns.num_columns):
-            column = columns.column(place)
+    def __init__(
+        self, file: pyarrow.parquet.ParquetFile, number: int, first: int, paths: Collection[str], file_size: int
+    ) -> None:
+        self._file, self.number = file, number
+        metadata, size = file.metadata.row_group(number), 0
+        for place in range(metadata.num_columns):
+            column = metadata.column(place)
             if any(f"{column.path_in_schema}.".startswith(f"{path}.") for path in paths):
                 size += column.total_uncompressed_size
-        return min(max(1, _BYTES_AT_ONCE * len(self.rows) // max(1, size)), _ROWS_AT_ONCE)
+                if column.num_values != metadata.num_rows:
+                    raise ImageError(
+                        f"row group {number} claims to have {metadata.num_rows:,} rows, and {column.num_values:,} of "
+                        f"{column.path_in_schema}"
+                    )
+        self.rows = range(first, first + metadata.num_rows)
+        self.is_credible = len(self.rows) <= file_size
+        # So that the rows of a batch are not too large together.
+        self.batch_size = min(max(1, _BYTES_AT_ONCE * len(self.rows) // max(1, size)), _ROWS_AT_ONCE)
 
     def batches(self, paths: Collection[str], size: int) -> Iterator[tuple[int, pyarrow.RecordBatch]]:
         """Batches of so many rows with some columns, and the position of the first of each."""
@@ -104,13 +109,6 @@ def _opened(stream: BinaryIO) -> pyarrow.parquet.ParquetFile:
         )
     except _faults() as error:
         raise ImageError(f"not a Parquet file that can be read: {_said(error)}") from None
-
-
-def _count(file: pyarrow.parquet.ParquetFile, number: int) -> int:
-    count = int(file.metadata.row_group(number).num_rows)
-    if count < 0:
-        raise ImageError(f"row group {number} claims to have {count} rows")
-    return count
 
 
 def _faults() -> tuple[type[Exception], ...]:
