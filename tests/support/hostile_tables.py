@@ -99,9 +99,12 @@ def hostile_tables(pictures: list[bytes]) -> Iterator[HostileTable]:
         "small pages, the third of noise", _small_pages(pictures), (*range(6), *range(8, 12)), "row group 1"
     )
     rows = b"\x16" + _varint(whole.size(1)) + b"\x16"
-    for name, count in (("more rows", 40), ("fewer rows", 2), ("a billion rows", 10**9), ("fewer than no rows", -5)):
-        claiming = whole.claiming(rows + _varint(GROUP), rows + _varint(count))
-        yield HostileTable(name, claiming, tuple(range(4)), f"row group 1 claims to have {count:,} rows")
+    for name, count, read, says in (
+        ("more rows than there are", 40, (*range(8), *range(44, 48)), "it ends there"),
+        ("a billion rows", 10**9, tuple(range(8)), "row group 1 claims to have 1,000,000,000 rows, and ends after 4"),
+        ("fewer than no rows", -5, tuple(range(4)), "row group 1 claims to have -5 rows"),
+    ):
+        yield HostileTable(name, whole.claiming(rows + _varint(GROUP), rows + _varint(count)), read, says)
     yield HostileTable("a page that claims two gigabytes", _large_page(whole), tuple(range(8)), "row group 2")
     yield HostileTable("a dictionary that is too small", _small_dictionary(pictures), others, "row group 1")
 

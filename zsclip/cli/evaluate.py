@@ -13,6 +13,7 @@ import typer
 
 from zsclip.cli import groups, options
 from zsclip.cli.combinations import TYPED
+from zsclip.cli.labelled import LabelledGroup
 from zsclip.cli.messages import console, in_options, say, warn_of_unreadable
 from zsclip.text.wording import counted
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from zsclip.classifier import Classifier
     from zsclip.cli.outputs import Outputs
-    from zsclip.evaluation.dataset import LabelledImages
     from zsclip.evaluation.evaluate import EmbeddedImages, Evaluation
     from zsclip.scoring.calibration import Calibration
     from zsclip.scoring.rules import Rules
@@ -31,32 +31,8 @@ logger = logging.getLogger("zsclip")
 
 _FORMATS = {".csv": "csv", ".json": "json", ".txt": "table"}  # by the output's extension
 
-_INPUT, _COMPARE, _BETTER, _TABLES = "Images and labels", "Comparison", "Better prompts, calibration", "Output"
+_COMPARE, _BETTER, _TABLES = "Comparison", "Better prompts, calibration", "Output"
 
-Folder = Annotated[
-    Optional[Path],
-    typer.Argument(
-        metavar="[DIR]",
-        help="A folder with a folder of images for each label; with --manifest, where its relative paths start.",
-        show_default=False,
-    ),
-]
-Manifest = Annotated[
-    Optional[Path],
-    typer.Option("--manifest", metavar="FILE", rich_help_panel=_INPUT,
-                 help="Images and labels from CSV, TSV or JSON Lines with path and label, such as a gallery's labels.csv."),
-]  # fmt: skip
-AllowPredictions = Annotated[
-    bool,
-    typer.Option("--allow-predictions", rich_help_panel=_INPUT,
-                 help="Take a manifest's labels that are predictions nobody checked, too: it measures agreement with them."),
-]  # fmt: skip
-ClassNamesFile = Annotated[
-    Optional[Path],
-    typer.Option("--class-names", metavar="FILE", rich_help_panel=_INPUT,
-                 help="What folders (or a manifest's labels) are called: YAML 'folder: label' or CSV 'folder,label'; "
-                      "more names are synonyms."),
-]  # fmt: skip
 EachPrompts = Annotated[
     Optional[list[str]],
     typer.Option("-p", "--prompts", metavar="NAME|FILE", rich_help_panel=_COMPARE,
@@ -110,40 +86,6 @@ TableFormat = Annotated[
     typer.Option("-f", "--format", rich_help_panel=_TABLES,
                  help="Default: by the output file's extension; else a table on a terminal and CSV into a pipe."),
 ]  # fmt: skip
-
-
-@dataclass(repr=False, eq=False)
-class LabelledGroup:
-    """Images whose label is known."""
-
-    folder: Folder = None
-    manifest: Manifest = None
-    class_names: ClassNamesFile = None
-    allow_predictions: AllowPredictions = False
-    hidden: options.Hidden = False
-
-    def read(self, labels: groups.LabelGroup, unknown: str) -> LabelledImages:
-        """The images; raises `InputError` and `LabelError`."""
-        from zsclip.evaluation import dataset
-
-        if self.folder is None and self.manifest is None:
-            raise typer.BadParameter(
-                "give a folder with a folder of images for each label, or --manifest FILE.", param_hint="DIR"
-            )
-        if self.hidden and self.manifest is not None:
-            raise typer.BadParameter("a manifest names its images; this is for folders.", param_hint="--hidden")
-        names = None if self.class_names is None else dataset.ClassNames.load(self.class_names)
-        label_set = labels.read() if labels.given else None
-        if self.manifest is not None:
-            data = dataset.from_manifest(
-                self.manifest, self.folder, label_set, names, unknown, allow_predictions=self.allow_predictions
-            )
-        else:
-            assert self.folder is not None
-            data = dataset.from_folder(self.folder, label_set, names, unknown, hidden=self.hidden)
-        for note in data.notes:
-            logger.info("%s", note)
-        return data
 
 
 @dataclass(repr=False, eq=False)
@@ -265,7 +207,7 @@ def evaluate(
     outputs.refuse(images.manifest, images.class_names, labels.labels_file, compared.prompts, decision.background)
     form = _format(format, output, tables.names)
     data = images.read(labels, decision.unknown_label)
-    outputs.refuse(data.paths, model.files, store.files)
+    outputs.refuse(data.paths, [one.name for one in data.containers], model.files, store.files)
     background = decision.read_background()
     require_choice(data.labels.names, rules, background, unknown=decision.unknown_label, remedy="`background`")
     with groups.open_classifier(model, reading, store) as classifier:

@@ -104,6 +104,11 @@ class PathGroup:
     column: options.Column = None
     id_column: options.IdColumn = None
 
+    def __post_init__(self) -> None:
+        from zsclip.cli.braces import expand
+
+        self.paths = [path for typed in self.paths for path in expand(typed)]
+
     @property
     def search(self) -> Search:
         """How folders are searched."""

@@ -17,8 +17,7 @@ from zsclip.errors import InputError
 from zsclip.images.container import Container
 from zsclip.images.folders import Search
 from zsclip.images.listing import BackgroundListing, Listing, size
-from zsclip.images.sources import Finder, require_paths
-from zsclip.images.tables.kinds import is_table
+from zsclip.images.sources import Finder, require_paths, source_of
 
 if TYPE_CHECKING:
     from zsclip.cli.groups import PathGroup
@@ -61,9 +60,8 @@ class PathList:
 
     @property
     def is_one_file(self) -> bool:
-        """Whether there is one path, and it is neither a folder nor a table."""
-        one = self._arguments[0]
-        return len(self._arguments) == 1 and not (self.from_stdin or os.path.isdir(one) or is_table(one))
+        """Whether there is one path, and it is one picture's."""
+        return len(self._arguments) == 1 and not self.from_stdin and source_of(self._arguments[0]).is_one
 
     def __iter__(self) -> Iterator[str]:
         for argument in self._arguments:
@@ -131,14 +129,26 @@ def report_known(counts: Counts) -> None:
         logger.debug("No image had to be computed.")
 
 
-def open_images(where: PathGroup, outputs: Outputs | None = None, search: Search | None = None) -> FoundImages:
+def open_images(
+    where: PathGroup,
+    outputs: Outputs | None = None,
+    search: Search | None = None,
+    refuse: Callable[[str], None] = lambda path: None,
+) -> FoundImages:
     """Find the images, at least one of them; raises `InputError` for paths that are not there, lead to none, or are among
-    the `outputs`, those of a list on standard input when they come by.
+    the `outputs`, those of a list on standard input when they come by. `refuse` is called with each path, and may raise.
     """
     outputs, search = outputs or Outputs(), search or where.search
     outputs.refuse(where.paths)
-    paths = PathList(where.paths, null=where.null, refuse=outputs.refuse)
+
+    def check(path: str) -> None:
+        outputs.refuse(path)
+        refuse(path)
+
+    paths = PathList(where.paths, null=where.null, refuse=check)
     require_paths(paths.named)
+    for path in paths.named:
+        refuse(path)
     finder = Finder(paths, search, where.opening)
     # Another program may still be writing its list: what is known of it is worked on meanwhile.
     listing = BackgroundListing(finder) if paths.from_stdin else Listing(finder.pieces())

@@ -54,6 +54,7 @@ def sort(
     """
     from zsclip.cli.inputs import open_images
     from zsclip.cli.progress import into_pipe, progress
+    from zsclip.images.sources import require_files
     from zsclip.output import folders
     from zsclip.scoring.rules import require_choice
 
@@ -64,7 +65,9 @@ def sort(
     sets = prompts.read()
     # Where `into` is itself the folder that is searched, what was sorted before is still passed over.
     results_folders = (into, *(into / one for one in folders.folder_names([decision.unknown_label, *label_set.names])))
-    images = open_images(where, search=replace(where.search, libraries=not move, exclude=results_folders))
+    images = open_images(
+        where, search=replace(where.search, libraries=not move, exclude=results_folders), refuse=require_files
+    )
     with groups.open_classifier(model, reading, store) as classifier:
         results = []
         with (

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from zsclip.errors import InputError, LabelError
+from zsclip.errors import ImageError, InputError, LabelError
 from zsclip.evaluation.manifest import Manifest, csv_rows, read_text
+from zsclip.images.container import Container
 from zsclip.images.folders import PassedOver, Search, Walk
 from zsclip.text.labels import Label, LabelSet
 from zsclip.text.wording import counted, listed
 from zsclip.text.yaml_reader import YamlFile
+
+logger = logging.getLogger("zsclip")
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class LabelledImages:
     """Paths with the names of their labels, and the labels to choose from.
 
     `predicted` of the labels are predictions that nobody checked; `notes` say what was read in another way than one might
-    think.
+    think. Pictures that are parts of something are in `containers`, in the order of `paths`; `has_label` says which of
+    all in these they are.
     """
 
     paths: tuple[str, ...]
@@ -30,6 +35,8 @@ class LabelledImages:
     labels: LabelSet
     notes: tuple[str, ...] = ()
     predicted: int = 0
+    containers: tuple[Container, ...] = ()
+    has_label: tuple[bool, ...] = ()
 
 
 @dataclass
@@ -125,6 +132,67 @@ def from_manifest(
     rows = [(path, called[label]) for path, label in pairs]
     data = _assembled(rows, list(called.values()), labels, names, unknown, notes)
     return replace(data, predicted=read.predicted)
+
+
+def from_containers(
+    containers: Sequence[Container],
+    labels: LabelSet | None = None,
+    names: ClassNames | None = None,
+    unknown: str = "unknown",
+) -> LabelledImages:
+    """The pictures in archives or tables that have a label there (`Container.labelled`).
+
+    A number is the place of a label among `labels`, from 0, unless it is itself one of them or of the `names`. Pictures without a label, or
+    labelled `unknown` where that is none of the labels, are left out. What is in a container before it breaks counts. Raises
+    `InputError` and `LabelError`.
+    """
+    names = names or ClassNames()
+    found: list[tuple[str, str | None]] = []
+    for container in containers:
+        try:
+            found += container.labelled()
+        except ImageError as error:
+            found.append((container.name, None))
+            logger.warning("%s: %s.", container.name, error)
+    given = list(dict.fromkeys(label for _, label in found if label is not None))
+    called = {label: _named(label, labels, names) for label in given}
+    left_out = {
+        label for label in given if called[label].name == unknown and (labels is None or unknown not in labels.names)
+    }
+    kept = [label is not None and label not in left_out for _, label in found]
+    rows = [
+        (name, called[label])
+        for (name, label), is_kept in zip(found, kept, strict=True)
+        if is_kept and label is not None
+    ]
+    if not any(label is not None for _, label in found):
+        first = containers[0].name if containers else ""
+        raise InputError(f"no labelled images in it; {len(found):,} images have no label there", where=first)
+    notes = _unused_names(names, given, "label")
+    if without := sum(label is None for _, label in found):
+        notes.append(f"Left out, for want of a label: {counted(without, 'image')}.")
+    if count := sum(label in left_out for _, label in found):
+        notes.append(f"Left out: {counted(count, 'image')} labelled {unknown!r}, which is no label.")
+    used = [called[label] for label in given if label not in left_out]
+    data = _assembled(rows, used, labels, names, unknown, notes)
+    return replace(data, containers=tuple(containers), has_label=tuple(kept))
+
+
+def _named(given: str, labels: LabelSet | None, names: ClassNames) -> Label:
+    """The label that a source means by a name, or by the number of one."""
+    if given in names.names:
+        return names.names[given]
+    if not (given.isascii() and given.isdecimal()) or (labels is not None and given in labels.names):
+        return Label.of(given)
+    if labels is None:
+        raise LabelError(
+            f"Images are labelled with numbers, such as {given}. Give `labels` or `labels_file`, in the order of the numbers."
+        )
+    if int(given) >= len(labels):
+        raise LabelError(
+            f"An image is labelled with the number {given}, and there are {counted(len(labels), 'label')}, from 0."
+        )
+    return labels.labels[int(given)]
 
 
 def _assembled(

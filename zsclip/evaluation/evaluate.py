@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
 
 import numpy as np
 
 from zsclip.classifier import Classifier
+from zsclip.embedding.records import ImageEmbedding
 from zsclip.errors import InputError, PromptSetError
 from zsclip.evaluation import comparison, metrics
 from zsclip.evaluation import template_weights as ensembling
@@ -193,11 +195,10 @@ def embed(classifier: Classifier, data: LabelledImages, advance: Callable[[], No
     truth: list[int] = []
     unreadable: list[tuple[str, str]] = []
     vectors = np.empty((len(data.paths), classifier.model.spec.embed_dim), np.float32)
-    every = (image for batch in classifier.embed_images(data.paths) for image in batch)
-    for image, label in zip(every, data.truth, strict=True):
+    for image, label in _labelled(classifier, data):
         if image.embedding is None:
             unreadable.append((image.path, image.error or ""))
-        else:
+        elif label is not None:
             vectors[len(paths)] = image.embedding.vector
             paths.append(image.path)
             truth.append(number[label])
@@ -208,6 +209,22 @@ def embed(classifier: Classifier, data: LabelledImages, advance: Callable[[], No
     return EmbeddedImages(
         tuple(paths), vectors[: len(paths)], np.array(truth, np.int64), data.labels, tuple(unreadable), data.predicted
     )
+
+
+def _labelled(classifier: Classifier, data: LabelledImages) -> Iterator[tuple[ImageEmbedding, str | None]]:
+    """The pictures as they are embedded, with their labels; of those in containers, some may have none."""
+    every = (image for batch in classifier.embed_images(data.containers or data.paths) for image in batch)
+    if not data.containers:
+        yield from zip(every, data.truth, strict=True)
+        return
+    labelled = zip(data.paths, data.truth, strict=True)
+    for image, has_label in zip_longest(every, data.has_label):
+        name, label = next(labelled) if has_label else (None, None)
+        if image is None or has_label is None or name not in (None, image.path):
+            raise InputError(
+                "what is in it changed while it was read.", where=name or data.containers[-1].name, remedy="Try again."
+            )
+        yield image, label
 
 
 def evaluate(

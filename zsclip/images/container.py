@@ -28,6 +28,13 @@ class Container(ABC):
         """What the row of a member says."""
         return f"{self.name}/{inner}"
 
+    def labelled(self) -> Iterator[tuple[str, str | None]]:
+        """What the row of each of its pictures says, in the order of `members`, and the label that its source has for it.
+
+        No pictures are read where that can be avoided. Raises `ImageError` where `members` would.
+        """
+        return ((member.name, member.label) for member in self.members())
+
     @abstractmethod
     def members(self, wanted: Collection[int] | None = None) -> Iterator[Member]:
         """Its pictures, by ascending position; of all, or of those at the `wanted` positions.

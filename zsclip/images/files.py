@@ -21,7 +21,7 @@ ImageSource: TypeAlias = "str | os.PathLike[str] | Image | Item | Container"
 # 250 megapixels of 16-bit RGBA, stored without compression
 MAX_FILE_BYTES = 2_000_000_000
 # Of a larger file the head is looked at first.
-_LARGE_FILE_BYTES = 64_000_000
+LARGE_FILE_BYTES = 64_000_000
 # Of errors of the system, as those of a picture.
 KINDS: dict[type[OSError], ErrorKind] = {FileNotFoundError: "not_found", PermissionError: "denied"}
 
@@ -118,13 +118,18 @@ def require_regular(mode: int, path: str) -> None:
         raise ImageError("not a regular file", kind="other")
 
 
-def _require_fit_size(file: BinaryIO, size: int, max_pixels: int) -> None:
+def require_size(size: int) -> None:
+    """Raise `ImageError` for a picture of no bytes, or of more than are read."""
     if not size:
         raise ImageError("the file is empty")
     if size > MAX_FILE_BYTES:
         raise ImageError(
             f"a file of {size / 1e9:,.1f} GB; more than {MAX_FILE_BYTES // 10**9} GB are not read", kind="too_large"
         )
-    if size > _LARGE_FILE_BYTES:
+
+
+def _require_fit_size(file: BinaryIO, size: int, max_pixels: int) -> None:
+    require_size(size)
+    if size > LARGE_FILE_BYTES:
         decoding.require_decodable(file, max_pixels)
         file.seek(0)

@@ -71,6 +71,18 @@ class Search:
             return Place.HIDDEN_FOLDER
         return Place.SYSTEM if folded in _SYSTEM else None
 
+    def takes(self, name: str, extensions: frozenset[str], passed_over: PassedOver | None = None) -> bool:
+        """Whether a file of that name is a picture to be taken; one that is not is counted."""
+        if (extension := os.path.splitext(name)[1].lower()) not in extensions:
+            if passed_over is not None:
+                passed_over.files[extension] += 1
+            return False
+        if not self.hidden and name.startswith("."):
+            if passed_over is not None:
+                passed_over.places[Place.HIDDEN_FILE] += 1
+            return False
+        return True
+
 
 @dataclass
 class PassedOver:
@@ -122,7 +134,7 @@ class Walk:
 
     def pieces(self) -> Iterator[Siblings | str]:
         """The images that follow each other in one folder, at most 1,024 at once; by its path a folder that cannot be read."""
-        extensions = self.extensions or (EXTENSIONS | HEIF if heif_supported() else EXTENSIONS)
+        extensions = self.extensions or image_extensions()
         excluded = {os.path.realpath(path) for path in self.search.exclude}
         # The next is last; not a recursion, for folders may be nested a thousand deep.
         waiting: list[Siblings | str] = [os.fspath(self.folder)]
@@ -146,15 +158,7 @@ class Walk:
             or _all_in(extensions, {name[name.rfind(".") :] for name in names})
         ):
             return names
-        images = []
-        for name in names:
-            if (extension := os.path.splitext(name)[1].lower()) not in extensions:
-                self.passed_over.files[extension] += 1
-            elif not self.search.hidden and name.startswith("."):
-                self.passed_over.places[Place.HIDDEN_FILE] += 1
-            else:
-                images.append(name)
-        return images
+        return [name for name in names if self.search.takes(name, extensions, self.passed_over)]
 
     def _entries(self, folder: str, excluded: set[str]) -> list[Siblings | str]:
         """What is to be looked at in a folder, in the order of the bytes of its names: files side by side, and folders.
@@ -200,6 +204,11 @@ def is_in_library(path: str | os.PathLike[str]) -> bool:
     """Whether a path leads into the library of a photo program, which keeps track of its files itself."""
     folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
     return any(part.casefold().endswith(_LIBRARIES) for part in folder.split(os.sep))
+
+
+def image_extensions() -> frozenset[str]:
+    """The extensions of what is a picture here."""
+    return EXTENSIONS | HEIF if heif_supported() else EXTENSIONS
 
 
 def heif_supported() -> bool:

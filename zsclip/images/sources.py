@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from zsclip.errors import InputError
+from zsclip.images.archives.named import archive, is_archive, split
 from zsclip.images.container import Container
 from zsclip.images.files import File
 from zsclip.images.folders import PassedOver, Search, Walk
@@ -15,8 +16,7 @@ from zsclip.images.item import Item
 from zsclip.images.listing import Piece
 from zsclip.images.opening import Opening
 from zsclip.images.siblings import Siblings
-from zsclip.images.tables.kinds import is_table, open_table, parts_among, parts_in
-from zsclip.images.tables.table import split_row
+from zsclip.images.tables.kinds import is_row, is_table, open_table, parts_among, parts_in
 
 
 @dataclass
@@ -40,16 +40,17 @@ class Finder:
         """The same, where files of one folder that follow each other are one piece."""
         self.passed_over.clear()
         for path in self.paths:
-            source = next(source for source in SOURCES if source.claims(path))
-            yield from source.items(path, self)
+            yield from source_of(path).items(path, self)
 
 
 @dataclass(frozen=True)
 class Source:
-    """One kind of input."""
+    """One kind of input. `of_files` says that its pictures are files of this machine, `is_one` that it is one picture."""
 
     claims: Callable[[str], bool]
     items: Callable[[str, Finder], Iterator[Piece]]
+    of_files: bool = False
+    is_one: bool = False
 
 
 def _in_folder(path: str, finder: Finder) -> Iterator[Piece]:
@@ -69,16 +70,55 @@ def _is_folder(path: str) -> bool:
         return False
 
 
+def _is_archive(path: str) -> bool:
+    return is_archive(path) and os.path.isfile(path)
+
+
+def _archive(path: str, finder: Finder) -> Iterator[Piece]:
+    yield archive(path, finder.search, finder.passed_over, finder.opening.sidecar)
+
+
+def _is_in_archive(path: str) -> bool:
+    return split(path) is not None and not os.path.lexists(path)
+
+
+def _in_archive(path: str, finder: Finder) -> Iterator[Piece]:
+    if inside := split(path):
+        yield archive(inside[0], finder.search, finder.passed_over, only=inside[1])
+
+
+def _table(path: str, finder: Finder) -> Iterator[Piece]:
+    yield open_table(path, finder.opening)
+
+
 # The first that claims a path has it.
 SOURCES = (
-    Source(_is_folder, _in_folder),
-    Source(is_table, lambda path, finder: iter((open_table(path, finder.opening),))),
-    Source(lambda path: True, lambda path, finder: iter((File(path),))),
+    Source(_is_folder, _in_folder, of_files=True),
+    Source(_is_archive, _archive),
+    Source(_is_in_archive, _in_archive, is_one=True),
+    Source(is_table, _table),
+    Source(is_row, _table, is_one=True),
+    Source(lambda path: True, lambda path, finder: iter((File(path),)), of_files=True, is_one=True),
 )
+
+
+def source_of(path: str) -> Source:
+    """The kind of input that a path is."""
+    return next(source for source in SOURCES if source.claims(path))
 
 
 def require_paths(paths: Iterable[str]) -> None:
     """Raise `InputError` for the first path that is not there."""
     for path in paths:
-        if "\0" in path or not (os.path.lexists(path) or (is_table(path) and os.path.lexists(split_row(path)[0]))):
+        if "\0" in path or not (os.path.lexists(path) or _is_in_archive(path) or is_row(path)):
             raise InputError(f"{path or repr(path)}: there is no such file or folder.")
+
+
+def require_files(path: str) -> None:
+    """Raise `InputError` for a path to pictures that are no files of their own."""
+    if not source_of(path).of_files:
+        raise InputError(
+            "the pictures in it are no files of their own, to be linked, copied or moved.",
+            where=path,
+            remedy="Unpack it first.",
+        )

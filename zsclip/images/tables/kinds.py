@@ -22,8 +22,14 @@ _KINDS: dict[str, type[Table]] = {
 
 
 def is_table(path: str) -> bool:
-    """Whether a path or address is that of a table by its name, or that of a row (`train.parquet#17`)."""
-    return _kind(_table_and_row(path)[0]) is not None
+    """Whether that is the name of a table."""
+    return _kind(path) is not None
+
+
+def is_row(path: str) -> bool:
+    """Whether a path is that of a row of a table that is there (`train.parquet#17`), and of no file."""
+    name, row = _table_and_row(path)
+    return row is not None and ("://" in name or os.path.lexists(name))
 
 
 def open_table(path: str, opening: Opening) -> Table:

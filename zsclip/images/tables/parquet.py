@@ -36,7 +36,7 @@ class ParquetTable(Table):
             size = stream.seek(0, 2)
             chosen, first = ChosenColumns.of(self.name, file.schema_arrow, self.columns), 0
             for number in range(file.num_row_groups):
-                group = _Group(file, number, first, chosen.paths, size)
+                group = _Group(file, number, first, size)
                 first = group.rows.stop
                 if wanted is None or any(position in group.rows for position in wanted):
                     yield from self._rows_of(group, chosen, wanted)
@@ -66,26 +66,22 @@ class ParquetTable(Table):
 
 
 class _Group:
-    """A row group, with the positions of its rows; raises `ImageError` for one that contradicts itself."""
+    """A row group, with the positions of its rows.
 
-    def __init__(
-        self, file: pyarrow.parquet.ParquetFile, number: int, first: int, paths: Collection[str], file_size: int
-    ) -> None:
+    What pyarrow's metadata says of its columns is not asked: a file can be such that the process ends there (std::terminate).
+    """
+
+    def __init__(self, file: pyarrow.parquet.ParquetFile, number: int, first: int, file_size: int) -> None:
         self._file, self.number = file, number
-        metadata, size = file.metadata.row_group(number), 0
-        for place in range(metadata.num_columns):
-            column = metadata.column(place)
-            if any(f"{column.path_in_schema}.".startswith(f"{path}.") for path in paths):
-                size += column.total_uncompressed_size
-                if column.num_values != metadata.num_rows:
-                    raise ImageError(
-                        f"row group {number} claims to have {metadata.num_rows:,} rows, and {column.num_values:,} of "
-                        f"{column.path_in_schema}"
-                    )
+        metadata = file.metadata.row_group(number)
+        if metadata.num_rows < 0:
+            raise ImageError(f"row group {number} claims to have {metadata.num_rows:,} rows")
         self.rows = range(first, first + metadata.num_rows)
         self.is_credible = len(self.rows) <= file_size
         # So that the rows of a batch are not too large together.
-        self.batch_size = min(max(1, _BYTES_AT_ONCE * len(self.rows) // max(1, size)), _ROWS_AT_ONCE)
+        self.batch_size = min(
+            max(1, _BYTES_AT_ONCE * len(self.rows) // max(1, metadata.total_byte_size)), _ROWS_AT_ONCE
+        )
 
     def batches(self, paths: Collection[str], size: int) -> Iterator[tuple[int, pyarrow.RecordBatch]]:
         """Batches of so many rows with some columns, and the position of the first of each."""

@@ -1,0 +1,129 @@
+"""Where the labelled images of `zsclip evaluate` are."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from zsclip.cli import groups, options
+
+if TYPE_CHECKING:
+    from zsclip.evaluation.dataset import LabelledImages
+    from zsclip.images.container import Container
+    from zsclip.images.opening import Opening
+
+logger = logging.getLogger("zsclip")
+
+_INPUT = "Images and labels"
+
+Folder = Annotated[
+    Optional[Path],
+    typer.Argument(
+        metavar="[DIR]",
+        help="A folder with a folder of images for each label; archives, with --label-from; with --manifest, where its "
+        "relative paths start.",
+        show_default=False,
+    ),
+]
+Manifest = Annotated[
+    Optional[Path],
+    typer.Option("--manifest", metavar="FILE", rich_help_panel=_INPUT,
+                 help="Images and labels from CSV, TSV or JSON Lines with path and label, such as a gallery's labels.csv."),
+]  # fmt: skip
+AllowPredictions = Annotated[
+    bool,
+    typer.Option("--allow-predictions", rich_help_panel=_INPUT,
+                 help="Take a manifest's labels that are predictions nobody checked, too: it measures agreement with them."),
+]  # fmt: skip
+LabelFrom = Annotated[
+    Optional[str],
+    typer.Option("--label-from", metavar="cls|txt|json:KEY", rich_help_panel=_INPUT,
+                 help="In archives: the file beside a picture, of the same name up to the first dot, that holds its label."),
+]  # fmt: skip
+ClassNamesFile = Annotated[
+    Optional[Path],
+    typer.Option("--class-names", metavar="FILE", rich_help_panel=_INPUT,
+                 help="What folders (or a manifest's labels) are called: YAML 'folder: label' or CSV 'folder,label'; "
+                      "more names are synonyms."),
+]  # fmt: skip
+
+
+@dataclass(repr=False, eq=False)
+class LabelledGroup:
+    """Images whose label is known."""
+
+    folder: Folder = None
+    manifest: Manifest = None
+    label_from: LabelFrom = None
+    class_names: ClassNamesFile = None
+    allow_predictions: AllowPredictions = False
+    hidden: options.Hidden = False
+
+    def read(self, labels: groups.LabelGroup, unknown: str) -> LabelledImages:
+        """The images; raises `InputError` and `LabelError`."""
+        from zsclip.evaluation import dataset
+
+        if self.folder is None and self.manifest is None:
+            raise typer.BadParameter(
+                "give a folder with a folder of images for each label, or --manifest FILE.", param_hint="DIR"
+            )
+        if self.hidden and self.manifest is not None:
+            raise typer.BadParameter("a manifest names its images; this is for folders.", param_hint="--hidden")
+        containers = self._containers()
+        names = None if self.class_names is None else dataset.ClassNames.load(self.class_names)
+        label_set = labels.read() if labels.given else None
+        if self.manifest is not None:
+            data = dataset.from_manifest(
+                self.manifest, self.folder, label_set, names, unknown, allow_predictions=self.allow_predictions
+            )
+        elif containers:
+            data = dataset.from_containers(containers, label_set, names, unknown)
+        else:
+            assert self.folder is not None
+            data = dataset.from_folder(self.folder, label_set, names, unknown, hidden=self.hidden)
+        for note in data.notes:
+            logger.info("%s", note)
+        return data
+
+    @property
+    def opening(self) -> Opening:
+        """How what holds pictures is opened."""
+        from zsclip.images.archives.sidecar import Sidecar
+        from zsclip.images.opening import Opening
+
+        extension, _, key = (self.label_from or "").partition(":")
+        if self.label_from is not None and (
+            extension not in ("cls", "txt", "json") or (extension == "json") != bool(key)
+        ):
+            raise typer.BadParameter(
+                f"{self.label_from!r} is none of cls, txt and json:KEY.", param_hint="--label-from"
+            )
+        return Opening(sidecar=None if self.label_from is None else Sidecar(extension, key))
+
+    def _containers(self) -> list[Container]:
+        """The archives that the argument names; raises where they have no labels, or labels are asked of something else."""
+        from zsclip.cli.braces import expand
+        from zsclip.images.container import Container
+        from zsclip.images.folders import Search
+        from zsclip.images.sources import Finder, require_paths, source_of
+
+        opening = self.opening
+        paths = [] if self.folder is None or self.manifest is not None else expand(str(self.folder))
+        if not paths or source_of(paths[0]).of_files:
+            if self.label_from is not None:
+                raise typer.BadParameter("this is for archives, and none is named.", param_hint="--label-from")
+            return []
+        require_paths(paths)
+        found = [one for one in Finder(paths, Search(hidden=self.hidden), opening) if isinstance(one, Container)]
+        if len(found) < len(paths):
+            raise typer.BadParameter("name archives alone, or one folder.", param_hint="DIR")
+        if self.label_from is None:
+            raise typer.BadParameter(
+                f"{paths[0]}: say where the labels of its pictures stand: --label-from cls, txt or json:KEY.",
+                param_hint="DIR",
+            )
+        return found
