@@ -116,6 +116,14 @@ class PathGroup:
 
         return Search(not self.no_recursive, self.hidden)
 
+    def require_effect(self, paths: Sequence[str]) -> None:
+        """Raise for columns where none of the paths can be a table's."""
+        from zsclip.images.tables.kinds import is_row, is_table
+
+        for option, column in (("--column", self.column), ("--id-column", self.id_column)):
+            if column is not None and not any(os.path.isdir(path) or is_table(path) or is_row(path) for path in paths):
+                raise typer.BadParameter("this is for tables, and none is named.", param_hint=option)
+
     @property
     def opening(self) -> Opening:
         """How what holds pictures is opened."""

@@ -147,6 +147,8 @@ def open_images(
 
     paths = PathList(where.paths, null=where.null, refuse=check)
     require_paths(paths.named)
+    if not paths.from_stdin:
+        where.require_effect(paths.named)
     for path in paths.named:
         refuse(path)
     finder = Finder(paths, search, where.opening)

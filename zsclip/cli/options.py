@@ -43,6 +43,11 @@ IdColumn = Annotated[
     typer.Option("--id-column", metavar="NAME", rich_help_panel=_INPUT,
                  help="Of a table, the column that names the rows. Default: the table and the number, as in train.parquet#17."),
 ]  # fmt: skip
+LabelColumn = Annotated[
+    Optional[str],
+    typer.Option("--label-column", metavar="NAME", rich_help_panel=_INPUT,
+                 help="Of a table, the column with the labels, or with the numbers of classes that the file itself names."),
+]  # fmt: skip
 Labels = Annotated[
     Optional[list[str]],
     typer.Option(

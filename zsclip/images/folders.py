@@ -52,13 +52,15 @@ class Search:
     """How folders are searched: in folders inside them too if `recursive`, but never in those of `exclude`.
 
     Files and folders whose name begins with a dot, what systems keep for themselves (`$RECYCLE.BIN`, `@eaDir`) and the
-    libraries of photo programs are passed over; with `hidden` they are taken, but libraries not without `libraries`.
+    libraries of photo programs are passed over; with `hidden` they are taken, but libraries not without `libraries`. A folder
+    without images, but with the parts of a table, is this table, unless `files_only`.
     """
 
     recursive: bool = True
     hidden: bool = False
     libraries: bool = True
     exclude: Iterable[str | os.PathLike[str]] = ()
+    files_only: bool = False
 
     def place(self, name: str) -> Place | None:
         """What kind of folder that name makes it, if it is one to be passed over."""

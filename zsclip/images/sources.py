@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ from zsclip.images.item import Item
 from zsclip.images.listing import Piece
 from zsclip.images.opening import Opening
 from zsclip.images.siblings import Siblings
-from zsclip.images.tables.kinds import is_row, is_table, open_table, parts_among, parts_in
+from zsclip.images.tables.kinds import PARTS, is_row, is_table, open_table, parts_in
 
 
 @dataclass
@@ -54,13 +55,14 @@ class Source:
 
 
 def _in_folder(path: str, finder: Finder) -> Iterator[Piece]:
-    before, is_empty = parts_among(finder.passed_over), True
+    before, is_empty = finder.passed_over.files.copy(), True
     for piece in Walk(path, finder.search, finder.passed_over).pieces():
         is_empty = False
         yield File(piece) if isinstance(piece, str) else piece
-    if is_empty and parts_among(finder.passed_over) > before:
+    parts = {kind: count for kind, count in (finder.passed_over.files - before).items() if kind in PARTS}
+    if is_empty and parts and not finder.search.files_only:
+        finder.passed_over.files -= Counter(parts)
         yield from parts_in(path, finder.search, finder.opening)
-        finder.passed_over.files[".parquet"] = before
 
 
 def _is_folder(path: str) -> bool:

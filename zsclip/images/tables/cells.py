@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zsclip.images.tables.columns import Column, TableColumns, column_called, picture_column
@@ -27,7 +27,7 @@ class Cells:
 class ChosenColumns:
     """The columns of pictures, ids and labels; `paths` are these, or of a struct the parts that are needed, as Parquet names them."""
 
-    picture: Column
+    picture: Column | None
     ids: Column | None
     labels: Column | None
     paths: tuple[str, ...]
@@ -43,15 +43,15 @@ class ChosenColumns:
         paths += [one.name for one in (ids, labels) if one]
         return cls(picture, ids or None, labels or None, tuple(dict.fromkeys(paths)))
 
+    @property
+    def beside(self) -> ChosenColumns | None:
+        """The same without pictures, if anything is left."""
+        paths = tuple(dict.fromkeys(one.name for one in (self.ids, self.labels) if one))
+        return replace(self, picture=None, paths=paths) if paths else None
+
     def cells(self, batch: pyarrow.RecordBatch, skipped: int = 0) -> Iterator[Cells]:
         """The cells of each row but the first ones. Bytes are copied a row at a time."""
-        column = batch.column(self.picture.name)
-        data = column if self.picture.kind == "bytes" else None
-        where = column if self.picture.kind == "text" else None
-        if self.picture.kind == "struct":
-            # Flattened, a part is null where the struct is.
-            parts = dict(zip((field.name for field in column.type), column.flatten(), strict=True))
-            data, where = parts.get("bytes"), parts.get("path")
+        data, where = self._pictures(batch)
         places, ids, labels = _texts(where), _texts(_of(batch, self.ids)), self._labels(batch)
         for row in range(skipped, len(batch)):
             yield Cells(
@@ -60,6 +60,17 @@ class ChosenColumns:
                 ids[row] if ids else None,
                 labels[row] if labels else None,
             )
+
+    def _pictures(self, batch: pyarrow.RecordBatch) -> tuple[pyarrow.Array | None, pyarrow.Array | None]:
+        """The bytes of pictures, and where they are."""
+        if self.picture is None:
+            return None, None
+        column = batch.column(self.picture.name)
+        if self.picture.kind != "struct":
+            return (column, None) if self.picture.kind == "bytes" else (None, column)
+        # Flattened, a part is null where the struct is.
+        parts = dict(zip((field.name for field in column.type), column.flatten(), strict=True))
+        return parts.get("bytes"), parts.get("path")
 
     def _labels(self, batch: pyarrow.RecordBatch) -> list[str | None]:
         if self.labels is None:

@@ -11,9 +11,10 @@ from zsclip.images.tables.delimited import DelimitedList, JsonList
 from zsclip.images.tables.parquet import ParquetTable
 from zsclip.images.tables.table import Table, split_row
 
-_PARQUET = frozenset({".parquet"})
+# What the parts of a table in a folder are called.
+PARTS = frozenset({".parquet"})
 _KINDS: dict[str, type[Table]] = {
-    **dict.fromkeys(_PARQUET, ParquetTable),
+    **dict.fromkeys(PARTS, ParquetTable),
     ".csv": DelimitedList,
     ".tsv": DelimitedList,
     ".jsonl": JsonList,
@@ -40,14 +41,9 @@ def open_table(path: str, opening: Opening) -> Table:
 
 def parts_in(folder: str, search: Search, opening: Opening) -> Iterator[Table]:
     """The Parquet files in a folder that is searched like any other, in order: the parts of a data set."""
-    for piece in Walk(folder, search, PassedOver(), _PARQUET).pieces():
+    for piece in Walk(folder, search, PassedOver(), PARTS).pieces():
         for path in [piece] if isinstance(piece, str) else piece.paths:
             yield ParquetTable(path, opening)
-
-
-def parts_among(passed_over: PassedOver) -> int:
-    """How many Parquet files a search for images has passed over."""
-    return sum(passed_over.files[extension] for extension in _PARQUET)
 
 
 def _kind(name: str) -> type[Table] | None:

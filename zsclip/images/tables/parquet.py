@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zsclip.errors import ImageError, missing_extra
@@ -30,11 +31,19 @@ class ParquetTable(Table):
         """See `Container`."""
         return self.place.stamp()
 
+    def labelled(self) -> Iterator[tuple[str, str | None]]:
+        """See `Container`. Pictures are not read."""
+        return ((row.name, row.label) for row in self._read(None, with_pictures=False))
+
     def rows(self, wanted: Collection[int] | None = None) -> Iterator[Member]:
         """See `Table`."""
+        return self._read(wanted)
+
+    def _read(self, wanted: Collection[int] | None, *, with_pictures: bool = True) -> Iterator[Member]:
         with closing(self.place.open_seekable()) as stream, closing(_opened(stream)) as file:
             size = stream.seek(0, 2)
             chosen, first = ChosenColumns.of(self.name, file.schema_arrow, self.columns), 0
+            chosen = chosen if with_pictures else chosen.beside or chosen
             for number in range(file.num_row_groups):
                 group = _Group(file, number, first, size)
                 first = group.rows.stop
@@ -60,9 +69,11 @@ class ParquetTable(Table):
             raise ImageError(
                 f"row group {group.number} claims to have {len(group.rows):,} rows, and ends after {at - group.rows.start:,}"
             )
+        ids = group.ids(chosen)
         for position in range(at, group.rows.stop):
             if wanted is None or position in wanted:
-                yield self.fault(position, "", f"row group {group.number} cannot be read from row {at} on: {why}")
+                why_here = f"row group {group.number} cannot be read from row {at} on: {why}"
+                yield self.fault(position, ids.get(position, ""), why_here)
 
 
 class _Group:
@@ -82,6 +93,16 @@ class _Group:
         self.batch_size = min(
             max(1, _BYTES_AT_ONCE * len(self.rows) // max(1, metadata.total_byte_size)), _ROWS_AT_ONCE
         )
+
+    def ids(self, chosen: ChosenColumns) -> dict[int, str]:
+        """The ids of the rows, by position, as far as they can be read by themselves."""
+        found: dict[int, str] = {}
+        if chosen.ids is not None:
+            alone = replace(chosen, picture=None, labels=None, paths=(chosen.ids.name,))
+            with suppress(*_faults()):
+                for start, batch in self.batches(alone.paths, _ROWS_AT_ONCE):
+                    found.update(enumerate((cells.id or "" for cells in alone.cells(batch)), start))
+        return found
 
     def batches(self, paths: Collection[str], size: int) -> Iterator[tuple[int, pyarrow.RecordBatch]]:
         """Batches of so many rows with some columns, and the position of the first of each."""
