@@ -261,6 +261,7 @@ def test_the_commands_take_tables_and_folders_of_their_parts(
     assert cli(*base, "parts/0.parquet#99").code == 3
     assert "no such file" in cli(*base, "nothing.parquet#3").err
     assert "this is for tables" in " ".join(cli(*base, folder / "00.png", "--column", "x").err.split())
+    assert "--column had no effect" in cli(*base, folder, "--column", "x").err
     assert "no files of their own" in cli("sort", "parts/0.parquet", "-l", "red,blue", "--into", "sorted").err
     assert "No images found" in cli("sort", "parts", "-l", "red,blue", "--into", "sorted").err
     judged = cli("evaluate", "parts", "--label-column", "label", "-f", "json")

@@ -25,7 +25,7 @@ CalibrationFile = Annotated[
 def classify(
     labels: groups.LabelGroup,
     prompts: groups.PromptGroup,
-    where: groups.PathGroup,
+    where: groups.AnyPathGroup,
     model: groups.ModelGroup,
     reading: groups.ReadingGroup,
     decision: groups.DecisionGroup,

@@ -20,7 +20,8 @@ CONTRADICTIONS = (
     (("name", "model"), "both name a model"),
     (("tag", "pretrained"), "both name its weights"),
     *((("texts", other), "with texts no pictures are read")
-      for other in ("no_recursive", "null", "hidden", "rehash", "workers", "max_pixels", "isolate", "decode_timeout")),
+      for other in ("no_recursive", "null", "hidden", "column", "id_column", "rehash", "workers", "max_pixels", "isolate",
+       "decode_timeout")),
 )  # fmt: skip
 # What does nothing unless one of these is given too.
 NEEDS = {

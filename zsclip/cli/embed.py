@@ -31,7 +31,7 @@ TextsFile = Annotated[
 
 
 @dataclass(repr=False, eq=False)
-class MaybePathGroup(groups.PathGroup):
+class MaybePathGroup(groups.AnyPathGroup):
     """Where the pictures are, if it is pictures."""
 
     paths: Annotated[

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -101,8 +101,6 @@ class PathGroup:
     no_recursive: options.NoRecursive = False
     null: options.Null = False
     hidden: options.Hidden = False
-    column: options.Column = None
-    id_column: options.IdColumn = None
 
     def __post_init__(self) -> None:
         from zsclip.cli.braces import expand
@@ -116,21 +114,38 @@ class PathGroup:
 
         return Search(not self.no_recursive, self.hidden)
 
-    def require_effect(self, paths: Sequence[str]) -> None:
-        """Raise for columns where none of the paths can be a table's."""
-        from zsclip.images.tables.kinds import is_row, is_table
-
-        for option, column in (("--column", self.column), ("--id-column", self.id_column)):
-            if column is not None and not any(os.path.isdir(path) or is_table(path) or is_row(path) for path in paths):
-                raise typer.BadParameter("this is for tables, and none is named.", param_hint=option)
-
     @property
     def opening(self) -> Opening:
         """How what holds pictures is opened."""
         from zsclip.images.opening import Opening
+
+        return Opening()
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns of tables that are asked for, by option."""
+        return {}
+
+
+@dataclass(repr=False, eq=False)
+class AnyPathGroup(PathGroup):
+    """Where the pictures are, in tables too."""
+
+    column: options.Column = None
+    id_column: options.IdColumn = None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """See `PathGroup`."""
+        asked = {"--column": self.column, "--id-column": self.id_column}
+        return {option: name for option, name in asked.items() if name is not None}
+
+    @property
+    def opening(self) -> Opening:
+        """See `PathGroup`."""
         from zsclip.images.tables.columns import TableColumns
 
-        return Opening(tables=TableColumns(self.column, self.id_column))
+        return replace(super().opening, tables=TableColumns(self.column, self.id_column))
 
 
 @dataclass(repr=False, eq=False)

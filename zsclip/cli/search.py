@@ -48,7 +48,7 @@ SearchFormat = Annotated[
 
 @groups.grouped
 def search(
-    where: groups.PathGroup,
+    where: groups.AnyPathGroup,
     text: Texts = None,
     image: Pictures = None,
     minus: Minus = None,

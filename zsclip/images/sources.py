@@ -18,6 +18,7 @@ from zsclip.images.listing import Piece
 from zsclip.images.opening import Opening
 from zsclip.images.siblings import Siblings
 from zsclip.images.tables.kinds import PARTS, is_row, is_table, open_table, parts_in
+from zsclip.images.tables.table import Table
 
 
 @dataclass
@@ -25,13 +26,14 @@ class Finder:
     """The items that `paths` lead to, found lazily, in order; iterating again finds them again.
 
     Folders are searched as `search` says, what holds pictures is opened as `opening` says. What was named itself counts whatever
-    it is called, a file even if it is not there (its row will say so). `passed_over` counts what is not taken.
+    it is called, a file even if it is not there (its row will say so). `passed_over` counts what is not taken, `tables` those found.
     """
 
     paths: Iterable[str]
     search: Search = field(default_factory=Search)
     opening: Opening = field(default_factory=Opening)
     passed_over: PassedOver = field(default_factory=PassedOver)
+    tables: int = 0
 
     def __iter__(self) -> Iterator[Item | Container]:
         for piece in self.pieces():
@@ -41,17 +43,21 @@ class Finder:
         """The same, where files of one folder that follow each other are one piece."""
         self.passed_over.clear()
         for path in self.paths:
-            yield from source_of(path).items(path, self)
+            for piece in source_of(path).items(path, self):
+                self.tables += isinstance(piece, Table)
+                yield piece
 
 
 @dataclass(frozen=True)
 class Source:
-    """One kind of input. `of_files` says that its pictures are files of this machine, `is_one` that it is one picture."""
+    """One kind of input. `of_files` says that its pictures are files of this machine, `is_one` that it is one picture,
+    `may_be_table` that it is a table or may have some in it."""
 
     claims: Callable[[str], bool]
     items: Callable[[str, Finder], Iterator[Piece]]
     of_files: bool = False
     is_one: bool = False
+    may_be_table: bool = False
 
 
 def _in_folder(path: str, finder: Finder) -> Iterator[Piece]:
@@ -95,11 +101,11 @@ def _table(path: str, finder: Finder) -> Iterator[Piece]:
 
 # The first that claims a path has it.
 SOURCES = (
-    Source(_is_folder, _in_folder, of_files=True),
+    Source(_is_folder, _in_folder, of_files=True, may_be_table=True),
     Source(_is_archive, _archive),
     Source(_is_in_archive, _in_archive, is_one=True),
-    Source(is_table, _table),
-    Source(is_row, _table, is_one=True),
+    Source(is_table, _table, may_be_table=True),
+    Source(is_row, _table, is_one=True, may_be_table=True),
     Source(lambda path: True, lambda path, finder: iter((File(path),)), of_files=True, is_one=True),
 )
 
