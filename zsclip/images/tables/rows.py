@@ -27,9 +27,10 @@ class Elsewhere(Member):
 
     elsewhere = True
 
-    def __init__(self, name: str, position: int, inner: str, picture: Item) -> None:
+    def __init__(self, name: str, position: int, inner: str, picture: Item, where: str) -> None:
         super().__init__(name, position, inner)
         self._picture = picture
+        self._path = "" if "://" in where else f"{where}: "  # an address may have secrets in it
 
     def stamp(self) -> Stamp | None:
         """See `Item`."""
@@ -44,7 +45,7 @@ class Elsewhere(Member):
         try:
             return self._picture.read(max_pixels)
         except ImageError as error:
-            raise ImageError(f"{self._picture.name}: {error}", kind=error.kind) from None
+            raise ImageError(f"{self._path}{error}", kind=error.kind) from None
 
 
 class NoPicture(Member):

@@ -10,8 +10,7 @@ from zsclip.errors import ImageError
 from zsclip.images.container import Container
 from zsclip.images.item import Member
 from zsclip.images.opening import Opening
-from zsclip.images.places import place
-from zsclip.images.references import picture_at
+from zsclip.images.places import picture_at, place
 from zsclip.images.tables.rows import Elsewhere, Inside, NoPicture, beside
 
 _ROW = re.compile(r"(.+)#(\d{1,18})\Z", re.DOTALL)
@@ -24,7 +23,7 @@ class Table(Container):
         super().__init__(name)
         self.opening = opening
         self.columns = opening.tables
-        self.place = place(name)
+        self.place = place(name, opening)
         self._only = only
         self.reading = "&".join(filter(None, [str(self.columns), "" if only is None else f"row={only}"]))
 
@@ -58,7 +57,8 @@ class Table(Container):
             made = self.fault(position, inner, "no picture in this row")
         else:
             try:
-                made = Elsewhere(name, position, inner, picture_at(beside(self.name, where), name, self.opening))
+                where = beside(self.name, where)
+                made = Elsewhere(name, position, inner, picture_at(where, name, self.opening), where)
             except ImageError as error:
                 made = NoPicture(name, position, inner, error)
         made.label = label
