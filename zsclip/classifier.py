@@ -284,7 +284,7 @@ class Classifier(Closing):
         best = Best(top_k, min_similarity)
         unread: list[Match] = []
         for batch in self.embed_images(images):
-            unread += [Match(path, error=error) for path, error in batch.unread]
+            unread += [Match(batch.paths[place], None, *error) for place, error in batch.errors.items()]
             best.add(batch.read, scoring.similarities(batch.vectors, vector[None])[:, 0])
             advance(len(batch))
         return SearchResult(tuple(Match(path, value) for path, value in best.ranked()), tuple(unread))

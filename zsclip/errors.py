@@ -53,5 +53,10 @@ class ImageError(ZsclipError):
         self.kind: ErrorKind = kind
 
 
+def missing_extra(what: str, package: str, extra: str) -> InputError:
+    """The error to raise where a package of an extra is not installed."""
+    return InputError(f"{what} needs {package}.", remedy=f"Install it with: pip install 'zsclip[{extra}]'")
+
+
 class CalibrationError(ZsclipError):
     """A calibration that cannot be made or read, or that was made for another model, other labels or other prompts."""

@@ -33,6 +33,7 @@ PATHS = {
     "no_recursive": ("--no-recursive",), "null": ("-0",), **HIDDEN, "limit": ("--limit", "25"), "sample": ("--sample", "25"),
     "seed": ("--sample", "25", "--seed", "1"), "retry": ("--retry", "ROWS"),
 }  # fmt: skip
+TABLES = {"column": ("TABLE", "--column", "file"), "id_column": ("TABLE", "--id-column", "id")}
 DECISIONS = {
     "temperature": ("--temperature", "3"), "combine": ("--combine", "max"), "background": ("--background", "BACKGROUND"),
     "min_probability": ("--min-probability", "0.985"), "min_margin": ("--min-margin", "0.9895"),
@@ -58,7 +59,7 @@ class Case:
 CASES = {
     "classify": Case(
         ("SCENES", "SCENES/deep", "-L", "NAMES"),
-        {**LABELS, **PROMPTS, **PATHS, **DECISIONS, **REPORT, **MESSAGES, **SETTINGS, **MULTI_LABEL,
+        {**LABELS, **PROMPTS, **PATHS, **TABLES, **DECISIONS, **REPORT, **MESSAGES, **SETTINGS, **MULTI_LABEL,
          "calibration": ("--calibration", "CALIBRATION"), "top_k": ("-k", "2"), "format": ("-f", "jsonl"),
          "output": ("-o", "OUT/rows.csv"), "only": ("--only", "red star")},
     ),
@@ -69,13 +70,14 @@ CASES = {
          "baseline": ("-p", "photo", "-p", "plain", "--baseline", "plain"),
          "per_class": ("--per-class",), "per_template": ("--per-template",), "confusion": ("--confusion",), "errors": ("--errors", "2"),
          "allow_predictions": ("--manifest", "PREDICTED", "--allow-predictions"), **HIDDEN,
+         "column": ("--column", "path"), "id_column": ("--id-column", "id"), "label_column": ("--label-column", "label"),
          "weight_templates": ("--weight-templates", "zpe"), "select_templates": ("--select-templates",),
          "save_prompts": ("--save-prompts", "OUT/set.yaml"), "calibrate": ("--calibrate", "OUT/calibration.yaml"),
          "seed": ("--calibrate", "OUT/calibration.yaml", "--seed", "2"), "output": ("-o", "OUT/rows.csv")},
     ),
     "search": Case(
         ("SCENES", "SCENES/deep", "--text", "red star"),
-        {**PROMPTS, **PATHS, **MESSAGES, **SETTINGS, "image": ("--image", "0.05:PICTURE"), "minus": ("--minus", "blue ring"),
+        {**PROMPTS, **PATHS, **TABLES, **MESSAGES, **SETTINGS, "image": ("--image", "0.05:PICTURE"), "minus": ("--minus", "blue ring"),
          "top_k": ("-k", "2"), "min_similarity": ("--min-similarity", "0.06"), "format": ("-f", "jsonl"), "output": ("-o", "OUT/rows.csv")},
     ),
     "sort": Case(
@@ -83,7 +85,7 @@ CASES = {
         {**LABELS, **PROMPTS, **PATHS, **DECISIONS, **MESSAGES, **SETTINGS, **MULTI_LABEL, "link": ("--link",),
          "copy": ("--copy",), "move": ("--move",), "dry_run": ("--dry-run",)},
     ),
-    "embed": Case(("SCENES", "-o", "OUT/vectors.jsonl"), {**PATHS, **MESSAGES, **SETTINGS, "texts": ("--texts", "TEXTS")}),
+    "embed": Case(("SCENES", "-o", "OUT/vectors.jsonl"), {**PATHS, **TABLES, **MESSAGES, **SETTINGS, "texts": ("--texts", "TEXTS")}),
 }  # fmt: skip
 # A pair in which the first changes nothing, for the reason given.
 REFUSED = "refused"
@@ -164,6 +166,7 @@ def material(tmp_path_factory: pytest.TempPathFactory, sharp_demo: Path, one_sto
         "TEXTS": "red\nblue\n", "ROWS": "path,error\nscenes/00.png,no answer\n",
         "PREDICTED": "path,label,probability\nlabelled/red star/00.png,red star,0.9\nlabelled/blue ring/01.png,blue ring,0.8\n",
         "CALLED": "red star: [red star, red]\n",
+        "TABLE": "path,file,id\nscenes/00.png,scenes/01.png,one\nscenes/02.png,scenes/03.png,two\n",
         "MANIFEST": "path,label\n" + "".join(f"labelled/{c} {s}/{n:02}.png,{c} {s}\n" for n, (c, s) in enumerate(labels * 4)),
     }  # fmt: skip
     made = {"SCENES": folder / "scenes", "LABELLED": folder / "labelled", "PICTURE": folder / "scenes" / "01.png",

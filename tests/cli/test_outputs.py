@@ -87,10 +87,10 @@ def test_a_picture_of_a_manifest_and_a_background_are_inputs(cli: Cli, photo: Pa
 @pytest.mark.parametrize(
     ("command", "name", "known"),
     [
-        ("classify", "x.xlsx", ".csv, .tsv, .jsonl, .ndjson"),
-        ("classify", "y.html", ".csv, .tsv, .jsonl, .ndjson"),
+        ("classify", "x.xlsx", ".csv, .tsv, .jsonl, .ndjson, .parquet"),
+        ("classify", "y.html", ".csv, .tsv, .jsonl, .ndjson, .parquet"),
         ("classify", "x.json", "call the file x.jsonl"),
-        ("search", "x.txt", ".csv, .tsv, .jsonl, .ndjson"),
+        ("search", "x.txt", ".csv, .tsv, .jsonl, .ndjson, .parquet"),
         ("evaluate", "x.jsonl", ".csv, .json, .txt"),
         ("embed", "x.npy", ".npz, .parquet, .jsonl"),
     ],

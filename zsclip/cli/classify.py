@@ -25,7 +25,7 @@ CalibrationFile = Annotated[
 def classify(
     labels: groups.LabelGroup,
     prompts: groups.PromptGroup,
-    where: groups.PathGroup,
+    where: groups.AnyPathGroup,
     model: groups.ModelGroup,
     reading: groups.ReadingGroup,
     decision: groups.DecisionGroup,
@@ -49,6 +49,7 @@ def classify(
     from zsclip.cli.inputs import open_images, read_top_k
     from zsclip.cli.outputs import Outputs
     from zsclip.cli.printing import Printing, print_results
+    from zsclip.output.provenance import Provenance
     from zsclip.output.rows import result_layout
     from zsclip.scoring.calibration import read_file
     from zsclip.scoring.rules import require_choice
@@ -74,7 +75,10 @@ def classify(
         )
         gallery = page.gallery(label_set.names, unknown, classifier)
         layout = result_layout(min(kept or len(label_set), len(label_set)), unknown, several=multi_label)
-        how = Printing(rows, messages.quiet, label_set.names, layout, unknown, where.null, images.is_one_file, gallery)
+        how = Printing(
+            rows, messages.quiet, label_set.names, layout, unknown, where.null, images.is_one_file, gallery,
+            Provenance(classifier.model, label_set, sets, rules.combine, background),
+        )  # fmt: skip
         unreadable = print_results(classifier, results, images, how)
         images.report(classifier.counts)
         messages.report(classifier)

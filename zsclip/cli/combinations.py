@@ -22,8 +22,8 @@ CONTRADICTIONS = (
     (("limit", "sample"), "each chooses a part of the images"),
     (("retry", "paths"), "the file's names stand in the place of paths"),
     *((("texts", other), "with texts no pictures are read")
-      for other in ("no_recursive", "null", "hidden", "limit", "sample", "seed", "retry", "rehash", "workers", "max_pixels", "isolate",
-                    "decode_timeout")),
+      for other in ("no_recursive", "null", "hidden", "limit", "sample", "seed", "retry", "column", "id_column", "rehash", "workers",
+                    "max_pixels", "isolate", "decode_timeout")),
 )  # fmt: skip
 # What does nothing unless one of these is given too.
 NEEDS = {

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from zsclip.cli import groups
+from zsclip.cli.messages import in_options
 
 if TYPE_CHECKING:
     from zsclip.classifier import Classifier
     from zsclip.cli.inputs import FoundImages
+    from zsclip.errors import ErrorKind
     from zsclip.output.vectors import VectorWriter
+
+    Unread = tuple[str, str, ErrorKind | None]  # path, error, kind
 
 logger = logging.getLogger("zsclip")
 
@@ -36,11 +40,14 @@ def embed(
     store: groups.StoreGroup,
     messages: groups.MessageGroup,
 ) -> None:
-    """Write unit vectors: names (paths or texts) and float32 rows.
+    """Write unit vectors: names (paths or texts) and rows of numbers.
 
     zsclip embed photos/ -o vectors.npz
 
     zsclip embed --texts captions.txt -o captions.parquet
+
+    Numbers are float32; in Parquet float16, unless --exact. Beside a Parquet file, pictures that could not be read are in
+    one ending in .errors.parquet.
     """
     from zsclip.cli.inputs import open_images
     from zsclip.cli.outputs import Outputs, require_format
@@ -50,40 +57,58 @@ def embed(
     messages.listen()
     if bool(where.paths or where.retry) == bool(texts):
         raise typer.BadParameter("give either paths or --texts FILE.", param_hint="PATHS")
-    outputs = Outputs(output=output)
     require_format(output, None, VECTOR_WRITERS)
-    writer_for = vector_writer(output)
+    errors_file = output.with_suffix(".errors.parquet") if output.suffix.lower() == ".parquet" and not texts else None
+    outputs = Outputs(output=output, errors_of_output=errors_file)
+    writer_for = vector_writer(output, exact=model.exact)
     outputs.refuse(texts, model.files, store.files)
     images = None if texts else open_images(where, outputs)
     lines = _read_lines(texts) if texts else []
+    unreadable: list[Unread] = []
     with groups.open_classifier(model, reading, store) as classifier, target(output).open() as stream:
         writer = writer_for(stream, classifier.model.spec.embed_dim)
         if images is None:
             classifier.model.fetch()
             writer.write(lines, classifier.embed_texts(lines))
-            unreadable = 0
         else:
             unreadable = _write_images(classifier, images, writer, quiet=messages.quiet)
             images.report(classifier.counts)
         writer.close()
         messages.report(classifier)
+    if errors_file is not None:
+        _write_errors(unreadable, errors_file)
     if unreadable:
         raise typer.Exit(3)
 
 
-def _write_images(classifier: Classifier, images: FoundImages, writer: VectorWriter, *, quiet: bool) -> int:
-    """Write the images' vectors; the number of images that could not be read."""
+def _write_images(classifier: Classifier, images: FoundImages, writer: VectorWriter, *, quiet: bool) -> list[Unread]:
+    """Write the images' vectors; those that could not be read."""
     from zsclip.cli.progress import progress
 
-    unreadable = 0
+    unreadable: list[Unread] = []
     with progress(classifier, images.count, hidden=quiet, is_listing=images.is_listing) as advance:
-        for names, vectors, errors in classifier.embed(images.listing):
-            writer.write(names, vectors)
-            for path, error in errors:
-                logger.warning("%s could not be read, and is left out: %s.", path, error)
-            unreadable += len(errors)
-            advance(len(names) + len(errors))
+        for batch in classifier.embed_images(images.listing):
+            writer.write(batch.read, batch.vectors)
+            for place, (error, kind) in batch.errors.items():
+                logger.warning("%s could not be read, and is left out: %s.", batch.paths[place], error)
+                unreadable.append((batch.paths[place], in_options(error), kind))
+            advance(len(batch))
     return unreadable
+
+
+def _write_errors(unreadable: list[Unread], file: Path) -> None:
+    """A file of what could not be read; none if there is nothing, nor one of an earlier run."""
+    from zsclip.output.parquet import ErrorColumns, ParquetRows
+    from zsclip.output.targets import target
+
+    if not unreadable:
+        file.unlink(missing_ok=True)
+        return
+    with target(file).open() as stream:
+        writer = ParquetRows(stream, ErrorColumns())
+        writer.write(unreadable)
+        writer.close()
+    logger.info("What could not be read is in %s.", file)
 
 
 def _read_lines(file: Path) -> list[str]:

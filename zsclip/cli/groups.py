@@ -7,9 +7,10 @@ import functools
 import inspect
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -130,6 +131,32 @@ class PathGroup:
         from zsclip.images.opening import Opening
 
         return Opening()
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns of tables that are asked for, by option."""
+        return {}
+
+
+@dataclass(repr=False, eq=False)
+class AnyPathGroup(PathGroup):
+    """Where the pictures are, in tables too."""
+
+    column: options.Column = None
+    id_column: options.IdColumn = None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """See `PathGroup`."""
+        asked = {"--column": self.column, "--id-column": self.id_column}
+        return {option: name for option, name in asked.items() if name is not None}
+
+    @property
+    def opening(self) -> Opening:
+        """See `PathGroup`."""
+        from zsclip.images.tables.columns import TableColumns
+
+        return replace(super().opening, tables=TableColumns(self.column, self.id_column))
 
 
 @dataclass(repr=False, eq=False)
@@ -315,12 +342,13 @@ class RowsGroup:
 
     def check(self, labels: Sequence[str | None]) -> None:
         """Raise for images asked for by a label that there is not, and for an output of no known format."""
-        from zsclip.cli.outputs import require_format
-        from zsclip.output.rows import EXTENSIONS
+        from zsclip.cli.outputs import require_format, require_writable
+        from zsclip.output.rows import EXTENSIONS, choose_format
 
         if self.only is not None and self.only not in labels:
             raise typer.BadParameter(f"{self.only!r} is not among the labels.", param_hint="--only")
         require_format(self.output, self.format, EXTENSIONS, bare=True)
+        require_writable(choose_format(self.format, self.output, sys.stdout.isatty()), self.output)
 
 
 @dataclass(repr=False, eq=False)

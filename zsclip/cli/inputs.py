@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,6 +102,7 @@ class FoundImages:
     is_one_file: bool
     _finder: Finder
     _again: Finder | None
+    _columns: Collection[str] = ()  # options that are for tables only
 
     def count(self) -> int | None:
         """How many there are, by going through the folders once more; None while a list is still being read, and where some are in
@@ -119,6 +120,8 @@ class FoundImages:
         """Say what was passed over and how much was known."""
         if others := str(self._finder.passed_over):
             logger.info("%s%s.", others[0].upper(), others[1:])
+        if self._columns and not self._finder.tables:
+            logger.warning("%s had no effect: there was no table.", " and ".join(self._columns))
         report_known(counts)
 
 
@@ -158,6 +161,8 @@ def open_images(
 
     paths = PathList(named, null=where.null, refuse=check)
     require_paths(paths.named)
+    if where.columns and not (paths.from_stdin or any(source_of(path).may_be_table for path in paths.named)):
+        raise typer.BadParameter("this is for tables, and none is named.", param_hint=next(iter(where.columns)))
     for path in paths.named:
         refuse(path)
     finder = Finder(paths, search, where.opening)
@@ -171,7 +176,7 @@ def open_images(
             said += " (folders inside folders are left out: --no-recursive)"
         raise InputError(f"{said}. Name a folder with images in it, or image files.")
     again = None if in_background else Finder(paths, search, where.opening)
-    return FoundImages(listing, paths.is_one_file, finder, again)
+    return FoundImages(listing, paths.is_one_file, finder, again, where.columns)
 
 
 def require_commas(labels: Sequence[str], paths: Sequence[str]) -> None:

@@ -24,8 +24,8 @@ Folder = Annotated[
     Optional[str],
     typer.Argument(
         metavar="[DIR]",
-        help="A folder with a folder of images for each label; archives, with --label-from; with --manifest, where its "
-        "relative paths start.",
+        help="A folder with a folder of images for each label; archives, with --label-from; tables, with --label-column; "
+        "with --manifest, where its relative paths start.",
         show_default=False,
     ),
 ]
@@ -62,6 +62,9 @@ class LabelledGroup:
     class_names: ClassNamesFile = None
     allow_predictions: AllowPredictions = False
     hidden: options.Hidden = False
+    column: options.Column = None
+    id_column: options.IdColumn = None
+    label_column: options.LabelColumn = None
 
     def read(self, labels: groups.LabelGroup, unknown: str) -> LabelledImages:
         """The images; raises `InputError` and `LabelError`."""
@@ -95,6 +98,7 @@ class LabelledGroup:
         """How what holds pictures is opened."""
         from zsclip.images.archives.sidecar import Sidecar
         from zsclip.images.opening import Opening
+        from zsclip.images.tables.columns import TableColumns
 
         extension, _, key = (self.label_from or "").partition(":")
         if self.label_from is not None and (
@@ -103,26 +107,44 @@ class LabelledGroup:
             raise typer.BadParameter(
                 f"{self.label_from!r} is none of cls, txt and json:KEY.", param_hint="--label-from"
             )
-        return Opening(sidecar=None if self.label_from is None else Sidecar(extension, key))
+        return Opening(
+            sidecar=None if self.label_from is None else Sidecar(extension, key),
+            tables=TableColumns(self.column, self.id_column, self.label_column),
+        )
 
     def _containers(self) -> list[Container]:
-        """The archives that the argument names; raises where they have no labels, or labels are asked of something else."""
+        """The archives or tables that the argument names; raises where they have no labels, or labels are asked of something else."""
         from zsclip.cli.braces import expand
         from zsclip.images.container import Container
         from zsclip.images.folders import Search
         from zsclip.images.sources import Finder, require_paths, source_of
+        from zsclip.images.tables.table import Table
 
         opening = self.opening
-        paths = [] if self.folder is None or self.manifest is not None else expand(self.folder)
-        if not paths or source_of(paths[0]).of_files:
-            if self.label_from is not None:
-                raise typer.BadParameter("this is for archives, and none is named.", param_hint="--label-from")
-            return []
-        require_paths(paths)
-        found = [one for one in Finder(paths, Search(hidden=self.hidden), opening) if isinstance(one, Container)]
-        if len(found) < len(paths):
-            raise typer.BadParameter("name archives alone, or one folder.", param_hint="DIR")
-        if self.label_from is None:
+        paths = [] if self.folder is None or self.manifest is not None else expand(str(self.folder))
+        of_files = not paths or source_of(paths[0]).of_files
+        found: list[Container] = []
+        if not of_files or (paths and self.label_column is not None):  # a folder of the parts of a table
+            require_paths(paths)
+            for piece in Finder(paths, Search(hidden=self.hidden), opening).pieces():
+                if not isinstance(piece, Container):
+                    break
+                found.append(piece)
+            if not of_files and len(found) < len(paths):
+                raise typer.BadParameter("name archives or tables alone, or one folder.", param_hint="DIR")
+        tables = [one for one in found if isinstance(one, Table)]
+        if len(tables) == len(found) and self.label_from is not None:
+            raise typer.BadParameter("this is for archives, and none is named.", param_hint="--label-from")
+        for option in ("label_column", "id_column", "column"):
+            if not tables and getattr(self, option) is not None:
+                hint = f"--{option.replace('_', '-')}"
+                raise typer.BadParameter("this is for tables, and none is named.", param_hint=hint)
+        if tables and self.label_column is None:
+            raise typer.BadParameter(
+                f"{tables[0].name}: say which column has the labels of its pictures: --label-column NAME.",
+                param_hint="DIR",
+            )
+        if len(found) > len(tables) and self.label_from is None:
             raise typer.BadParameter(
                 f"{paths[0]}: say where the labels of its pictures stand: --label-from cls, txt or json:KEY.",
                 param_hint="DIR",

@@ -51,6 +51,22 @@ Retry = Annotated[
                  help="Instead of PATHS: what could not be read in these results (CSV, TSV, JSONL, Parquet) for a reason that may have "
                       "passed; from CSV and TSV, which do not say, all that could not."),
 ]  # fmt: skip
+Column = Annotated[
+    Optional[str],
+    typer.Option("--column", metavar="NAME", rich_help_panel=_INPUT,
+                 help="Of a table (.parquet, .csv, .tsv, .jsonl), the column with the pictures: their bytes, paths or "
+                      "addresses. Default: the only one that fits."),
+]  # fmt: skip
+IdColumn = Annotated[
+    Optional[str],
+    typer.Option("--id-column", metavar="NAME", rich_help_panel=_INPUT,
+                 help="Of a table, the column that names the rows. Default: the table and the number, as in train.parquet#17."),
+]  # fmt: skip
+LabelColumn = Annotated[
+    Optional[str],
+    typer.Option("--label-column", metavar="NAME", rich_help_panel=_INPUT,
+                 help="Of a table, the column with the labels, or with the numbers of classes that the file itself names."),
+]  # fmt: skip
 Labels = Annotated[
     Optional[list[str]],
     typer.Option(
@@ -180,7 +196,7 @@ TopK = Annotated[
     str, typer.Option("-k", "--top-k", metavar="N|all", help="Labels to tell per image.", rich_help_panel=_OUTPUT)
 ]
 Format = Annotated[
-    Optional[Literal["table", "csv", "tsv", "jsonl", "paths"]],
+    Optional[Literal["table", "csv", "tsv", "jsonl", "parquet", "paths"]],
     typer.Option("-f", "--format", rich_help_panel=_OUTPUT,
                  help="Default: by the output file's extension; else a table on a terminal and CSV into a pipe."),
 ]  # fmt: skip

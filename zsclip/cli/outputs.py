@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Collection, Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
@@ -56,6 +57,19 @@ def require_format(output: Path | None, asked: str | None, known: Collection[str
             f"JSON comes as one object a line; call the file {output.stem}.jsonl.", param_hint="--output"
         )
     raise typer.BadParameter(f"the name must end in one of {', '.join(known)}.", param_hint=f"--output {output}")
+
+
+def require_writable(format: str, output: Path | None) -> None:
+    """Raise for Parquet that would go to a terminal, and `InputError` where it cannot be written for want of a package."""
+    if format != "parquet":
+        return
+    from zsclip.output.parquet import require_pyarrow
+
+    if (output is None or str(output) == "-") and sys.stdout.isatty():
+        raise typer.BadParameter(
+            "Parquet is nothing to read on a terminal. Name a file with --output.", param_hint="--format"
+        )
+    require_pyarrow()
 
 
 def require_extension(option: str, path: Path | None, extensions: Collection[str]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zsclip.classifier import Classifier
     from zsclip.cli.groups import RowsGroup
     from zsclip.cli.inputs import FoundImages
+    from zsclip.output.provenance import Provenance
     from zsclip.output.rows import Layout, Writer
     from zsclip.report.gallery import Gallery
     from zsclip.scoring.batches import ImageResults
@@ -37,6 +38,7 @@ class Printing:
     null: bool
     single: bool
     gallery: Gallery | None = None
+    provenance: Provenance | None = None
 
 
 def print_results(
@@ -82,6 +84,7 @@ def print_results(
             if how.gallery:
                 how.gallery.add(wanted)
             advance(len(batch))
+        writer.close()
     seconds = time.perf_counter() - started
     logger.debug("%d images in %.1f s (%.1f images/s, loading the model included)", done, seconds, done / seconds)
     if unreadable and (name == "paths" or how.rows.only is not None):  # what could not be read has no row
@@ -109,6 +112,6 @@ def _writer(name: str, stream: TextIO, stdout_console: Console | None, how: Prin
     from zsclip.output.terminal import RankingWriter, TableWriter
 
     if name != "table":
-        return row_writer(name, stream, how.layout, null=how.null)
+        return row_writer(name, stream, how.layout, null=how.null, provenance=how.provenance)
     rows = stdout_console or console(stream)
     return RankingWriter(rows, how.unknown) if how.single else TableWriter(rows, how.labels, how.unknown)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from zsclip.output.provenance import Provenance
     from zsclip.output.rows import Writer
     from zsclip.scoring.results import Match, SearchResult
 
@@ -40,13 +41,14 @@ SearchMinimum = Annotated[
     float, typer.Option("--min-similarity", min=-1, max=1, metavar="S", help="Only images at least so similar.")
 ]
 SearchFormat = Annotated[
-    Optional[Literal["table", "csv", "tsv", "jsonl", "paths"]], typer.Option("-f", "--format", help="As for classify.")
+    Optional[Literal["table", "csv", "tsv", "jsonl", "parquet", "paths"]],
+    typer.Option("-f", "--format", help="As for classify."),
 ]
 
 
 @groups.grouped
 def search(
-    where: groups.PathGroup,
+    where: groups.AnyPathGroup,
     text: Texts = None,
     image: Pictures = None,
     minus: Minus = None,
@@ -70,8 +72,9 @@ def search(
     Texts are taken as they are; with --prompts or --template they are put into templates.
     """
     from zsclip.cli.inputs import open_images, read_top_k
-    from zsclip.cli.outputs import Outputs, require_format
+    from zsclip.cli.outputs import Outputs, require_format, require_writable
     from zsclip.cli.progress import into_pipe, progress
+    from zsclip.output.provenance import Provenance
     from zsclip.output.rows import EXTENSIONS, choose_format
     from zsclip.text.query import Query
 
@@ -81,6 +84,8 @@ def search(
     kept = read_top_k(top_k)
     outputs = Outputs(output=output)
     require_format(output, format, EXTENSIONS, bare=True)
+    name = choose_format(format, output, sys.stdout.isatty())
+    require_writable(name, output)
     outputs.refuse((str(source) for source, _ in query.images), prompts.prompts, model.files, store.files)
     images = open_images(where, outputs)
     with groups.open_classifier(model, reading, store) as classifier:
@@ -91,8 +96,7 @@ def search(
             )
         images.report(classifier.counts)
         messages.report(classifier)
-    name = choose_format(format, output, sys.stdout.isatty())
-    _write(found, name, output, null=where.null)
+    _write(found, name, output, null=where.null, provenance=Provenance(classifier.model))
     if found.unreadable:
         said = counted(len(found.unreadable), "image")
         if name == "paths":
@@ -102,7 +106,7 @@ def search(
         raise typer.Exit(3)
 
 
-def _write(found: SearchResult, format: str, output: Path | None, *, null: bool) -> None:
+def _write(found: SearchResult, format: str, output: Path | None, *, null: bool, provenance: Provenance) -> None:
     from zsclip.output.rows import MATCH_LAYOUT, row_writer
     from zsclip.output.targets import open_output
     from zsclip.output.terminal import MatchTableWriter
@@ -112,6 +116,7 @@ def _write(found: SearchResult, format: str, output: Path | None, *, null: bool)
         if format == "table":
             writer = MatchTableWriter(console() if output is None else console(stream))
         else:
-            writer = row_writer(format, stream, MATCH_LAYOUT, null=null)
+            writer = row_writer(format, stream, MATCH_LAYOUT, null=null, provenance=provenance)
         writer.write(found.matches)
         writer.write([replace(unread, error=in_options(unread.error or "")) for unread in found.unreadable])
+        writer.close()

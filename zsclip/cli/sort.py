@@ -65,7 +65,7 @@ def sort(
     sets = prompts.read()
     # Where `into` is itself the folder that is searched, what was sorted before is still passed over.
     exclude = (into, *(into / one for one in folders.folder_names([decision.unknown_label, *label_set.names])))
-    search = replace(where.search, libraries=not move, exclude=exclude)
+    search = replace(where.search, libraries=not move, exclude=exclude, files_only=True)
     images = open_images(where, search=search, refuse=require_files)
     with groups.open_classifier(model, reading, store) as classifier:
         results = []

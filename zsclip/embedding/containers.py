@@ -49,6 +49,8 @@ def _opened(
             except ImageError as error:
                 yield [Entry(number, Unreadable(container.name, error))]
                 return
+            if any(item.elsewhere for item in items):
+                listed = None  # a list would say of them what they were
             yield [Entry(number + place, item, listed=listed) for place, item in enumerate(items)]
             number += len(items)
     if listed is not None:

@@ -38,7 +38,7 @@ def look_up(
                 parts = []
                 for members in look_up_members(together, number, model, store, rehash=rehash):
                     number += sum(map(len, members))
-                    yield members
+                    yield members if rehash else list(_with_stamps(members, model, store, timings))
                 continue
             found = Found.of((), model.spec.embed_dim)
             if store.usable and not rehash:
@@ -79,6 +79,25 @@ def _together(pieces: list[Piece]) -> Iterator[list[Item] | Siblings | Container
         yield piece
     if items:
         yield items
+
+
+def _with_stamps(members: list[Known | Entry], model: Model, store: Store, timings: Timings) -> Iterator[Known | Entry]:
+    """The same members, where those that are elsewhere have been looked up by their own stamps."""
+    elsewhere: list[Entry] = []
+    for member in [*members, None]:
+        if isinstance(member, Entry) and member.item.elsewhere:
+            elsewhere.append(member)
+            continue
+        if elsewhere and store.usable:
+            items = [entry.item for entry in elsewhere]
+            with timings.measure("store"):
+                found = _find(items, model, store)
+            yield from _parts(items, found, elsewhere[0].number)
+        else:
+            yield from elsewhere
+        elsewhere = []
+        if member is not None:
+            yield member
 
 
 def _find(pictures: list[Item] | Siblings, model: Model, store: Store) -> Found:

@@ -27,19 +27,23 @@ KINDS: dict[type[OSError], ErrorKind] = {FileNotFoundError: "not_found", Permiss
 
 
 class File(Item):
-    """A local file, by its path."""
+    """A local file, by its path, which is its name unless it has another one."""
+
+    def __init__(self, path: str, name: str = "") -> None:
+        super().__init__(name or path)
+        self.path = path
 
     def stamp(self) -> Stamp | None:
         """See `Item`."""
         try:
-            return Stamp.of_file(self.name, os.stat(self.name))
+            return Stamp.of_file(self.path, os.stat(self.path))
         except (OSError, ValueError):
             return None
 
     def read(self, max_pixels: int) -> Contents:
         """See `Item`."""
-        data, status = read_file(self.name, max_pixels=max_pixels)
-        return Contents(data, Stamp.of_file(self.name, status))
+        data, status = read_file(self.path, max_pixels=max_pixels)
+        return Contents(data, Stamp.of_file(self.path, status))
 
 
 class InMemory(Item):

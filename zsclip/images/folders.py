@@ -52,13 +52,15 @@ class Search:
     """How folders are searched: in folders inside them too if `recursive`, but never in those of `exclude`.
 
     Files and folders whose name begins with a dot, what systems keep for themselves (`$RECYCLE.BIN`, `@eaDir`) and the
-    libraries of photo programs are passed over; with `hidden` they are taken, but libraries not without `libraries`.
+    libraries of photo programs are passed over; with `hidden` they are taken, but libraries not without `libraries`. A folder
+    without images, but with the parts of a table, is this table, unless `files_only`.
     """
 
     recursive: bool = True
     hidden: bool = False
     libraries: bool = True
     exclude: Iterable[str | os.PathLike[str]] = ()
+    files_only: bool = False
 
     def place(self, name: str) -> Place | None:
         """What kind of folder that name makes it, if it is one to be passed over."""
@@ -120,12 +122,13 @@ class Walk:
     """Paths of the images in a folder, sorted, found lazily. The folder itself is searched whatever it is called.
 
     A file counts if its extension is an image's, and so does a folder that cannot be looked into: its row will say so.
-    What is not taken is counted in `passed_over`.
+    What is not taken is counted in `passed_over`. With `extensions`, files of these are taken instead of images.
     """
 
     folder: str | os.PathLike[str]
     search: Search = field(default_factory=Search)
     passed_over: PassedOver = field(default_factory=PassedOver)
+    extensions: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[str]:
         for found in self.pieces():
@@ -133,7 +136,7 @@ class Walk:
 
     def pieces(self) -> Iterator[Siblings | str]:
         """The images that follow each other in one folder, at most 1,024 at once; by its path a folder that cannot be read."""
-        extensions = image_extensions()
+        extensions = self.extensions or image_extensions()
         excluded = {os.path.realpath(path) for path in self.search.exclude}
         # The next is last; not a recursion, for folders may be nested a thousand deep.
         waiting: list[Siblings | str] = [os.fspath(self.folder)]

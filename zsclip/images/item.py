@@ -58,10 +58,12 @@ class Item(ABC):
     """A picture before it is read. `name` is what its row says, and what can be given back as an input.
 
     `label` is the one that its source says it has, as for `evaluate`. `held` is how many bytes it has in memory until it is read.
+    `elsewhere` is what a container only names: its own stamp tells whether it is as it was, not the container's.
     """
 
     label: str | None = None
     held: int = 0
+    elsewhere: bool = False
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zsclip.images.archives.sidecar import Sidecar
+from zsclip.images.tables.columns import TableColumns
 
 
 @dataclass(frozen=True)
@@ -12,3 +13,4 @@ class Opening:
     """One field for each kind of source that leaves a choice; the field's own class says which."""
 
     sidecar: Sidecar | None = None  # of archives: where labels stand
+    tables: TableColumns = field(default_factory=TableColumns)

@@ -1,33 +1,17 @@
-"""Where a file's bytes are, for what is larger than a picture: archives and tables, of which not all is read at once."""
+"""What a name stands for: a file of this machine or an address, as bytes or as a picture."""
 
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
 from typing import BinaryIO
 
 from zsclip.errors import ImageError
-from zsclip.images.files import KINDS, require_regular
-from zsclip.images.item import Stamp
+from zsclip.images.files import KINDS, File, require_regular
+from zsclip.images.item import Item, Stamp
+from zsclip.images.opening import Opening
+from zsclip.images.place import Place
 
-
-class Place(ABC):
-    """A file or an object, by what the user calls it."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    @abstractmethod
-    def stamp(self) -> Stamp | None:
-        """What tells that it is as it was; None if it cannot be told, or if it is not there."""
-
-    @abstractmethod
-    def open(self) -> BinaryIO:
-        """A stream over its bytes from the first on, which need not be able to seek; raises `ImageError`, as may each read."""
-
-    @abstractmethod
-    def open_seekable(self) -> BinaryIO:
-        """A stream over its bytes in any order; raises `ImageError`, as may each read."""
+__all__ = ["LocalFile", "Place", "picture_at", "place"]
 
 
 class LocalFile(Place):
@@ -55,6 +39,11 @@ class LocalFile(Place):
         return self.open()
 
 
-def place(name: str) -> Place:
-    """The place that a path stands for."""
+def place(name: str, opening: Opening | None = None) -> Place:  # noqa: ARG001
+    """The place that a path or an address stands for."""
     return LocalFile(name)
+
+
+def picture_at(where: str, name: str, opening: Opening) -> Item:  # noqa: ARG001
+    """The picture at a path or an address that stands in data, such as a table; its row says `name`."""
+    return File(where, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ from zsclip.images.item import Item
 from zsclip.images.listing import Piece
 from zsclip.images.opening import Opening
 from zsclip.images.siblings import Siblings
+from zsclip.images.tables.kinds import PARTS, is_row, is_table, open_table, parts_in
+from zsclip.images.tables.table import Table
 
 
 @dataclass
@@ -23,13 +26,14 @@ class Finder:
     """The items that `paths` lead to, found lazily, in order; iterating again finds them again.
 
     Folders are searched as `search` says, what holds pictures is opened as `opening` says. What was named itself counts whatever
-    it is called, a file even if it is not there (its row will say so). `passed_over` counts what is not taken.
+    it is called, a file even if it is not there (its row will say so). `passed_over` counts what is not taken, `tables` those found.
     """
 
     paths: Iterable[str]
     search: Search = field(default_factory=Search)
     opening: Opening = field(default_factory=Opening)
     passed_over: PassedOver = field(default_factory=PassedOver)
+    tables: int = 0
 
     def __iter__(self) -> Iterator[Item | Container]:
         for piece in self.pieces():
@@ -39,22 +43,32 @@ class Finder:
         """The same, where files of one folder that follow each other are one piece."""
         self.passed_over.clear()
         for path in self.paths:
-            yield from source_of(path).items(path, self)
+            for piece in source_of(path).items(path, self):
+                self.tables += isinstance(piece, Table)
+                yield piece
 
 
 @dataclass(frozen=True)
 class Source:
-    """One kind of input. `of_files` says that its pictures are files of this machine, `is_one` that it is one picture."""
+    """One kind of input. `of_files` says that its pictures are files of this machine, `is_one` that it is one picture,
+    `may_be_table` that it is a table or may have some in it."""
 
     claims: Callable[[str], bool]
     items: Callable[[str, Finder], Iterator[Piece]]
     of_files: bool = False
     is_one: bool = False
+    may_be_table: bool = False
 
 
 def _in_folder(path: str, finder: Finder) -> Iterator[Piece]:
+    before, is_empty = finder.passed_over.files.copy(), True
     for piece in Walk(path, finder.search, finder.passed_over).pieces():
+        is_empty = False
         yield File(piece) if isinstance(piece, str) else piece
+    parts = {kind: count for kind, count in (finder.passed_over.files - before).items() if kind in PARTS}
+    if is_empty and parts and not finder.search.files_only:
+        finder.passed_over.files -= Counter(parts)
+        yield from parts_in(path, finder.search, finder.opening)
 
 
 def _is_folder(path: str) -> bool:
@@ -81,11 +95,17 @@ def _in_archive(path: str, finder: Finder) -> Iterator[Piece]:
         yield archive(inside[0], finder.search, finder.passed_over, only=inside[1])
 
 
+def _table(path: str, finder: Finder) -> Iterator[Piece]:
+    yield open_table(path, finder.opening)
+
+
 # The first that claims a path has it.
 SOURCES = (
-    Source(_is_folder, _in_folder, of_files=True),
+    Source(_is_folder, _in_folder, of_files=True, may_be_table=True),
     Source(_is_archive, _archive),
     Source(_is_in_archive, _in_archive, is_one=True),
+    Source(is_table, _table, may_be_table=True),
+    Source(is_row, _table, is_one=True, may_be_table=True),
     Source(lambda path: True, lambda path, finder: iter((File(path),)), of_files=True, is_one=True),
 )
 
@@ -98,7 +118,7 @@ def source_of(path: str) -> Source:
 def require_paths(paths: Iterable[str]) -> None:
     """Raise `InputError` for the first path that is not there."""
     for path in paths:
-        if "\0" in path or not (os.path.lexists(path) or _is_in_archive(path)):
+        if "\0" in path or not (os.path.lexists(path) or _is_in_archive(path) or is_row(path)):
             raise InputError(f"{path or repr(path)}: there is no such file or folder.")
 
 

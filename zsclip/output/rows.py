@@ -1,6 +1,6 @@
 """Records (results, matches) as rows in any format, some at a time as they come: a `Layout` x the table `FORMATS`.
 
-A new kind of record needs a `Layout`, a new format a class with `write` in `FORMATS`.
+A new kind of record needs a `Layout`, a new format a class with `write` and `close` in `FORMATS`.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any, Generic, Protocol, TextIO, TypeVar
 
 from zsclip.output.delimited import delimited_text
+from zsclip.output.parquet import Columns, MatchColumns, ParquetRows, ResultColumns, Said, require_pyarrow
 from zsclip.scoring.batches import ImageResults
 from zsclip.scoring.decisions import Decisions
 from zsclip.scoring.results import ImageResult, Match
@@ -28,14 +30,18 @@ class Writer(Protocol[B_contra]):
     def write(self, records: B_contra, /) -> None:
         """Write them."""
 
+    def close(self) -> None:
+        """All are written: end the output, whose stream stays open."""
+
 
 @dataclass(frozen=True)
 class Layout(Generic[B]):
-    """How records are laid out: the names of their columns, their rows as text, and the JSON object of each."""
+    """How records are laid out: the names of their columns, their rows as text, the JSON object of each, and typed columns."""
 
     columns: Sequence[str]
     rows: Callable[[B], Iterable[Sequence[str]]]
     documents: Callable[[B], Iterable[dict[str, Any]]]
+    typed: Callable[[], Columns[B]]
 
 
 def result_layout(top_k: int, unknown: str | None = None, *, several: bool = False) -> Layout[ImageResults]:
@@ -75,7 +81,8 @@ def result_layout(top_k: int, unknown: str | None = None, *, several: bool = Fal
             "error_kind": result.error_kind,
         }
 
-    return Layout(columns, rows, lambda results: map(document, results))
+    typed = partial(ResultColumns, unknown, several=several)
+    return Layout(columns, rows, lambda results: map(document, results), typed)
 
 
 def _decision_columns(decisions: Decisions, top_k: int, unknown: str | None, *, several: bool) -> list[Sequence[str]]:
@@ -107,6 +114,7 @@ MATCH_LAYOUT: Layout[Sequence[Match]] = Layout(
     ("path", "similarity", "error"),
     lambda matches: map(_match_cells, matches),
     lambda matches: map(_match_document, matches),
+    MatchColumns,
 )
 
 
@@ -120,7 +128,14 @@ def shown_label(result: ImageResult, unknown: str | None) -> str | None:
     return unknown if result.abstained else result.label
 
 
-class _DelimitedWriter(Generic[B]):
+class _TextWriter(Generic[B]):
+    """Text that is complete after each row."""
+
+    def close(self) -> None:
+        """See `Writer`."""
+
+
+class _DelimitedWriter(_TextWriter[B]):
     """A header, then a row a record; a field with the delimiter, a quote or a line break in it is quoted."""
 
     def __init__(self, stream: TextIO, layout: Layout[B], delimiter: str) -> None:
@@ -131,7 +146,7 @@ class _DelimitedWriter(Generic[B]):
         self._stream.write(delimited_text(self._rows(records), self._delimiter))
 
 
-class _JsonlWriter(Generic[B]):
+class _JsonlWriter(_TextWriter[B]):
     """One JSON object a line. Bytes of a path that are not UTF-8 come out as lone surrogate escapes (`\\udcff`)."""
 
     def __init__(self, stream: TextIO, layout: Layout[B]) -> None:
@@ -141,7 +156,7 @@ class _JsonlWriter(Generic[B]):
         self._stream.write("".join(map(json_line, self._documents(records))))
 
 
-class _PathsWriter(Generic[B]):
+class _PathsWriter(_TextWriter[B]):
     """The paths of the images that could be read, one a line or NUL-separated."""
 
     def __init__(self, stream: TextIO, null: bool) -> None:
@@ -151,18 +166,27 @@ class _PathsWriter(Generic[B]):
         self._stream.write("".join(record.path + self._end for record in records if record.error is None))
 
 
-FORMATS: dict[str, Callable[[TextIO, Layout[Any], bool], Writer[Any]]] = {
-    "csv": lambda stream, layout, null: _DelimitedWriter(stream, layout, ","),
-    "tsv": lambda stream, layout, null: _DelimitedWriter(stream, layout, "\t"),
-    "jsonl": lambda stream, layout, null: _JsonlWriter(stream, layout),
-    "paths": lambda stream, layout, null: _PathsWriter(stream, null),
+def _parquet_writer(stream: TextIO, layout: Layout[B], provenance: Said | None) -> Writer[B]:
+    require_pyarrow()
+    stream.flush()
+    return ParquetRows(stream.buffer, layout.typed(), provenance)
+
+
+FORMATS: dict[str, Callable[[TextIO, Layout[Any], bool, Said | None], Writer[Any]]] = {
+    "csv": lambda stream, layout, null, provenance: _DelimitedWriter(stream, layout, ","),
+    "tsv": lambda stream, layout, null, provenance: _DelimitedWriter(stream, layout, "\t"),
+    "jsonl": lambda stream, layout, null, provenance: _JsonlWriter(stream, layout),
+    "parquet": lambda stream, layout, null, provenance: _parquet_writer(stream, layout, provenance),
+    "paths": lambda stream, layout, null, provenance: _PathsWriter(stream, null),
 }
-EXTENSIONS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+EXTENSIONS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
-def row_writer(format: str, stream: TextIO, layout: Layout[B], *, null: bool = False) -> Writer[B]:
-    """A writer of one of the `FORMATS`; with `null`, paths end in NUL."""
-    return FORMATS[format](stream, layout, null)
+def row_writer(
+    format: str, stream: TextIO, layout: Layout[B], *, null: bool = False, provenance: Said | None = None
+) -> Writer[B]:
+    """A writer of one of the `FORMATS`; with `null`, paths end in NUL. Parquet says `provenance` in its metadata."""
+    return FORMATS[format](stream, layout, null, provenance)
 
 
 def choose_format(asked: str | None, output: Path | None, on_terminal: bool) -> str:

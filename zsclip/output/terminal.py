@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-class TableWriter:
+class _ConsoleWriter:
+    """Lines that are complete as they are printed."""
+
+    def close(self) -> None:
+        """See `rows.Writer`."""
+
+
+class TableWriter(_ConsoleWriter):
     """A line an image, with as many runners-up as the width holds."""
 
     def __init__(self, console: Console, labels: Sequence[str], unknown: str | None) -> None:
@@ -69,7 +76,7 @@ class TableWriter:
             lead = ", "
 
 
-class RankingWriter:
+class RankingWriter(_ConsoleWriter):
     """One image: a ranked table with bars."""
 
     def __init__(self, console: Console, unknown: str | None) -> None:
@@ -103,7 +110,7 @@ class RankingWriter:
             self._console.print(Text(f"  decided for {printable(self._unknown or '')}", style="italic"), soft_wrap=True)
 
 
-class MatchTableWriter:
+class MatchTableWriter(_ConsoleWriter):
     """A line a match, with its rank."""
 
     def __init__(self, console: Console) -> None:

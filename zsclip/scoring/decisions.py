@@ -57,7 +57,7 @@ class Decisions:
         return next(iter(self.take([row])))
 
     def __iter__(self) -> Iterator[Decision]:
-        labels, told = self.labels, self._told()
+        labels, told = self.labels, None if self.holds is None else self.told.tolist()
         p, s, abstained = self.probability.tolist(), self.similarity.tolist(), self.abstained.tolist()
         for row, order in enumerate(self.ranked.tolist()):
             numbers = zip(order if told is None else order[: told[row]], p[row], s[row], strict=False)
@@ -84,12 +84,13 @@ class Decisions:
             holds=None if self.holds is None else self.holds[rows],
         )
 
-    def _told(self) -> list[int] | None:
-        """How many predictions each image has, where they have not all as many."""
+    @property
+    def told(self) -> NDArray[np.intp]:
+        """How many predictions each image has (n,)."""
         if self.holds is None:
-            return None
+            return np.full(len(self), self.ranked.shape[1])
         places = np.take_along_axis(self.holds, self.ranked, -1) * np.arange(1, len(self.names) + 1)
-        return [int(count) for count in np.maximum(self.top_k, places.max(axis=1))]
+        return np.asarray(np.maximum(self.top_k, places.max(axis=1)), np.intp)
 
 
 class Scorer(Protocol):

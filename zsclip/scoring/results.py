@@ -28,6 +28,7 @@ class Match:
     path: str
     similarity: float | None = None
     error: str | None = None
+    error_kind: ErrorKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
