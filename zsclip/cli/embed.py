@@ -60,11 +60,11 @@ def embed(
     messages.listen()
     if bool(where.paths) == bool(texts):
         raise typer.BadParameter("give either paths or --texts FILE.", param_hint="PATHS")
-    outputs = Outputs(output=output)
+    outputs = Outputs(output=output, offline=model.offline)
     require_format(output, None, VECTOR_WRITERS)
     writer_for = vector_writer(output)
     outputs.refuse(texts, model.files, store.files)
-    images = open_images(where, outputs) if where.paths else None
+    images = open_images(where, outputs, offline=model.offline) if where.paths else None
     lines = _read_lines(texts) if texts else []
     with groups.open_classifier(model, reading, store) as classifier, target(output).open() as stream:
         writer = writer_for(stream, classifier.model.spec.embed_dim)

@@ -100,6 +100,9 @@ class PathGroup:
     no_recursive: options.NoRecursive = False
     null: options.Null = False
     hidden: options.Hidden = False
+    per_host: options.PerHost = 8
+    allow_private: options.AllowPrivate = False
+    no_sign_request: options.NoSignRequest = False
 
     @property
     def search(self) -> Search:
@@ -112,8 +115,9 @@ class PathGroup:
     def opening(self) -> Opening:
         """How what holds pictures is opened."""
         from zsclip.images.opening import Opening
+        from zsclip.images.remote.settings import Network
 
-        return Opening()
+        return Opening(Network(self.allow_private, not self.no_sign_request, self.per_host))
 
 
 @dataclass(repr=False, eq=False)
@@ -209,6 +213,7 @@ class ReadingGroup(Typed):
     """How pictures are read."""
 
     workers: options.Workers = None
+    readers: options.Readers = 32
     max_pixels: options.MaxPixels = 250_000_000
     isolate: options.Isolate = False
     decode_timeout: options.DecodeTimeout = 60
@@ -216,7 +221,9 @@ class ReadingGroup(Typed):
     @property
     def settings(self) -> Reading:
         """The same as the library has it."""
-        return Reading(self.max_pixels, self.isolate, self.decode_timeout, self.workers)
+        from zsclip.images.reading import Reading
+
+        return Reading(self.max_pixels, self.isolate, self.decode_timeout, self.workers, self.readers)
 
 
 @dataclass(repr=False, eq=False)

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,8 +15,9 @@ import typer
 from zsclip.cli.outputs import Outputs
 from zsclip.errors import InputError
 from zsclip.images.container import Container
-from zsclip.images.folders import Search
+from zsclip.images.folders import EXTENSIONS, HEIF, Search
 from zsclip.images.listing import BackgroundListing, Listing, size
+from zsclip.images.remote.addresses import extension, is_address, on_the_web
 from zsclip.images.sources import Finder, require_paths
 
 if TYPE_CHECKING:
@@ -61,7 +62,12 @@ class PathList:
     @property
     def is_one_file(self) -> bool:
         """Whether there is one path, and it is no folder."""
-        return len(self._arguments) == 1 and not self.from_stdin and not os.path.isdir(self._arguments[0])
+        if len(self._arguments) != 1 or self.from_stdin:
+            return False
+        (path,) = self._arguments
+        if is_address(path):
+            return on_the_web(path) or extension(path) in EXTENSIONS | HEIF
+        return not os.path.isdir(path)
 
     def __iter__(self) -> Iterator[str]:
         for argument in self._arguments:
@@ -103,8 +109,8 @@ class FoundImages:
     _again: Finder | None
 
     def count(self) -> int | None:
-        """How many there are, by going through the folders once more; None for a list on standard input, and where some are in
-        containers, which only opening them would tell."""
+        """How many there are, by going through the folders once more; None for a list on standard input, for addresses, and where
+        some are in containers, which only opening them would tell."""
         if self._again is None:
             return None
         total = 0
@@ -129,23 +135,39 @@ def report_known(counts: Counts) -> None:
         logger.debug("No image had to be computed.")
 
 
-def open_images(where: PathGroup, outputs: Outputs | None = None, search: Search | None = None) -> FoundImages:
+def open_images(
+    where: PathGroup,
+    outputs: Outputs | None = None,
+    search: Search | None = None,
+    *,
+    offline: bool = False,
+    refuse: Callable[[str], None] = lambda path: None,
+) -> FoundImages:
     """Find the images, at least one of them; raises `InputError` for paths that are not there, lead to none, or are among
-    the `outputs`, those of a list on standard input when they come by.
+    the `outputs`, those of a list on standard input when they come by; and for what `refuse` refuses.
     """
     outputs, search = outputs or Outputs(), search or where.search
-    outputs.refuse(where.paths)
-    paths = PathList(where.paths, null=where.null, refuse=outputs.refuse)
-    require_paths(paths.named)
-    finder = Finder(paths, search, where.opening)
-    # Another program may still be writing its list: what is known of it is worked on meanwhile.
-    listing = BackgroundListing(finder) if paths.from_stdin else Listing(finder.pieces())
+
+    def refuse_any(path: str) -> None:
+        refuse(path)
+        outputs.refuse(path)
+
+    paths = PathList(where.paths, null=where.null, refuse=refuse_any)
+    for path in paths.named:
+        refuse_any(path)
+    opening = where.opening
+    opening = replace(opening, network=replace(opening.network, offline=offline))
+    require_paths(paths.named, opening.network)
+    finder = Finder(paths, search, opening, typed=frozenset(paths.named))
+    # Another program may still be writing its list, and a server be listing: what is known is worked on meanwhile.
+    slow = paths.from_stdin or any(map(is_address, paths.named))
+    listing = BackgroundListing(finder if paths.from_stdin else finder.pieces()) if slow else Listing(finder.pieces())
     if listing.is_empty():
         said = "; ".join(["No images found", *filter(None, [str(finder.passed_over)])])
         if not search.recursive:
             said += " (folders inside folders are left out: --no-recursive)"
         raise InputError(f"{said}. Name a folder with images in it, or image files.")
-    again = None if paths.from_stdin else Finder(paths, search, where.opening)
+    again = None if slow else Finder(paths, search, opening)
     return FoundImages(listing, paths.is_one_file, finder, again)
 
 

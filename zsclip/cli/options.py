@@ -15,7 +15,8 @@ Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATHS...",
-        help="Folders (searched for images, sorted), image files, or - for a list of paths on standard input.",
+        help="Folders (searched for images, sorted), image files, addresses (s3://, gs://, az://, hf://, https://), or - for a "
+        "list of paths on standard input.",
         show_default=False,
     ),
 ]
@@ -31,6 +32,21 @@ Hidden = Annotated[
     bool,
     typer.Option("--hidden", rich_help_panel=_INPUT,
                  help="In folders, also take hidden files and folders, system folders and photo libraries."),
+]  # fmt: skip
+PerHost = Annotated[
+    int,
+    typer.Option("--per-host", min=1, metavar="N", rich_help_panel=_INPUT,
+                 help="Requests at once to one host of the web."),
+]  # fmt: skip
+AllowPrivate = Annotated[
+    bool,
+    typer.Option("--allow-private", rich_help_panel=_INPUT,
+                 help="Let addresses in data (a list, a table) and redirects lead to this machine and private networks."),
+]  # fmt: skip
+NoSignRequest = Annotated[
+    bool,
+    typer.Option("--no-sign-request", rich_help_panel=_INPUT,
+                 help="Ask buckets without your keys. Without keys they are asked so anyway."),
 ]  # fmt: skip
 Labels = Annotated[
     Optional[list[str]],
@@ -101,6 +117,11 @@ Workers = Annotated[
     Optional[int],
     typer.Option("--workers", min=1, metavar="N", help="Threads that decode. Default: one a core, up to 16.",
                  rich_help_panel=_MODEL),
+]  # fmt: skip
+Readers = Annotated[
+    int,
+    typer.Option("--readers", min=1, metavar="N", rich_help_panel=_MODEL,
+                 help="Threads that read what is not on this machine, ahead of those that decode."),
 ]  # fmt: skip
 MaxPixels = Annotated[
     int,

@@ -79,10 +79,10 @@ def search(
     query = Query.parse(text or (), image or (), minus or ())
     sets = prompts.read() if prompts.given else ()
     kept = read_top_k(top_k)
-    outputs = Outputs(output=output)
+    outputs = Outputs(output=output, offline=model.offline)
     require_format(output, format, EXTENSIONS, bare=True)
     outputs.refuse((str(source) for source, _ in query.images), prompts.prompts, model.files, store.files)
-    images = open_images(where, outputs)
+    images = open_images(where, outputs, offline=model.offline)
     with groups.open_classifier(model, reading, store) as classifier:
         with progress(classifier, images.count, hidden=messages.quiet or into_pipe(output)) as advance:
             found = classifier.search(

@@ -13,6 +13,8 @@ import typer
 
 from zsclip.cli import groups, options
 from zsclip.cli.messages import say, tell_if_interrupted
+from zsclip.errors import InputError
+from zsclip.images.remote.addresses import is_address, shown
 from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
@@ -64,7 +66,8 @@ def sort(
     sets = prompts.read()
     # Where `into` is itself the folder that is searched, what was sorted before is still passed over.
     results_folders = (into, *(into / one for one in folders.folder_names([decision.unknown_label, *label_set.names])))
-    images = open_images(where, search=replace(where.search, libraries=not move, exclude=results_folders))
+    search = replace(where.search, libraries=not move, exclude=results_folders)
+    images = open_images(where, search=search, refuse=_require_local)
     with groups.open_classifier(model, reading, store) as classifier:
         results = []
         with (
@@ -86,6 +89,14 @@ def sort(
     failed = _print_plan(plan) if dry_run else _carry_out(plan, into, how, store)
     if unreadable or failed:
         raise typer.Exit(3)
+
+
+def _require_local(path: str) -> None:
+    if is_address(path):
+        raise InputError(
+            "files of this machine are sorted, and this is an address.", where=shown(path),
+            remedy="zsclip classify gives a row for each picture there.",
+        )  # fmt: skip
 
 
 def _print_plan(plan: list[Filing]) -> int:

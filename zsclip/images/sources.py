@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from zsclip.errors import InputError
@@ -14,6 +14,8 @@ from zsclip.images.folders import PassedOver, Search, Walk
 from zsclip.images.item import Item
 from zsclip.images.listing import Piece
 from zsclip.images.opening import Opening
+from zsclip.images.remote.addresses import SCHEMES, is_address, shown
+from zsclip.images.remote.settings import Network
 from zsclip.images.siblings import Siblings
 
 
@@ -22,13 +24,15 @@ class Finder:
     """The items that `paths` lead to, found lazily, in order; iterating again finds them again.
 
     Folders are searched as `search` says, what holds pictures is opened as `opening` says. What was named itself counts whatever
-    it is called, a file even if it is not there (its row will say so). `passed_over` counts what is not taken.
+    it is called, a file even if it is not there (its row will say so). `passed_over` counts what is not taken. Addresses that are not
+    among `typed` (None: all are) stand in data, and may not lead into private networks.
     """
 
     paths: Iterable[str]
     search: Search = field(default_factory=Search)
     opening: Opening = field(default_factory=Opening)
     passed_over: PassedOver = field(default_factory=PassedOver)
+    typed: Collection[str] | None = None
 
     def __iter__(self) -> Iterator[Item | Container]:
         for piece in self.pieces():
@@ -62,15 +66,27 @@ def _is_folder(path: str) -> bool:
         return False
 
 
+def _at_address(address: str, finder: Finder) -> Iterator[Piece]:
+    from zsclip.images.remote.finding import pictures
+
+    is_typed = finder.typed is None or address in finder.typed
+    yield from pictures(address, finder.opening.network, finder.search, finder.passed_over, typed=is_typed)
+
+
 # The first that claims a path has it.
 SOURCES = (
+    Source(is_address, _at_address),
     Source(_is_folder, _in_folder),
     Source(lambda path: True, lambda path, finder: iter((File(path),))),
 )
 
 
-def require_paths(paths: Iterable[str]) -> None:
-    """Raise `InputError` for the first path that is not there."""
+def require_paths(paths: Iterable[str], network: Network | None = None) -> None:
+    """Raise `InputError` for the first path that is not there, and for an address where no network may be used."""
     for path in paths:
-        if "\0" in path or not os.path.lexists(path):
-            raise InputError(f"{path or repr(path)}: there is no such file or folder.")
+        if is_address(path):
+            if network is not None and network.offline:
+                raise InputError("an address, which `offline` forbids to ask.", where=shown(path))
+        elif "\0" in path or not os.path.lexists(path):
+            remedy = f" Addresses begin with {':// '.join(SCHEMES[:-1])}://." if "://" in path else ""
+            raise InputError(f"{path or repr(path)}: there is no such file or folder.{remedy}")

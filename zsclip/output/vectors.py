@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import numpy as np
 
 from zsclip.errors import InputError
+from zsclip.images.remote.addresses import address_of
 from zsclip.unit_vectors import Floats
 
 if TYPE_CHECKING:
@@ -153,5 +154,5 @@ def vector_writer(output: Path) -> Callable[[BinaryIO, int], VectorWriter]:
     writer = VECTOR_WRITERS.get(output.suffix.lower())
     if writer is None:
         raise InputError(f"the name must end in one of {', '.join(VECTOR_WRITERS)}.", where=f"`output={output}`")
-    found, folder = writer, output.resolve().parent
+    found, folder = writer, Path(tempfile.gettempdir()) if address_of(output) else output.resolve().parent
     return lambda stream, dimension: found(stream, dimension, folder)
