@@ -205,6 +205,7 @@ def _bomb() -> bytes:
 @contextmanager
 def serve(picture: bytes, host: str = "127.0.0.1") -> Iterator[Server]:
     """Serve until the block ends."""
+    _bomb()  # before anybody waits for it
     state = Server(picture)
     handler = type("Handler", (_Handler,), {"server_of": state})
     server = ThreadingHTTPServer((host, 0), handler)

@@ -72,6 +72,8 @@ def search(
     from zsclip.cli.inputs import open_images, read_top_k
     from zsclip.cli.outputs import Outputs, require_format
     from zsclip.cli.progress import into_pipe, progress
+    from zsclip.images.remote.addresses import is_address, shown
+    from zsclip.images.remote.settings import Network
     from zsclip.output.rows import EXTENSIONS, choose_format
     from zsclip.text.query import Query
 
@@ -82,6 +84,10 @@ def search(
     outputs = Outputs(output=output, offline=model.offline)
     require_format(output, format, EXTENSIONS, bare=True)
     outputs.refuse((str(source) for source, _ in query.images), prompts.prompts, model.files, store.files)
+    if model.offline:
+        for source, _ in query.images:
+            if is_address(str(source)):
+                Network(offline=True).require_online(shown(str(source)))
     images = open_images(where, outputs, offline=model.offline)
     with groups.open_classifier(model, reading, store) as classifier:
         with progress(classifier, images.count, hidden=messages.quiet or into_pipe(output)) as advance:

@@ -85,8 +85,7 @@ def require_paths(paths: Iterable[str], network: Network | None = None) -> None:
     """Raise `InputError` for the first path that is not there, and for an address where no network may be used."""
     for path in paths:
         if is_address(path):
-            if network is not None and network.offline:
-                raise InputError("an address, which `offline` forbids to ask.", where=shown(path))
+            (network or Network()).require_online(shown(path))
         elif "\0" in path or not os.path.lexists(path):
             remedy = f" Addresses begin with {':// '.join(SCHEMES[:-1])}://." if "://" in path else ""
             raise InputError(f"{path or repr(path)}: there is no such file or folder.{remedy}")

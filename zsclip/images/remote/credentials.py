@@ -19,32 +19,33 @@ if TYPE_CHECKING:
     import botocore.credentials
 
 _RENEWED_AFTER = timedelta(minutes=15)
-_S3_BY_ENVIRONMENT = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+# Sets of variables of which one suffices, and with less than one of which obstore would ask a machine's metadata.
+_S3 = (
+    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"),
+    ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",),
+    ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
 )
 _GOOGLE = (
-    "GOOGLE_SERVICE_ACCOUNT",
-    "GOOGLE_SERVICE_ACCOUNT_PATH",
-    "GOOGLE_SERVICE_ACCOUNT_KEY",
-    "GOOGLE_APPLICATION_CREDENTIALS",
+    ("GOOGLE_SERVICE_ACCOUNT",),
+    ("GOOGLE_SERVICE_ACCOUNT_PATH",),
+    ("GOOGLE_SERVICE_ACCOUNT_KEY",),
+    ("GOOGLE_APPLICATION_CREDENTIALS",),
 )
 _AZURE = (
-    "AZURE_STORAGE_ACCOUNT_KEY",
-    "AZURE_STORAGE_ACCESS_KEY",
-    "AZURE_STORAGE_SAS_TOKEN",
-    "AZURE_STORAGE_SAS_KEY",
-    "AZURE_STORAGE_CLIENT_ID",
-    "AZURE_CLIENT_ID",
-    "AZURE_FEDERATED_TOKEN_FILE",
-    "AZURE_STORAGE_TOKEN",
+    ("AZURE_STORAGE_ACCOUNT_KEY",),
+    ("AZURE_STORAGE_ACCESS_KEY",),
+    ("AZURE_STORAGE_SAS_TOKEN",),
+    ("AZURE_STORAGE_SAS_KEY",),
+    ("AZURE_STORAGE_TOKEN",),
+    ("AZURE_STORAGE_CLIENT_ID", "AZURE_STORAGE_CLIENT_SECRET", "AZURE_STORAGE_TENANT_ID"),
+    ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID"),
+    ("AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_TENANT_ID"),
 )
 
 
-def _given(names: tuple[str, ...]) -> bool:
-    return any(os.environ.get(name) for name in names)
+def _given(sets: tuple[tuple[str, ...], ...]) -> bool:
+    return any(all(map(os.environ.get, names)) for names in sets)
 
 
 def _s3(sign: bool) -> tuple[bool, dict[str, Any]]:
@@ -56,7 +57,7 @@ def _s3(sign: bool) -> tuple[bool, dict[str, Any]]:
     if not os.environ.get("AWS_REGION") and (region := os.environ.get("AWS_DEFAULT_REGION")):
         options["region"] = region
     profile = os.environ.get("AWS_PROFILE")
-    if sign and _given(_S3_BY_ENVIRONMENT) and not profile:
+    if sign and _given(_S3) and not profile:
         return True, options
     if sign and find_spec("boto3"):
         provider, region = _boto3(profile)
@@ -115,13 +116,19 @@ class _Provider:
 
 
 def _google(sign: bool) -> tuple[bool, dict[str, Any]]:
-    configuration = os.environ.get("CLOUDSDK_CONFIG") or Path.home() / ".config" / "gcloud"
-    known = _given(_GOOGLE) or (Path(configuration) / "application_default_credentials.json").is_file()
-    return (True, {}) if sign and known else (False, {"skip_signature": True})
+    if sign and _given(_GOOGLE):
+        return True, {}
+    folder = os.environ.get("CLOUDSDK_CONFIG") or Path.home() / ".config" / "gcloud"
+    login = Path(folder) / "application_default_credentials.json"
+    return (
+        (True, {"application_credentials": str(login)})
+        if sign and login.is_file()
+        else (False, {"skip_signature": True})
+    )
 
 
 def _azure(sign: bool) -> tuple[bool, dict[str, Any]]:
-    if not _given(("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_USE_EMULATOR")):
+    if not _given((("AZURE_STORAGE_ACCOUNT_NAME",), ("AZURE_STORAGE_USE_EMULATOR",))):
         raise InputError("az:// needs the name of a storage account.", remedy="Set AZURE_STORAGE_ACCOUNT_NAME.")
     options = {"client_options": {"allow_http": bool(os.environ.get("AZURE_STORAGE_USE_EMULATOR"))}}
     return (True, options) if sign and _given(_AZURE) else (False, {**options, "skip_signature": True})

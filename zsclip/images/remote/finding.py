@@ -49,12 +49,6 @@ _KINDS = {
 }
 
 
-def require_online(address: str, network: Network) -> None:
-    """Raise `InputError` for an address where nothing may be asked."""
-    if network.offline:
-        raise InputError("an address, which `offline` forbids to ask.", where=shown(address))
-
-
 def pictures(address: str, network: Network, search: Search, passed_over: PassedOver, *, typed: bool) -> Iterator[Item]:
     """The picture at an address, or those below it, as they are listed.
 
@@ -63,7 +57,7 @@ def pictures(address: str, network: Network, search: Search, passed_over: Passed
     if on_the_web(address) or extension(address) in EXTENSIONS | HEIF:
         yield picture(address, "", network, typed=typed)
         return
-    require_online(address, network)
+    network.require_online(shown(address))
     found = False
     try:
         for path, make in _KINDS[scheme(address)].below(address, network):
@@ -92,7 +86,8 @@ def _wanted(path: str, search: Search, passed_over: PassedOver) -> bool:
             passed_over.places[place] += 1
             return False
     if (suffix := extension(name)) not in (EXTENSIONS | HEIF if heif_supported() else EXTENSIONS):
-        passed_over.files[suffix] += bool(name)
+        if name:  # else it stands for the folder itself
+            passed_over.files[suffix] += 1
         return False
     if not search.hidden and name.startswith("."):
         passed_over.places[Kept.HIDDEN_FILE] += 1
@@ -103,7 +98,7 @@ def _wanted(path: str, search: Search, passed_over: PassedOver) -> bool:
 def picture(address: str, name: str, network: Network, *, typed: bool) -> Item:
     """The picture at an address; its row says `name`, or the address without what is secret in it."""
     try:
-        require_online(address, network)
+        network.require_online(shown(address))
         if on_the_web(address):
             return WebPicture(address, name, network, typed=typed)
         return _KINDS[scheme(address)].picture(address, name, network)
@@ -115,5 +110,5 @@ def picture(address: str, name: str, network: Network, *, typed: bool) -> Item:
 
 def remote_place(address: str, network: Network) -> Place:
     """The object at an address, which the user named."""
-    require_online(address, network)
+    network.require_online(shown(address))
     return WebPlace(address, network) if on_the_web(address) else _KINDS[scheme(address)].place(address, network)

@@ -34,3 +34,8 @@ class Network:
             raise InputError(f"`per_host` must be at least 1, not {self.per_host}.")
         if self.tries < 1 or min(self.connect_seconds, self.silence_seconds, self.total_seconds, self.max_bytes) <= 0:
             raise InputError("Tries, times and sizes of the network must be above 0.")
+
+    def require_online(self, where: str) -> None:
+        """Raise `InputError` for an address where nothing may be asked."""
+        if self.offline:
+            raise InputError("an address, which `offline` forbids to ask.", where=where)
