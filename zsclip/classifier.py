@@ -63,7 +63,7 @@ class Classifier(Closing):
         self.timings = model.timings
         self._store = store
         self._reading = reading or Reading()
-        self._loader = Loader(model, store, self._reading, model.timings)
+        self._loader = Loader(model, store, self._reading, model.timings, rehash=rehash)
         self._rehash = rehash
 
     @classmethod
@@ -125,7 +125,7 @@ class Classifier(Closing):
     def embed_images(self, images: Images) -> Iterator[ImageEmbeddings]:
         """Embeddings of images, in order, some at a time; one that cannot be read has an error. Raises `ModelError`."""
         return embed_images(
-            Listing.of(images), self.model, self._store, self._loader, workers=self._reading.workers,
+            Listing.of(images), self.model, self._store, self._loader, reading=self._reading,
             counts=self.counts, timings=self.timings, rehash=self._rehash,
         )  # fmt: skip
 

@@ -154,7 +154,7 @@ def test_an_item_of_any_kind_is_loaded_and_keeps_its_stamp(model: Model, store: 
 def test_loading_begins_few_at_a_time_and_leaves_known_ones_alone(model: Model, store: Store) -> None:
     parts = [known(n) if n % 2 else Entry(n, File("nowhere")) for n in range(200)]
     with ThreadPoolExecutor(2) as pool, Loader(model, store, Reading(), Timings()) as loader:
-        pieces = load(iter([parts, []]), loader, pool)
+        pieces = load(iter([parts, []]), loader, pool, pool)
         first = next(pieces)
         assert 0 < sum(isinstance(part, Entry) and part.loading is not None for part in first) < 40
         assert not any(isinstance(part, Entry) and part.loading for part in parts[len(first) :])

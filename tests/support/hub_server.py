@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
+
+_PAGE = 5  # files of a listing that come at once
 
 
 def commit(revision: str = "main") -> str:
@@ -63,6 +66,9 @@ def serve(root: Path) -> Iterator[Hub]:
             if hub.silent.is_set():
                 stopped.wait(60)
                 return
+            if match := re.fullmatch(r"/api/([^?]+)/tree/([^/?]+)/?([^?]*)(?:\?(.*))?", self.path):
+                self._list(hub.root / match[1], unquote(match[3]), match[4] or "")
+                return
             match = re.fullmatch(r"/([^?]+)/resolve/([^/]+)/([^?]+)(?:\?.*)?", self.path)
             if match is None or not (hub.root / match[1]).is_dir():
                 self._send(404, b"", body=False, error="RepoNotFound")
@@ -75,11 +81,32 @@ def serve(root: Path) -> Iterator[Hub]:
                 return
             self._revision = revision
             path = repository if revision == "main" else repository.with_name(f"{repository.name}@{revision}")
-            path /= match[3]
+            path /= unquote(match[3])
             if not path.is_file():
                 self._send(404, b"", body=False, error="EntryNotFound")
                 return
             self._send(200, path.read_bytes(), body=body)
+
+        def _list(self, repository: Path, below: str, query: str) -> None:
+            """The files of a repository, some at a time."""
+            found = sorted(path for path in (repository / below).rglob("*") if path.is_file())
+            if not found:
+                self._send(404, b"", body=False, error="EntryNotFound" if repository.is_dir() else "RepoNotFound")
+                return
+            start = int(match[1]) if (match := re.search(r"cursor=(\d+)", query)) else 0
+            files = [
+                {"type": "file", "path": str(path.relative_to(repository)), "size": path.stat().st_size,
+                 "oid": hashlib.sha1(path.read_bytes()).hexdigest()} for path in found[start : start + _PAGE]
+            ]  # fmt: skip
+            body = json.dumps(files).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            if start + _PAGE < len(found):
+                address = hub.address + self.path.partition("?")[0]
+                self.send_header("Link", f'<{address}?recursive=true&cursor={start + _PAGE}>; rel="next"')
+            self.end_headers()
+            self.wfile.write(body)
 
         def _send(self, status: int, data: bytes, *, body: bool, error: str = "") -> None:
             start = 0

@@ -59,13 +59,13 @@ def classify(
     label_set, background = labels.read(where.paths), decision.read_background()
     require_choice(label_set.names, rules, background, unknown=decision.unknown_label)
     unknown = decision.unknown_label if rules.abstains or background is not None else None
-    outputs = Outputs(output=rows.output, report=page.report)
+    outputs = Outputs(output=rows.output, report=page.report, offline=model.offline)
     rows.check((*label_set.names, unknown))
     sets = prompts.read()
     calibrated = read_file(calibration) if calibration else None
     page.check()
     outputs.refuse(labels.labels_file, decision.background, prompts.prompts, calibration, model.files, store.files)
-    images = open_images(where, outputs)
+    images = open_images(where, outputs, offline=model.offline)
     with groups.open_classifier(model, reading, store) as classifier:
         if calibrated and calibration:
             rules = classifier.calibrated(rules, calibrated, label_set, sets, background, calibration)
@@ -89,5 +89,7 @@ def classify(
 
 
 def _title(paths: Sequence[str]) -> str:
-    named = ["paths on standard input" if path == "-" else path for path in paths[:3]]
+    from zsclip.images.remote.addresses import shown
+
+    named = ["paths on standard input" if path == "-" else shown(path) for path in paths[:3]]
     return f"Labels of {', '.join(named)}{f' and {len(paths) - 3} more' if len(paths) > 3 else ''}"

@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+from zsclip.images.remote.addresses import extension, is_address
+
 # Options of which one can be given, and why: two of them contradict each other.
 CONTRADICTIONS = (
     (("quiet", "verbose"), "one asks for silence, the other for more to be said"),
@@ -23,7 +25,7 @@ CONTRADICTIONS = (
     (("retry", "paths"), "the file's names stand in the place of paths"),
     *((("texts", other), "with texts no pictures are read")
       for other in ("no_recursive", "null", "hidden", "limit", "sample", "seed", "retry", "column", "id_column", "rehash", "workers",
-                    "max_pixels", "isolate", "decode_timeout")),
+                    "readers", "max_pixels", "isolate", "decode_timeout", "per_host", "allow_private", "no_sign_request")),
 )  # fmt: skip
 # What does nothing unless one of these is given too.
 NEEDS = {
@@ -43,6 +45,9 @@ NEEDS = {
     "prompts": ("text", "minus"),
     "template": ("text", "minus"),
 }
+
+# What matters to addresses only: those of the command line, and those in lists and tables.
+FOR_ADDRESSES = ("readers", "per_host", "allow_private", "no_sign_request")
 
 TYPED = "zsclip.typed"  # in a context's `meta`: the names of the options, in the order in which they were typed
 
@@ -85,6 +90,10 @@ class Command(typer.core.TyperCommand):
             known = [other for other in others if other in mine]
             if name in given and known and not given.intersection(known):
                 yield f"{self._shown(name)} does nothing without {' or '.join(map(self._shown, known))}."
+        if "paths" in values and not any(map(_may_lead_to_addresses, values["paths"])):
+            yield from (
+                f"{self._shown(name)} does nothing without addresses." for name in FOR_ADDRESSES if name in given
+            )
         to_paths = values.get("format") == "paths"
         if "null" in given and not to_paths and "-" not in values["paths"]:
             needed = " or --format paths" if "format" in mine else ""
@@ -95,3 +104,8 @@ class Command(typer.core.TyperCommand):
     def _shown(self, name: str | None) -> str:
         shown = next(max(one.opts, key=len) for one in self.params if one.name == name)
         return shown if shown.startswith("-") else shown.upper()
+
+
+def _may_lead_to_addresses(path: str) -> bool:
+    """Whether it is an address, or a list or table, in which there may be some."""
+    return is_address(path) or path == "-" or extension(path) in (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")

@@ -59,10 +59,10 @@ def embed(
         raise typer.BadParameter("give either paths or --texts FILE.", param_hint="PATHS")
     require_format(output, None, VECTOR_WRITERS)
     errors_file = output.with_suffix(".errors.parquet") if output.suffix.lower() == ".parquet" and not texts else None
-    outputs = Outputs(output=output, errors_of_output=errors_file)
+    outputs = Outputs(output=output, errors_of_output=errors_file, offline=model.offline)
     writer_for = vector_writer(output, exact=model.exact)
     outputs.refuse(texts, model.files, store.files)
-    images = None if texts else open_images(where, outputs)
+    images = None if texts else open_images(where, outputs, offline=model.offline)
     lines = _read_lines(texts) if texts else []
     unreadable: list[Unread] = []
     with groups.open_classifier(model, reading, store) as classifier, target(output).open() as stream:

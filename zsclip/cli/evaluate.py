@@ -203,7 +203,7 @@ def evaluate(
     sets = evaluation.named_apart(compared.read(context.meta[TYPED]))
     evaluation.require_baseline(sets, compared.baseline, weigh=better.weigh, select=better.select_templates)
     better.require_one_set(sets)
-    outputs = _check_outputs(output, format, better, page)
+    outputs = _check_outputs(output, format, better, page, offline=model.offline)
     outputs.refuse(images.manifest, images.class_names, labels.labels_file, compared.prompts, decision.background)
     form = _format(format, output, tables.names)
     data = images.read(labels, decision.unknown_label)
@@ -243,11 +243,15 @@ def _write_files(
         _write_calibration(made, better.calibrate)
 
 
-def _check_outputs(output: Path | None, format: str | None, better: BetterGroup, page: groups.ReportGroup) -> Outputs:
+def _check_outputs(
+    output: Path | None, format: str | None, better: BetterGroup, page: groups.ReportGroup, *, offline: bool
+) -> Outputs:
     """Raise for an output that cannot be written, before the work."""
     from zsclip.cli.outputs import Outputs, require_extension, require_folder, require_format
 
-    outputs = Outputs(output=output, save_prompts=better.save_prompts, calibrate=better.calibrate, report=page.report)
+    outputs = Outputs(
+        output=output, save_prompts=better.save_prompts, calibrate=better.calibrate, report=page.report, offline=offline
+    )
     require_format(output, format, _FORMATS)
     require_folder("--output", output)
     for option, path in (("--save-prompts", better.save_prompts), ("--calibrate", better.calibrate)):

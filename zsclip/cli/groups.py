@@ -105,6 +105,9 @@ class PathGroup:
     sample: options.Sample = None
     seed: options.Seed = 0
     retry: options.Retry = None
+    per_host: options.PerHost = 8
+    allow_private: options.AllowPrivate = False
+    no_sign_request: options.NoSignRequest = False
 
     @property
     def named(self) -> list[str]:
@@ -129,8 +132,9 @@ class PathGroup:
     def opening(self) -> Opening:
         """How what holds pictures is opened."""
         from zsclip.images.opening import Opening
+        from zsclip.images.remote.settings import Network
 
-        return Opening()
+        return Opening(network=Network(self.allow_private, not self.no_sign_request, self.per_host))
 
     @property
     def columns(self) -> dict[str, str]:
@@ -252,6 +256,7 @@ class ReadingGroup(Typed):
     """How pictures are read."""
 
     workers: options.Workers = None
+    readers: options.Readers = 32
     max_pixels: options.MaxPixels = 250_000_000
     isolate: options.Isolate = False
     decode_timeout: options.DecodeTimeout = 60
@@ -261,7 +266,7 @@ class ReadingGroup(Typed):
         """The same as the library has it."""
         from zsclip.images.reading import Reading
 
-        return Reading(self.max_pixels, self.isolate, self.decode_timeout, self.workers)
+        return Reading(self.max_pixels, self.isolate, self.decode_timeout, self.workers, self.readers)
 
 
 @dataclass(repr=False, eq=False)

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -17,6 +17,7 @@ from zsclip.errors import InputError
 from zsclip.images.container import Container
 from zsclip.images.folders import Search
 from zsclip.images.listing import BackgroundListing, Listing, size
+from zsclip.images.remote.addresses import is_address
 from zsclip.images.selection import sampled
 from zsclip.images.sources import Finder, require_paths, source_of
 
@@ -105,8 +106,8 @@ class FoundImages:
     _columns: Collection[str] = ()  # options that are for tables only
 
     def count(self) -> int | None:
-        """How many there are, by going through the folders once more; None while a list is still being read, and where some are in
-        containers, which only opening them would tell."""
+        """How many there are, by going through the folders once more; None while a list is still being read, for addresses, and where
+        some are in containers, which only opening them would tell."""
         again, self._again = self._again, None
         found = self.listing.total if again is None else _count(again)
         limit = self.listing.limit
@@ -146,6 +147,8 @@ def open_images(
     where: PathGroup,
     outputs: Outputs | None = None,
     search: Search | None = None,
+    *,
+    offline: bool = False,
     refuse: Callable[[str], None] = lambda path: None,
 ) -> FoundImages:
     """Find the images, at least one of them; raises `InputError` for paths that are not there, lead to none, or are among
@@ -160,14 +163,16 @@ def open_images(
         refuse(path)
 
     paths = PathList(named, null=where.null, refuse=check)
-    require_paths(paths.named)
+    opening = where.opening
+    opening = replace(opening, network=replace(opening.network, offline=offline))
+    require_paths(paths.named, opening.network)
     if where.columns and not (paths.from_stdin or any(source_of(path).may_be_table for path in paths.named)):
         raise typer.BadParameter("this is for tables, and none is named.", param_hint=next(iter(where.columns)))
     for path in paths.named:
         refuse(path)
-    finder = Finder(paths, search, where.opening)
-    # Another program may still be writing its list: what is known of it is worked on meanwhile.
-    in_background = paths.from_stdin or where.sample is not None
+    finder = Finder(paths, search, opening, typed=frozenset(where.paths))
+    # Another program may still be writing its list, and a server be listing: what is known is worked on meanwhile.
+    in_background = paths.from_stdin or where.sample is not None or any(map(is_address, paths.named))
     pieces = finder.pieces() if where.sample is None else sampled(finder.pieces(), where.sample, where.seed)
     listing = (BackgroundListing if in_background else Listing)(pieces, limit=where.limit)
     if listing.is_empty():
@@ -175,7 +180,7 @@ def open_images(
         if not search.recursive:
             said += " (folders inside folders are left out: --no-recursive)"
         raise InputError(f"{said}. Name a folder with images in it, or image files.")
-    again = None if in_background else Finder(paths, search, where.opening)
+    again = None if in_background else Finder(paths, search, opening)
     return FoundImages(listing, paths.is_one_file, finder, again, where.columns)
 
 

@@ -37,14 +37,19 @@ def console(file: TextIO | None = None, *, stderr: bool = False) -> Console:
 
 
 # Settings whose option is not their name with dashes.
-_OPTIONS = {"use_cache": "--no-cache", "prompts": "--prompts", "templates": "--template"}
+_OPTIONS = {
+    "use_cache": "--no-cache",
+    "sign_requests": "--no-sign-request",
+    "prompts": "--prompts",
+    "templates": "--template",
+}
 _SETTINGS = frozenset({
-    "allow_predictions",
+    "allow_predictions", "allow_private",
     "background", "baseline", "batch_size", "cache_dir", "calibrate", "calibration", "class_names", "combine", "copy",
     "decode_timeout", "device", "engine", "exact", "format", "hidden", "image", "into", "isolate", "labels",
     "labels_file", "max_pixels", "min_margin", "min_probability", "min_similarity", "minus", "model", "multi_label",
-    "offline", "output", "precision", "pretrained", "rehash", "report", "save_prompts", "text", "texts", "top_k",
-    "retry", "unknown_label", "workers", *_OPTIONS,
+    "offline", "output", "per_host", "precision", "pretrained", "readers", "rehash", "report", "retry", "save_prompts", "text", "texts",
+    "top_k", "unknown_label", "workers", *_OPTIONS,
 })  # fmt: skip
 _SETTING = re.compile(r"`(\w+)(?:=([^`]+))?`")
 

@@ -15,7 +15,8 @@ Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATHS...",
-        help="Folders (searched for images, sorted), image files, archives of images (.tar, .tar.gz, .tgz, .zip), or - for a "
+        help="Folders (searched for images, sorted), image files, archives (.tar, .tar.gz, .tgz, .zip), tables, videos, addresses "
+        "(s3://, gs://, az://, hf://, https://) of any of these, or - for a "
         "list of paths on standard input.",
         show_default=False,
     ),
@@ -66,6 +67,21 @@ LabelColumn = Annotated[
     Optional[str],
     typer.Option("--label-column", metavar="NAME", rich_help_panel=_INPUT,
                  help="Of a table, the column with the labels, or with the numbers of classes that the file itself names."),
+]  # fmt: skip
+PerHost = Annotated[
+    int,
+    typer.Option("--per-host", min=1, metavar="N", rich_help_panel=_INPUT,
+                 help="Requests at once to one host of the web."),
+]  # fmt: skip
+AllowPrivate = Annotated[
+    bool,
+    typer.Option("--allow-private", rich_help_panel=_INPUT,
+                 help="Let addresses in data (a list, a table) and redirects lead to this machine and private networks."),
+]  # fmt: skip
+NoSignRequest = Annotated[
+    bool,
+    typer.Option("--no-sign-request", rich_help_panel=_INPUT,
+                 help="Ask buckets without your keys. Without keys they are asked so anyway."),
 ]  # fmt: skip
 Labels = Annotated[
     Optional[list[str]],
@@ -136,6 +152,11 @@ Workers = Annotated[
     Optional[int],
     typer.Option("--workers", min=1, metavar="N", help="Threads that decode. Default: one a core, up to 16.",
                  rich_help_panel=_MODEL),
+]  # fmt: skip
+Readers = Annotated[
+    int,
+    typer.Option("--readers", min=1, metavar="N", rich_help_panel=_MODEL,
+                 help="Threads that read what is not on this machine, ahead of those that decode."),
 ]  # fmt: skip
 MaxPixels = Annotated[
     int,

@@ -14,17 +14,21 @@ import typer
 from zsclip.errors import InputError
 from zsclip.images.archives.named import split
 from zsclip.images.folders import EXTENSIONS, HEIF
+from zsclip.images.remote.addresses import address_of, scheme, shown
 
 
 class Outputs:
-    """The files that the options of a command name, by setting; None and `-` are no files.
+    """The files that the options of a command name, by setting; None and `-` are no files. Addresses are of buckets.
 
-    Raises `typer.BadParameter` if two are one file, however it is spelled, and `InputError` for an image's name.
+    Raises `typer.BadParameter` if two are one file, however it is spelled, and `InputError` for an image's name, and for an address
+    that cannot be written.
     """
 
-    def __init__(self, **files: Path | None) -> None:
+    def __init__(self, *, offline: bool = False, **files: Path | None) -> None:
         named = {f"--{name.replace('_', '-')}": path for name, path in files.items() if path and str(path) != "-"}
         for option, path in named.items():
+            if address := address_of(path):
+                _require_writable(option, address, offline=offline)
             if {path.suffix.lower(), os.path.splitext(os.path.realpath(path))[1].lower()} & (EXTENSIONS | HEIF):
                 raise InputError(f"{option} {path}: that is an image's name. Name a file for the results.")
         for (one, first), (other, second) in combinations(named.items(), 2):
@@ -40,6 +44,18 @@ class Outputs:
             if identity in self._replaced:
                 option, output = self._replaced[identity]
                 raise InputError(f"{option} {output} is also an input, and would be replaced. Name another file.")
+
+
+def _require_writable(option: str, address: str, *, offline: bool) -> None:
+    said = shown(address)
+    if scheme(address) not in ("s3", "gs", "az"):
+        raise InputError(
+            f"{option} {said}: nothing is written there. Name a file, or an object of s3://, gs:// or az://."
+        )
+    if option == "--report":
+        raise InputError(f"{option} {said}: a report is written to this machine, where its pictures are. Name a file.")
+    if offline:
+        raise InputError(f"{option} {said}: an address, which --offline forbids to ask.")
 
 
 def require_format(output: Path | None, asked: str | None, known: Collection[str], *, bare: bool = False) -> None:
@@ -80,7 +96,7 @@ def require_extension(option: str, path: Path | None, extensions: Collection[str
 
 def require_folder(option: str, path: Path | None) -> None:
     """Raise `InputError` now, not after the work, for an output in a folder that is not there."""
-    if path is None or str(path) == "-":
+    if path is None or str(path) == "-" or address_of(path):
         return
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):

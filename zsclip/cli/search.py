@@ -74,6 +74,8 @@ def search(
     from zsclip.cli.inputs import open_images, read_top_k
     from zsclip.cli.outputs import Outputs, require_format, require_writable
     from zsclip.cli.progress import into_pipe, progress
+    from zsclip.images.remote.addresses import is_address, shown
+    from zsclip.images.remote.settings import Network
     from zsclip.output.provenance import Provenance
     from zsclip.output.rows import EXTENSIONS, choose_format
     from zsclip.text.query import Query
@@ -82,12 +84,16 @@ def search(
     query = Query.parse(text or (), image or (), minus or ())
     sets = prompts.read() if prompts.given else ()
     kept = read_top_k(top_k)
-    outputs = Outputs(output=output)
+    outputs = Outputs(output=output, offline=model.offline)
     require_format(output, format, EXTENSIONS, bare=True)
     name = choose_format(format, output, sys.stdout.isatty())
     require_writable(name, output)
     outputs.refuse((str(source) for source, _ in query.images), prompts.prompts, model.files, store.files)
-    images = open_images(where, outputs)
+    if model.offline:
+        for source, _ in query.images:
+            if is_address(str(source)):
+                Network(offline=True).require_online(shown(str(source)))
+    images = open_images(where, outputs, offline=model.offline)
     with groups.open_classifier(model, reading, store) as classifier:
         hidden = messages.quiet or into_pipe(output)
         with progress(classifier, images.count, hidden=hidden, is_listing=images.is_listing) as advance:

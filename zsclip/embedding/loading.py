@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from zsclip.closing import Closing
 from zsclip.embedding.model import Model
 from zsclip.embedding.records import Entry, Known, Loaded
+from zsclip.embedding.threads import decoders
 from zsclip.embedding.timings import Timings
 from zsclip.errors import ImageError
 from zsclip.images import decoding, preprocessing
-from zsclip.images.item import Contents, Item
+from zsclip.images.item import Contents, Item, Revalidated
 from zsclip.images.reading import Reading
 from zsclip.images.worker_pool import IsolatedDecoder
 from zsclip.store.database import Store
@@ -27,8 +29,10 @@ _CHUNK = 8
 _MOST_BYTES = 64_000_000
 
 
-def load(windows: Iterable[list[Known | Entry]], loader: Loader, threads: Executor) -> Iterator[list[Known | Entry]]:
-    """The same in smaller pieces; what the store did not know is being loaded."""
+def load(
+    windows: Iterable[list[Known | Entry]], loader: Loader, threads: Executor, readers: Executor
+) -> Iterator[list[Known | Entry]]:
+    """The same in smaller pieces; what the store did not know is being loaded, on `readers` if it is to be waited for."""
     undecoded: deque[tuple[int, Future[Loaded]]] = deque()
     held = 0
     for window in windows:
@@ -43,7 +47,7 @@ def load(windows: Iterable[list[Known | Entry]], loader: Loader, threads: Execut
                     held -= size
                 part.item.prepare()
                 size = part.item.held
-                part.loading = threads.submit(loader, part.item)
+                part.loading = (readers if part.item.remote else threads).submit(loader, part.item)
                 if size:
                     undecoded.append((size, part.loading))
                     held += size
@@ -58,10 +62,15 @@ def load(windows: Iterable[list[Known | Entry]], loader: Loader, threads: Execut
 class Loader(Closing):
     """Called with an item, reads it, looks it up by its bytes, decodes and resizes it. Threads may share it.
 
+    Any number of threads may read, but only as many decode at once as there are workers: what the others have read waits for its
+    turn. So the network is read ahead of the decoders, and each thread holds one picture.
+
     For an exact model pictures are decoded in full and only exact vectors are taken from the store.
     """
 
-    def __init__(self, model: Model, store: Store, reading: Reading, timings: Timings) -> None:
+    def __init__(self, model: Model, store: Store, reading: Reading, timings: Timings, *, rehash: bool = False) -> None:
+        self._rehash = rehash
+        self._decoders = threading.BoundedSemaphore(decoders(reading.workers))
         self._model = model
         self._store = store
         self._reading = reading
@@ -93,14 +102,21 @@ class Loader(Closing):
 
     def _load(self, item: Item) -> Loaded:
         measure, wanted = self._timings.measure, self._model.spec.preprocessing
-        with measure("read"):
-            contents = item.read(self._reading.max_pixels)
+        if isinstance(item, Revalidated) and item.stamp() is None and not self._rehash:
+            known = self._kept(item.key)
+            with measure("read"):
+                contents = item.read_unless(known.stamp, self._reading.max_pixels)
+            if contents is None:
+                return known
+        else:
+            with measure("read"):
+                contents = item.read(self._reading.max_pixels)
         if contents.image is not None:
             loaded = self._looked_up(contents, contents.digest)
             if loaded.embedding is None:
-                with measure("decode"):
+                with self._decoders, measure("decode"):
                     upright = decoding.upright_rgb(contents.image.copy(), contents.depth)
-                with measure("resize"):
+                with self._decoders, measure("resize"):
                     loaded.pixels = preprocessing.fit(upright, wanted)
             return loaded
         digest = None
@@ -109,8 +125,16 @@ class Loader(Closing):
                 digest = hashlib.sha256(contents.data).digest()
         loaded = self._looked_up(contents, digest)
         if loaded.embedding is None:
-            loaded.pixels, loaded.reduced = self._decode(contents.data)
+            with self._decoders:
+                loaded.pixels, loaded.reduced = self._decode(contents.data)
         return loaded
+
+    def _kept(self, key: bytes) -> Loaded:
+        """What was last read at an address, if the store has its vector."""
+        model = self._model
+        with self._timings.measure("store"):
+            found = self._store.last_read(model.identity, key, model.spec.embed_dim, least=model.least)
+        return Loaded(digest=found.digest, stamp=found.stamp, embedding=found.embedding) if found else Loaded()
 
     def _looked_up(self, contents: Contents, digest: bytes | None) -> Loaded:
         """What the store has for the digest of a picture's contents, if they have one."""

@@ -13,10 +13,10 @@ from zsclip.embedding.lookup import first, look_up
 from zsclip.embedding.model import Model
 from zsclip.embedding.ordering import in_order
 from zsclip.embedding.records import Counts, ImageEmbeddings
-from zsclip.embedding.threads import threads
+from zsclip.embedding.threads import decoders, threads
 from zsclip.embedding.timings import Timings
-from zsclip.engines.hardware import available_cores
 from zsclip.images.listing import Listing
+from zsclip.images.reading import Reading
 from zsclip.store.database import Store
 
 
@@ -26,7 +26,7 @@ def embed_images(
     store: Store,
     loader: Loader,
     *,
-    workers: int | None = None,
+    reading: Reading,
     counts: Counts,
     timings: Timings,
     rehash: bool = False,
@@ -34,15 +34,16 @@ def embed_images(
     """Embeddings of the listing's pictures, in order, some at a time; one that cannot be read has an error.
 
     Each stage pulls from the one before it, and holds what is its own: threads that read and decode, the engine's streams,
-    what has come early. `workers` threads read and decode (None: one a core, up to 16). Closing the generator ends them all.
+    what has come early. `reading` says how many threads read and decode. Closing the generator ends them all.
     """
     with ExitStack() as stack:
         stack.callback(listing.close)
-        readers = stack.enter_context(threads(workers or min(16, available_cores()), "decode"))
+        workers = stack.enter_context(threads(decoders(reading.workers), "decode"))
+        readers = stack.enter_context(threads(reading.readers, "read"))
         windows = look_up(listing, model, store, timings, rehash=rehash)
         if listing.limit is not None:
             windows = first(windows, listing.limit)
-        batches = batched(load(windows, loader, readers), model)
+        batches = batched(load(windows, loader, workers, readers), model)
         encoded = stack.enter_context(closing(encode(batches, model, timings)))
         yield from in_order(keep(encoded, model, store, counts, timings), model.spec.embed_dim)
         store.pack(model.spec.embed_dim)

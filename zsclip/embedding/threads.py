@@ -6,6 +6,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+from zsclip.engines.hardware import available_cores
+
+
+def decoders(workers: int | None) -> int:
+    """How many threads decode: that many, or one a core up to 16."""
+    return workers or min(16, available_cores())
+
 
 @contextmanager
 def threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:

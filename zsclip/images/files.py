@@ -10,6 +10,8 @@ from zsclip.errors import ImageError, InputError
 from zsclip.images import decoding
 from zsclip.images.container import Container
 from zsclip.images.item import Contents, Item, Stamp
+from zsclip.images.remote.addresses import is_address
+from zsclip.images.remote.settings import Network
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -80,7 +82,12 @@ def as_item(source: ImageSource, number: int) -> Item | Container:
     if isinstance(source, (Item, Container)):
         return source
     if isinstance(source, (str, os.PathLike)):
-        return File(os.fspath(source))
+        path = os.fspath(source)
+        if not is_address(path):
+            return File(path)
+        from zsclip.images.remote.finding import picture
+
+        return picture(path, "", Network(), typed=True)
     if not hasattr(source, "convert"):
         raise InputError(f"Image {number} must be a path or a Pillow image, not {type(source).__name__}.")
     return InMemory(str(getattr(source, "filename", "") or f"image {number}"), source)

@@ -59,11 +59,13 @@ class Item(ABC):
 
     `label` is the one that its source says it has, as for `evaluate`. `held` is how many bytes it has in memory until it is read.
     `elsewhere` is what a container only names: its own stamp tells whether it is as it was, not the container's.
+    One that is `remote` is waited for: many of those are read at once.
     """
 
     label: str | None = None
     held: int = 0
     elsewhere: bool = False
+    remote: bool = False
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -78,6 +80,26 @@ class Item(ABC):
     @abstractmethod
     def read(self, max_pixels: int) -> Contents:
         """Read the picture, unless it is larger than may be decoded; raises `ImageError`. Called on a thread."""
+
+
+class Revalidated(Item):
+    """A picture of which only its server can tell whether it is as it was, when it is asked for.
+
+    `key` is what the store knows it by: the `name` of its stamps.
+    """
+
+    key: bytes
+    remote = True
+
+    @abstractmethod
+    def read_unless(self, kept: Stamp | None, max_pixels: int) -> Contents | None:
+        """As `read`; None if it is as it was when it had the stamp `kept`."""
+
+    def read(self, max_pixels: int) -> Contents:
+        """See `Item`."""
+        contents = self.read_unless(None, max_pixels)
+        assert contents is not None
+        return contents
 
 
 class Member(Item):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zsclip.images.archives.sidecar import Sidecar
+from zsclip.images.remote.settings import Network
 from zsclip.images.tables.columns import TableColumns
 
 
@@ -14,3 +15,4 @@ class Opening:
 
     sidecar: Sidecar | None = None  # of archives: where labels stand
     tables: TableColumns = field(default_factory=TableColumns)
+    network: Network = field(default_factory=Network)

@@ -10,6 +10,7 @@ from zsclip.images.files import KINDS, File, require_regular
 from zsclip.images.item import Item, Stamp
 from zsclip.images.opening import Opening
 from zsclip.images.place import Place
+from zsclip.images.remote.addresses import is_address
 
 __all__ = ["LocalFile", "Place", "picture_at", "place"]
 
@@ -39,11 +40,26 @@ class LocalFile(Place):
         return self.open()
 
 
-def place(name: str, opening: Opening | None = None) -> Place:  # noqa: ARG001
-    """The place that a path or an address stands for."""
-    return LocalFile(name)
+def place(name: str, opening: Opening | None = None, *, typed: bool = True) -> Place:
+    """The place that a path or an address stands for. Its own name has no secrets in it.
+
+    `typed`: it comes from the user and not out of data.
+    Raises `InputError` for an address that cannot be asked at all.
+    """
+    if not is_address(name):
+        return LocalFile(name)
+    from zsclip.images.remote.finding import remote_place
+
+    return remote_place(name, (opening or Opening()).network, typed=typed)
 
 
-def picture_at(where: str, name: str, opening: Opening) -> Item:  # noqa: ARG001
-    """The picture at a path or an address that stands in data, such as a table; its row says `name`."""
-    return File(where, name)
+def picture_at(where: str, name: str, opening: Opening) -> Item:
+    """The picture at a path or an address that stands in data, such as a table; its row says `name`.
+
+    An address may not lead to this machine or a private network, unless that is allowed.
+    """
+    if not is_address(where):
+        return File(where, name)
+    from zsclip.images.remote.finding import picture
+
+    return picture(where, name, opening.network, typed=False)

@@ -14,6 +14,7 @@ from typing import BinaryIO, Protocol, TextIO, cast
 
 from zsclip import atomic
 from zsclip.errors import InputError
+from zsclip.images.remote.addresses import address_of
 from zsclip.output.cells import printable
 
 
@@ -66,6 +67,10 @@ class FileTarget:
 
 def target(output: Path, setting: str = "output") -> Target:
     """The target that an output's name stands for; `setting` is what named it, for messages."""
+    if address := address_of(output):
+        from zsclip.output.bucket_target import BucketTarget
+
+        return BucketTarget(address, setting)
     return FileTarget(output, setting)
 
 

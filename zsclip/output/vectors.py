@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import numpy as np
 
 from zsclip.errors import InputError
+from zsclip.images.remote.addresses import address_of
 from zsclip.output.parquet import name_columns, name_fields, require_pyarrow
 from zsclip.unit_vectors import Floats
 
@@ -178,5 +179,5 @@ def vector_writer(output: Path, *, exact: bool = False) -> Callable[[BinaryIO, i
         raise InputError(f"the name must end in one of {', '.join(VECTOR_WRITERS)}.", where=f"`output={output}`")
     if output.suffix.lower() == ".parquet":
         require_pyarrow()
-    found, folder = writer, output.resolve().parent
+    found, folder = writer, Path(tempfile.gettempdir()) if address_of(output) else output.resolve().parent
     return lambda stream, dimension: found(stream, dimension, folder, exact)

@@ -27,7 +27,7 @@ from zsclip.images.siblings import SiblingStamps
 from zsclip.models.spec import ModelFacts
 from zsclip.models.weights import Fingerprint
 from zsclip.store.packs import Packs
-from zsclip.store.records import Found, Kind, chunks, decode, encode, marks, split_name, weights_digest
+from zsclip.store.records import Found, Kind, LastRead, chunks, decode, encode, marks, split_name, weights_digest
 from zsclip.store.schema import BUSY_SECONDS, connect, is_damage, transaction
 from zsclip.unit_vectors import Embedding, Quality
 
@@ -163,6 +163,25 @@ class Store(Closing):
             if connection:
                 return _embeddings(_find_items(connection, identity, stamps, least), dimension)
         return {}
+
+    def last_read(self, identity: str, name: bytes, dimension: int, *, least: Quality) -> LastRead | None:
+        """What was last read under a name, if its vector is there and of at least that quality."""
+        folder, inner = split_name(name)
+        with self.guard() as connection:
+            row = (
+                connection
+                and connection.execute(
+                    "SELECT size, mtime_ns, ctime_ns, inode, version, digest, quality, cut, vector FROM items "
+                    "CROSS JOIN vectors ON vectors.content = items.content CROSS JOIN contents ON contents.id = items.content "
+                    "WHERE model = (SELECT id FROM models WHERE identity = ?) AND quality >= ? "
+                    f"AND folder = {_FOLDER_ID} AND name = ?",
+                    (identity, least, folder, inner),
+                ).fetchone()
+            )
+            if row:
+                for embedding in _embeddings([(name, *row[6:])], dimension).values():
+                    return LastRead(Stamp(name, *row[:5]), row[5], embedding)
+        return None
 
     def get_siblings(self, identity: str, stamps: SiblingStamps, dimension: int, *, least: Quality) -> Found:
         """As `get_files`, of files of one folder: from packs, and one by one what is in none."""

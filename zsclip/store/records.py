@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from zsclip.images.item import Stamp
 from zsclip.unit_vectors import Embedding, Floats, are_units, normalise
 
 T = TypeVar("T")
@@ -65,6 +66,15 @@ class Found:
             np.concatenate([part.vectors for part in parts])[order],
             np.concatenate([part.qualities for part in parts])[order],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class LastRead:
+    """What was last read under a name: the stamp it had, its digest and its vector."""
+
+    stamp: Stamp
+    digest: bytes
+    embedding: Embedding
 
 
 def text_digest(text: str) -> bytes:

@@ -18,7 +18,7 @@ from zsclip.images.container import Container
 from zsclip.images.files import LARGE_FILE_BYTES
 from zsclip.images.folders import PassedOver, Search, image_extensions
 from zsclip.images.item import Contents, Member, Stamp
-from zsclip.images.places import place
+from zsclip.images.place import Place
 
 _MOST_OF_SIDECAR = 1_000_000
 HEAD_BYTES = 1_000_000  # of a large picture, which say what it is
@@ -63,11 +63,11 @@ class Archive(Container):
     is_stream = False  # so that members are read when they come by, or never
 
     def __init__(
-        self, path: str, search: Search, passed_over: PassedOver, sidecar: Sidecar | None, only: str | None
+        self, place: Place, search: Search, passed_over: PassedOver, sidecar: Sidecar | None, only: str | None
     ) -> None:
-        super().__init__(path if only is None else f"{path}/{only}")
-        self.path = path
-        self.place = place(path)
+        super().__init__(place.name if only is None else f"{place.name}/{only}")
+        self.path = place.name
+        self.place = place
         self._search = search
         self._passed_over = passed_over
         self._sidecar = sidecar

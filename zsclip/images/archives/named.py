@@ -9,6 +9,9 @@ from collections.abc import Callable
 from zsclip.images.archives.sidecar import Sidecar
 from zsclip.images.container import Container
 from zsclip.images.folders import PassedOver, Search
+from zsclip.images.place import Place
+from zsclip.images.places import place
+from zsclip.images.remote.addresses import is_address, on_the_web
 
 EXTENSIONS = (".tar", ".tar.gz", ".tgz", ".zip")
 _INSIDE = re.compile(r"\.(?:tar|tar\.gz|tgz|zip)/", re.IGNORECASE)
@@ -16,6 +19,8 @@ _INSIDE = re.compile(r"\.(?:tar|tar\.gz|tgz|zip)/", re.IGNORECASE)
 
 def is_archive(name: str) -> bool:
     """Whether that is the name of an archive."""
+    if is_address(name) and on_the_web(name):
+        name = re.split(r"[?#]", name, maxsplit=1)[0]
     return name.lower().endswith(EXTENSIONS)
 
 
@@ -33,10 +38,13 @@ def archive(
     passed_over: PassedOver | None = None,
     sidecar: Sidecar | None = None,
     only: str | None = None,
+    at: Place | None = None,
 ) -> Container:
-    """The archive of that name, of which `search` says what is passed over, or what in it is called `only`."""
+    """The archive of that name, whose bytes are `at` a place (a local file's by default), of which `search` says what is passed
+    over; or what in it is called `only`.
+    """
     from zsclip.images.archives.tar import Tar
     from zsclip.images.archives.zip import Zip
 
-    kind = Zip if path.lower().endswith(".zip") else Tar
-    return kind(path, search or Search(), passed_over or PassedOver(), sidecar, only)
+    kind = Zip if path.partition("?")[0].lower().endswith(".zip") else Tar
+    return kind(at or place(path), search or Search(), passed_over or PassedOver(), sidecar, only)

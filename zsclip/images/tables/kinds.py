@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from zsclip.images.folders import PassedOver, Search, Walk
 from zsclip.images.opening import Opening
+from zsclip.images.places import place
 from zsclip.images.tables.delimited import DelimitedList, JsonList
 from zsclip.images.tables.parquet import ParquetTable
 from zsclip.images.tables.table import Table, split_row
@@ -33,10 +34,10 @@ def is_row(path: str) -> bool:
     return row is not None and ("://" in name or os.path.lexists(name))
 
 
-def open_table(path: str, opening: Opening) -> Table:
-    """The table of that name, or the row of one; nothing is read yet."""
+def open_table(path: str, opening: Opening, *, typed: bool = True) -> Table:
+    """The table of that name, or the row of one; nothing is read yet. `typed`: the name comes from the user and not out of data."""
     name, row = _table_and_row(path)
-    return (_kind(name) or ParquetTable)(name, opening, row)
+    return (_kind(name) or ParquetTable)(name, opening, row, place(name, opening, typed=typed))
 
 
 def parts_in(folder: str, search: Search, opening: Opening) -> Iterator[Table]:

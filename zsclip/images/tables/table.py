@@ -10,6 +10,7 @@ from zsclip.errors import ImageError
 from zsclip.images.container import Container
 from zsclip.images.item import Member
 from zsclip.images.opening import Opening
+from zsclip.images.place import Place
 from zsclip.images.places import picture_at, place
 from zsclip.images.tables.rows import Elsewhere, Inside, NoPicture, beside
 
@@ -19,11 +20,11 @@ _ROW = re.compile(r"(.+)#(\d{1,18})\Z", re.DOTALL)
 class Table(Container):
     """A table; rows are numbered from 0. With `only`, that row of it."""
 
-    def __init__(self, name: str, opening: Opening, only: int | None = None) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, opening: Opening, only: int | None = None, at: Place | None = None) -> None:
+        self.place = at or place(name, opening)
+        super().__init__(self.place.name)
         self.opening = opening
         self.columns = opening.tables
-        self.place = place(name, opening)
         self._only = only
         self.reading = "&".join(filter(None, [str(self.columns), "" if only is None else f"row={only}"]))
 

@@ -1,0 +1,118 @@
+"""What an address leads to: a picture, the pictures below it, or an object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from zsclip.errors import ImageError, InputError
+from zsclip.images.folders import EXTENSIONS, HEIF, PassedOver, Search, heif_supported
+from zsclip.images.folders import Place as Kept
+from zsclip.images.item import Item, Unreadable
+from zsclip.images.place import Place
+from zsclip.images.remote import buckets, hub
+from zsclip.images.remote.addresses import extension, on_the_web, scheme, shown, split
+from zsclip.images.remote.pages import WebPicture, WebPlace
+from zsclip.images.remote.settings import Network
+
+
+class _Kind(NamedTuple):
+    """How a scheme is read: a picture at an address, an object there, and what is below it, as path and item."""
+
+    picture: Callable[[str, str, Network], Item]
+    place: Callable[[str, Network], Place]
+    below: Callable[[str, Network], Iterable[tuple[str, Callable[[], Item]]]]
+
+
+def _in_bucket(address: str, network: Network) -> Iterator[tuple[str, Callable[[], Item]]]:
+    opened, (name, prefix) = buckets.bucket(address, network), split(address)
+    for one in opened.listed(prefix):
+        found = f"{scheme(address)}://{name}/{one.key}"
+        yield one.key, lambda found=found, one=one: buckets.BucketPicture(found, network, listed=one)  # type: ignore[misc]
+
+
+def _in_repository(address: str, network: Network) -> Iterator[tuple[str, Callable[[], Item]]]:
+    repository = hub.Repository.of(address)
+    for one in hub.listed(address):
+        found = repository.address(one.path)
+        yield one.path, lambda found=found, one=one: hub.HubPicture(found, network, listed=one)  # type: ignore[misc]
+
+
+_BUCKET = _Kind(
+    lambda address, name, network: buckets.BucketPicture(address, network, name), buckets.BucketPlace, _in_bucket
+)
+_KINDS = {
+    "s3": _BUCKET,
+    "gs": _BUCKET,
+    "az": _BUCKET,
+    "hf": _Kind(lambda address, name, network: hub.HubPicture(address, network, name), hub.HubPlace, _in_repository),
+}
+
+
+def pictures(address: str, network: Network, search: Search, passed_over: PassedOver, *, typed: bool) -> Iterator[Item]:
+    """The picture at an address, or those below it, as they are listed.
+
+    `typed`: it comes from the user and not out of data. Raises `InputError` where a listing fails.
+    """
+    if on_the_web(address) or extension(address) in EXTENSIONS | HEIF:
+        yield picture(address, "", network, typed=typed)
+        return
+    network.require_online(shown(address))
+    found = False
+    try:
+        for path, make in _KINDS[scheme(address)].below(address, network):
+            found = True
+            if _wanted(path[len(_below(address)) :], search, passed_over):
+                yield make()
+    except ImageError as error:
+        raise InputError(f"{error}.", where=shown(address)) from None
+    if not found and not address.endswith("/") and _below(address):
+        yield picture(address, "", network, typed=typed)
+
+
+def _below(address: str) -> str:
+    """The path of an address within its bucket or repository, as a folder."""
+    path = hub.Repository.of(address).path if scheme(address) == "hf" else split(address)[1]
+    return f"{path.rstrip('/')}/" if path.strip("/") else ""
+
+
+def _wanted(path: str, search: Search, passed_over: PassedOver) -> bool:
+    """Whether an object is one of the pictures that would be taken in a folder; else it is counted."""
+    *folders, name = path.split("/")
+    if folders and not search.recursive:
+        return False
+    for folder in folders:
+        if (place := search.place(folder)) is not None:
+            passed_over.places[place] += 1
+            return False
+    if (suffix := extension(name)) not in (EXTENSIONS | HEIF if heif_supported() else EXTENSIONS):
+        if name:  # else it stands for the folder itself
+            passed_over.files[suffix] += 1
+        return False
+    if not search.hidden and name.startswith("."):
+        passed_over.places[Kept.HIDDEN_FILE] += 1
+        return False
+    return True
+
+
+def picture(address: str, name: str, network: Network, *, typed: bool) -> Item:
+    """The picture at an address; its row says `name`, or the address without what is secret in it."""
+    try:
+        network.require_online(shown(address))
+        if on_the_web(address):
+            return WebPicture(address, name, network, typed=typed)
+        return _KINDS[scheme(address)].picture(address, name, network)
+    except InputError as error:
+        if typed:
+            raise
+        return Unreadable(name or shown(address), ImageError(str(error).rstrip("."), kind="other"))
+
+
+def remote_place(address: str, network: Network, *, typed: bool) -> Place:
+    """The object at an address. `typed`: it comes from the user and not out of data."""
+    network.require_online(shown(address))
+    return (
+        WebPlace(address, network, typed=typed)
+        if on_the_web(address)
+        else _KINDS[scheme(address)].place(address, network)
+    )
