@@ -20,11 +20,13 @@ CONTRADICTIONS = (
     (("name", "model"), "both name a model"),
     (("tag", "pretrained"), "both name its weights"),
     *((("texts", other), "with texts no pictures are read")
-      for other in ("no_recursive", "null", "hidden", "rehash", "workers", "max_pixels", "isolate", "decode_timeout")),
+      for other in ("no_recursive", "null", "hidden", "every", "rehash", "workers", "max_pixels", "isolate", "decode_timeout")),
 )  # fmt: skip
 # What does nothing unless one of these is given too.
 NEEDS = {
     "decode_timeout": ("isolate",),
+    "exact_times": ("every",),
+    "pool": ("every",),
     "allow_predictions": ("manifest",),
     "embed_thumbnails": ("report",),
     "seed": ("weight_templates", "select_templates", "calibrate"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
@@ -60,6 +60,11 @@ def embed(
     messages.listen()
     if bool(where.paths) == bool(texts):
         raise typer.BadParameter("give either paths or --texts FILE.", param_hint="PATHS")
+    if where.pool == "max":
+        raise typer.BadParameter(
+            "the best frame depends on what is asked for; vectors need 'mean'.", param_hint="--pool"
+        )
+    pool = where.pool
     outputs = Outputs(output=output)
     require_format(output, None, VECTOR_WRITERS)
     writer_for = vector_writer(output)
@@ -73,7 +78,7 @@ def embed(
             writer.write(lines, classifier.embed_texts(lines))
             unreadable = 0
         else:
-            unreadable = _write_images(classifier, images, writer, quiet=messages.quiet)
+            unreadable = _write_images(classifier, images, writer, pool=pool, quiet=messages.quiet)
             images.report(classifier.counts)
         writer.close()
         messages.report(classifier)
@@ -81,13 +86,15 @@ def embed(
         raise typer.Exit(3)
 
 
-def _write_images(classifier: Classifier, images: FoundImages, writer: VectorWriter, *, quiet: bool) -> int:
+def _write_images(
+    classifier: Classifier, images: FoundImages, writer: VectorWriter, *, pool: Literal["mean"] | None, quiet: bool
+) -> int:
     """Write the images' vectors; the number of images that could not be read."""
     from zsclip.cli.progress import progress
 
     unreadable = 0
     with progress(classifier, images.count, hidden=quiet) as advance:
-        for names, vectors, errors in classifier.embed(images.listing):
+        for names, vectors, errors in classifier.embed(images.listing, pool=pool):
             writer.write(names, vectors)
             for path, error in errors:
                 logger.warning("%s could not be read, and is left out: %s.", path, error)

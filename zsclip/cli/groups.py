@@ -93,8 +93,8 @@ def _is_typed(context: typer.Context, name: str) -> bool:
 
 
 @dataclass(repr=False, eq=False)
-class PathGroup:
-    """Where the pictures are."""
+class FileGroup:
+    """Where the pictures are, which must be files."""
 
     paths: options.Paths
     no_recursive: options.NoRecursive = False
@@ -114,6 +114,23 @@ class PathGroup:
         from zsclip.images.opening import Opening
 
         return Opening()
+
+
+@dataclass(repr=False, eq=False)
+class PathGroup(FileGroup):
+    """Where the pictures are, which may be in something."""
+
+    every: options.Every = None
+    exact_times: options.ExactTimes = False
+    pool: options.Pool = None
+
+    @property
+    def opening(self) -> Opening:
+        """How what holds pictures is opened."""
+        from zsclip.images.opening import Opening
+        from zsclip.images.videos import VideoOpening
+
+        return Opening(video=VideoOpening(self.every, self.exact_times, self.pool))
 
 
 @dataclass(repr=False, eq=False)
@@ -216,6 +233,8 @@ class ReadingGroup(Typed):
     @property
     def settings(self) -> Reading:
         """The same as the library has it."""
+        from zsclip.images.reading import Reading
+
         return Reading(self.max_pixels, self.isolate, self.decode_timeout, self.workers)
 
 

@@ -16,11 +16,11 @@ from zsclip.cli.outputs import Outputs
 from zsclip.errors import InputError
 from zsclip.images.container import Container
 from zsclip.images.folders import Search
-from zsclip.images.listing import BackgroundListing, Listing, size
+from zsclip.images.listing import BackgroundListing, Listing, Piece, size
 from zsclip.images.sources import Finder, require_paths
 
 if TYPE_CHECKING:
-    from zsclip.cli.groups import PathGroup
+    from zsclip.cli.groups import FileGroup
     from zsclip.embedding.records import Counts
 
 logger = logging.getLogger("zsclip")
@@ -129,9 +129,11 @@ def report_known(counts: Counts) -> None:
         logger.debug("No image had to be computed.")
 
 
-def open_images(where: PathGroup, outputs: Outputs | None = None, search: Search | None = None) -> FoundImages:
+def open_images(
+    where: FileGroup, outputs: Outputs | None = None, search: Search | None = None, *, files_only: bool = False
+) -> FoundImages:
     """Find the images, at least one of them; raises `InputError` for paths that are not there, lead to none, or are among
-    the `outputs`, those of a list on standard input when they come by.
+    the `outputs`, those of a list on standard input when they come by. With `files_only` also for what holds pictures.
     """
     outputs, search = outputs or Outputs(), search or where.search
     outputs.refuse(where.paths)
@@ -139,14 +141,27 @@ def open_images(where: PathGroup, outputs: Outputs | None = None, search: Search
     require_paths(paths.named)
     finder = Finder(paths, search, where.opening)
     # Another program may still be writing its list: what is known of it is worked on meanwhile.
-    listing = BackgroundListing(finder) if paths.from_stdin else Listing(finder.pieces())
+    pieces: Iterator[Piece] = iter(finder) if paths.from_stdin else finder.pieces()
+    pieces = map(_require_file, pieces) if files_only else pieces
+    listing = BackgroundListing(pieces) if paths.from_stdin else Listing(pieces)
     if listing.is_empty():
         said = "; ".join(["No images found", *filter(None, [str(finder.passed_over)])])
         if not search.recursive:
             said += " (folders inside folders are left out: --no-recursive)"
         raise InputError(f"{said}. Name a folder with images in it, or image files.")
     again = None if paths.from_stdin else Finder(paths, search, where.opening)
-    return FoundImages(listing, paths.is_one_file, finder, again)
+    is_one_file = paths.is_one_file and again is not None and not any(map(_is_container, again.pieces()))
+    return FoundImages(listing, is_one_file, finder, again)
+
+
+def _is_container(piece: Piece) -> bool:
+    return isinstance(piece, Container)
+
+
+def _require_file(piece: Piece) -> Piece:
+    if isinstance(piece, Container):
+        raise InputError("pictures in it are no files that could be put into folders.", where=piece.name)
+    return piece
 
 
 def require_commas(labels: Sequence[str], paths: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from zsclip.errors import InputError
-from zsclip.images.folders import EXTENSIONS, HEIF
+from zsclip.images.formats import PICTURES, VIDEO
 
 
 class Outputs:
@@ -23,8 +23,9 @@ class Outputs:
     def __init__(self, **files: Path | None) -> None:
         named = {f"--{name.replace('_', '-')}": path for name, path in files.items() if path and str(path) != "-"}
         for option, path in named.items():
-            if {path.suffix.lower(), os.path.splitext(os.path.realpath(path))[1].lower()} & (EXTENSIONS | HEIF):
-                raise InputError(f"{option} {path}: that is an image's name. Name a file for the results.")
+            if {path.suffix.lower(), os.path.splitext(os.path.realpath(path))[1].lower()} & (PICTURES | VIDEO):
+                kind = "a video" if path.suffix.lower() in VIDEO else "an image"
+                raise InputError(f"{option} {path}: that is {kind}'s name. Name a file for the results.")
         for (one, first), (other, second) in combinations(named.items(), 2):
             if _is_same(first, second):
                 raise typer.BadParameter(f"both would write {second}. Name two files.", param_hint=f"{one} and {other}")

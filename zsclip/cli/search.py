@@ -86,12 +86,12 @@ def search(
     with groups.open_classifier(model, reading, store) as classifier:
         with progress(classifier, images.count, hidden=messages.quiet or into_pipe(output)) as advance:
             found = classifier.search(
-                images.listing, query, sets, top_k=kept, min_similarity=min_similarity, advance=advance
+                images.listing, query, sets, top_k=kept, min_similarity=min_similarity, advance=advance, pool=where.pool
             )
         images.report(classifier.counts)
         messages.report(classifier)
     name = choose_format(format, output, sys.stdout.isatty())
-    _write(found, name, output, null=where.null)
+    _write(found, name, output, null=where.null, timed=where.pool is not None)
     if found.unreadable:
         said = counted(len(found.unreadable), "image")
         if name == "paths":
@@ -101,8 +101,8 @@ def search(
         raise typer.Exit(3)
 
 
-def _write(found: SearchResult, format: str, output: Path | None, *, null: bool) -> None:
-    from zsclip.output.rows import MATCH_LAYOUT, row_writer
+def _write(found: SearchResult, format: str, output: Path | None, *, null: bool, timed: bool) -> None:
+    from zsclip.output.rows import match_layout, row_writer
     from zsclip.output.targets import open_output
     from zsclip.output.terminal import MatchTableWriter
 
@@ -111,6 +111,6 @@ def _write(found: SearchResult, format: str, output: Path | None, *, null: bool)
         if format == "table":
             writer = MatchTableWriter(console() if output is None else console(stream))
         else:
-            writer = row_writer(format, stream, MATCH_LAYOUT, null=null)
+            writer = row_writer(format, stream, match_layout(timed=timed), null=null)
         writer.write(found.matches)
         writer.write([replace(unread, error=in_options(unread.error or "")) for unread in found.unreadable])

@@ -32,7 +32,7 @@ def sort(
     into: Into,
     labels: groups.LabelGroup,
     prompts: groups.PromptGroup,
-    where: groups.PathGroup,
+    where: groups.FileGroup,
     decision: groups.DecisionGroup,
     multi_label: options.MultiLabel = False,
     link: Link = False,
@@ -64,7 +64,9 @@ def sort(
     sets = prompts.read()
     # Where `into` is itself the folder that is searched, what was sorted before is still passed over.
     results_folders = (into, *(into / one for one in folders.folder_names([decision.unknown_label, *label_set.names])))
-    images = open_images(where, search=replace(where.search, libraries=not move, exclude=results_folders))
+    images = open_images(
+        where, search=replace(where.search, libraries=not move, exclude=results_folders), files_only=True
+    )
     with groups.open_classifier(model, reading, store) as classifier:
         results = []
         with (

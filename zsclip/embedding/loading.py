@@ -64,7 +64,7 @@ class Loader(Closing):
     def __init__(self, model: Model, store: Store, reading: Reading, timings: Timings) -> None:
         self._model = model
         self._store = store
-        self._reading = reading
+        self.reading = reading
         self._timings = timings
         self._isolated = (
             IsolatedDecoder(
@@ -94,7 +94,7 @@ class Loader(Closing):
     def _load(self, item: Item) -> Loaded:
         measure, wanted = self._timings.measure, self._model.spec.preprocessing
         with measure("read"):
-            contents = item.read(self._reading.max_pixels)
+            contents = item.read(self.reading.max_pixels)
         if contents.image is not None:
             loaded = self._looked_up(contents, contents.digest)
             if loaded.embedding is None:
@@ -131,6 +131,6 @@ class Loader(Closing):
             self._model.spec.preprocessing,
             full=self._model.exact,
             half=engine is not None and engine.precision != "fp32",
-            max_pixels=self._reading.max_pixels,
+            max_pixels=self.reading.max_pixels,
             measure=self._timings.measure,
         )

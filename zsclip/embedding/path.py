@@ -39,7 +39,7 @@ def embed_images(
     with ExitStack() as stack:
         stack.callback(listing.close)
         readers = stack.enter_context(threads(workers or min(16, available_cores()), "decode"))
-        windows = look_up(listing, model, store, timings, rehash=rehash)
+        windows = look_up(listing, model, store, timings, reading=loader.reading, rehash=rehash)
         batches = batched(load(windows, loader, readers), model)
         encoded = stack.enter_context(closing(encode(batches, model, timings)))
         yield from in_order(keep(encoded, model, store, counts, timings), model.spec.embed_dim)

@@ -21,7 +21,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from zsclip.errors import ImageError
 from zsclip.images import depth
 from zsclip.images.compression import can_hold
-from zsclip.images.folders import heif_supported
+from zsclip.images.formats import heif_supported
 from zsclip.images.preprocessing import Preprocessing, fit
 
 # Phones make 200 megapixels.

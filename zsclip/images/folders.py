@@ -8,18 +8,25 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from importlib.util import find_spec
 from itertools import groupby
 
+from zsclip.images.formats import (
+    DEVELOPED,
+    EXTENSIONS,
+    HEIF,
+    HEIF_HINT,
+    JXL,
+    JXL_HINT,
+    RAW,
+    RAW_HINT,
+    VIDEO,
+    VIDEO_HINT,
+    heif_supported,
+    jxl_supported,
+    raw_supported,
+    video_supported,
+)
 from zsclip.images.siblings import Siblings
-
-HEIF = frozenset({".heic", ".heif", ".hif"})
-EXTENSIONS = frozenset({
-    ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".icns", ".ico", ".j2c", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg",
-    ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".sgi", ".tga", ".tif",
-    ".tiff", ".webp",
-})  # fmt: skip
-
 
 _SYSTEM = frozenset({
     "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "__macosx", "lost+found",
@@ -41,9 +48,12 @@ class Place(Enum):
     CLOSED_LIBRARY = ("photo library that nothing is moved out of", "photo libraries that nothing is moved out of")
     LINK = ("linked folder", "linked folders")
     RESULTS = ("folder of results", "folders of results")
+    DEVELOPED = ("RAW file beside its JPEG", "RAW files beside their JPEGs")
+    VIDEO = ("video", "videos")
 
 
 _MOST_TOGETHER = 1024  # files; a folder may hold millions
+_HINTS = ((HEIF, HEIF_HINT), (JXL, JXL_HINT), (RAW, RAW_HINT), (VIDEO, VIDEO_HINT))
 _INCLUDED_IF_HIDDEN = {Place.HIDDEN_FILE, Place.HIDDEN_FOLDER, Place.SYSTEM, Place.LIBRARY}
 
 
@@ -52,13 +62,15 @@ class Search:
     """How folders are searched: in folders inside them too if `recursive`, but never in those of `exclude`.
 
     Files and folders whose name begins with a dot, what systems keep for themselves (`$RECYCLE.BIN`, `@eaDir`) and the
-    libraries of photo programs are passed over; with `hidden` they are taken, but libraries not without `libraries`.
+    libraries of photo programs are passed over; with `hidden` they are taken, but libraries not without `libraries`. Videos are
+    taken with `videos`.
     """
 
     recursive: bool = True
     hidden: bool = False
     libraries: bool = True
     exclude: Iterable[str | os.PathLike[str]] = ()
+    videos: bool = False
 
     def place(self, name: str) -> Place | None:
         """What kind of folder that name makes it, if it is one to be passed over."""
@@ -98,16 +110,18 @@ class PassedOver:
         text = f"passed over {', '.join(parts)}"
         if _INCLUDED_IF_HIDDEN.intersection(found):
             text += "; add `hidden` to include hidden files, system folders and photo libraries"
-        if any(extension in HEIF for extension in self.files):
-            text += "; HEIC is read with: pip install pillow-heif"
-        return text
+        if self.places[Place.VIDEO]:
+            text += "; add `every` to take frames of videos"
+        hints = [hint for extensions, hint in _HINTS if not extensions.isdisjoint(self.files)]
+        return "; ".join([text, *hints])
 
 
 @dataclass
 class Walk:
     """Paths of the images in a folder, sorted, found lazily. The folder itself is searched whatever it is called.
 
-    A file counts if its extension is an image's, and so does a folder that cannot be looked into: its row will say so.
+    A file counts if its extension is an image's, and so does a folder that cannot be looked into: its row will say so. Of a
+    RAW file and a JPEG or HEIC of the same name, which a camera writes together, the latter counts.
     What is not taken is counted in `passed_over`.
     """
 
@@ -120,16 +134,25 @@ class Walk:
             yield from (found,) if isinstance(found, str) else found.paths
 
     def pieces(self) -> Iterator[Siblings | str]:
-        """The images that follow each other in one folder, at most 1,024 at once; by its path a folder that cannot be read."""
+        """The images that follow each other in one folder, at most 1,024 at once; by its path a video, or a folder that cannot
+        be read."""
         extensions = EXTENSIONS | HEIF if heif_supported() else EXTENSIONS
+        extensions |= JXL if jxl_supported() else frozenset()
+        extensions |= RAW if raw_supported() else frozenset()
+        extensions |= VIDEO if video_supported() and self.search.videos else frozenset()
         excluded = {os.path.realpath(path) for path in self.search.exclude}
         # The next is last; not a recursion, for folders may be nested a thousand deep.
         waiting: list[Siblings | str] = [os.fspath(self.folder)]
         while waiting:
             found = waiting.pop()
             if isinstance(found, Siblings):
-                if names := self._images(found.names, extensions):
-                    yield Siblings(found.prefix, names)
+                names = self._images(found.names, extensions)
+                runs = groupby(names, _is_video) if self.search.videos else [(False, names)] if names else []
+                for are_videos, together in runs:
+                    if are_videos:
+                        yield from (found.prefix + name for name in together)
+                    else:
+                        yield Siblings(found.prefix, list(together))
                 continue
             try:
                 waiting += reversed(self._entries(found, excluded))
@@ -147,7 +170,10 @@ class Walk:
             return names
         images = []
         for name in names:
-            if (extension := os.path.splitext(name)[1].lower()) not in extensions:
+            extension = os.path.splitext(name)[1].lower()
+            if extension in VIDEO and not self.search.videos:
+                self.passed_over.places[Place.VIDEO] += 1
+            elif extension not in extensions:
                 self.passed_over.files[extension] += 1
             elif not self.search.hidden and name.startswith("."):
                 self.passed_over.places[Place.HIDDEN_FILE] += 1
@@ -178,6 +204,7 @@ class Walk:
                         continue
                     folders.add(entry.name)
                 names.append(entry.name)
+        names = self._without_developed(names, folders)
         names.sort(key=None if all(map(str.isascii, names)) else os.fsencode)
         prefix = os.path.join(folder, "")
         found: list[Siblings | str] = []
@@ -190,6 +217,24 @@ class Walk:
                 found += (Siblings(prefix, side_by_side[start : start + _MOST_TOGETHER]) for start in parts)
         return found
 
+    def _without_developed(self, names: list[str], folders: set[str]) -> list[str]:
+        """A folder's names without those of RAW files that are there as JPEG or HEIC, too."""
+        if not any(end.lower() in RAW for end in {name[-4:] for name in names}):
+            return names
+        kinds = DEVELOPED | HEIF if heif_supported() else DEVELOPED
+        parts = [(*os.path.splitext(name), name) for name in names]
+        developed = {stem for stem, end, name in parts if end.lower() in kinds and name not in folders}
+        passed_over = {
+            name for stem, end, name in parts if end.lower() in RAW and stem in developed and name not in folders
+        }
+        if passed_over:
+            self.passed_over.places[Place.DEVELOPED] += len(passed_over)
+        return [name for name in names if name not in passed_over]
+
+
+def _is_video(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in VIDEO
+
 
 def _all_in(extensions: frozenset[str], ends: set[str]) -> bool:
     return all(end.lower() in extensions for end in ends)
@@ -199,8 +244,3 @@ def is_in_library(path: str | os.PathLike[str]) -> bool:
     """Whether a path leads into the library of a photo program, which keeps track of its files itself."""
     folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
     return any(part.casefold().endswith(_LIBRARIES) for part in folder.split(os.sep))
-
-
-def heif_supported() -> bool:
-    """Whether `.heic` can be read: with the extra `heic` (pillow-heif) installed."""
-    return find_spec("pillow_heif") is not None

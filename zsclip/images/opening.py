@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from zsclip.images.videos import VideoOpening
 
 
 @dataclass(frozen=True)
 class Opening:
     """One field for each kind of source that leaves a choice; the field's own class says which."""
+
+    video: VideoOpening = field(default_factory=VideoOpening)

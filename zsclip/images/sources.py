@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from zsclip.errors import InputError
 from zsclip.images.container import Container
@@ -15,6 +15,7 @@ from zsclip.images.item import Item
 from zsclip.images.listing import Piece
 from zsclip.images.opening import Opening
 from zsclip.images.siblings import Siblings
+from zsclip.images.videos import Video, file_of, is_frame, is_video
 
 
 @dataclass
@@ -51,8 +52,14 @@ class Source:
 
 
 def _in_folder(path: str, finder: Finder) -> Iterator[Piece]:
-    for piece in Walk(path, finder.search, finder.passed_over).pieces():
-        yield File(piece) if isinstance(piece, str) else piece
+    search = replace(finder.search, videos=finder.opening.video.every is not None)
+    for piece in Walk(path, search, finder.passed_over).pieces():
+        if not isinstance(piece, str):
+            yield piece
+        elif is_video(piece):
+            yield Video(piece, finder.opening.video)
+        else:
+            yield File(piece)
 
 
 def _is_folder(path: str) -> bool:
@@ -65,6 +72,9 @@ def _is_folder(path: str) -> bool:
 # The first that claims a path has it.
 SOURCES = (
     Source(_is_folder, _in_folder),
+    Source(
+        lambda path: is_video(path) or is_frame(path), lambda path, finder: iter((Video(path, finder.opening.video),))
+    ),
     Source(lambda path: True, lambda path, finder: iter((File(path),))),
 )
 
@@ -72,5 +82,5 @@ SOURCES = (
 def require_paths(paths: Iterable[str]) -> None:
     """Raise `InputError` for the first path that is not there."""
     for path in paths:
-        if "\0" in path or not os.path.lexists(path):
+        if "\0" in path or not os.path.lexists(file_of(path)):
             raise InputError(f"{path or repr(path)}: there is no such file or folder.")
