@@ -80,3 +80,61 @@ def _add_silence(container: av.container.OutputContainer, stream: av.AudioStream
         made.sample_rate, made.pts, made.time_base = 48000, start, Fraction(1, 48000)
         container.mux(stream.encode(made))
     container.mux(stream.encode(None))
+
+
+def odd(folder: Path) -> dict[str, Path]:
+    """Odd and hostile videos by what they are."""
+    start = {"movflags": "faststart"}
+    plain, indexed = video(6), video(6, options=start)
+    made = {
+        "rotated": video(2, rotation=-90),
+        "variable rate": video(times=[0, 0.04, 0.08, 1.5, 1.53, 4, 9.7, 9.75], gop=1),
+        "one key frame": video(4, gop=1000),
+        "cut": indexed[: len(indexed) * 2 // 3],
+        "cut Matroska": video(6, format="matroska")[:3500],
+        "no index": plain[: len(plain) // 2],
+        "sound only": sound_only(),
+        "no frames": video(0.1, format="matroska")[:-1000],
+        "lying duration": _lying(video(3), b"mvhd", 0xFFFFFFF0),
+        "declares 30,000 x 30,000": _declared_in_avi(video(2, codec="mpeg4", format="avi"), 30_000),
+        "frames of 30,000 x 30,000": _declared_in_jpeg(video(2, codec="mjpeg", format="mov"), 30_000),
+        "grows in its middle": video(2, format="mpegts") + video(2, format="mpegts", size=(1280, 960)),
+        "noise within": _noisy(indexed),
+        "noise": bytes(np.random.default_rng(1).integers(0, 256, 20_000, np.uint8)),
+        "empty": b"",
+        "a playlist": b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:PORT/a.ts\n#EXT-X-ENDLIST\n",
+        "a list of files": b"ffconcat version 1.0\nfile 'other.mp4'\n",
+        "a picture": b"\x89PNG\r\n\x1a\n" + b"\0" * 100,
+    }
+    paths = {}
+    for name, data in made.items():
+        paths[name] = folder / f"{name}.mp4"
+        paths[name].write_bytes(data)
+    return paths
+
+
+def _lying(data: bytes, box: bytes, duration: int) -> bytes:
+    """With another duration in an MP4's head."""
+    at = data.index(box) + 4
+    return data[: at + 16] + duration.to_bytes(4, "big") + data[at + 20 :]
+
+
+def _declared_in_avi(data: bytes, side: int) -> bytes:
+    """With another size in the head of an AVI's stream."""
+    at = data.index(b"strf") + 12
+    return data[:at] + 2 * side.to_bytes(4, "little") + data[at + 8 :]
+
+
+def _declared_in_jpeg(data: bytes, side: int) -> bytes:
+    """With another size in the head of each picture of an MJPEG, from the second on."""
+    first = data.index(b"\xff\xc0") + 2
+    head = data[first - 2 : first + 3]
+    parts = data[first:].split(head)
+    return data[:first] + parts[0] + b"".join(head + 2 * side.to_bytes(2, "big") + part[4:] for part in parts[1:])
+
+
+def _noisy(data: bytes) -> bytes:
+    """With noise in the middle of what is coded."""
+    start = data.index(b"mdat") + (len(data) - data.index(b"mdat")) // 3
+    noise = bytes(np.random.default_rng(0).integers(0, 256, 3000, np.uint8))
+    return data[:start] + noise + data[start + len(noise) :]

@@ -82,6 +82,9 @@ def frames(file: BinaryIO, sampling: Sampling, max_pixels: int) -> Iterator[Fram
     import av
 
     limit = min(max_pixels, MOST_PIXELS)
+    if not file.read(1):
+        raise ImageError("the file is empty")
+    file.seek(0)
     try:
         container = av.open(
             file,
@@ -91,8 +94,11 @@ def frames(file: BinaryIO, sampling: Sampling, max_pixels: int) -> Iterator[Fram
             options={"format_whitelist": _FORMATS, "protocol_whitelist": "none", "max_pixels": str(limit)},
         )
     except (av.FFmpegError, ValueError, OSError) as error:
-        cut = "it is cut off, and what is needed to read it is gone" if is_cut(file) else _said(error)
-        raise ImageError(f"damaged or unsupported video: {cut}") from None
+        if is_cut(file):
+            raise ImageError("a video that is cut off, and what is needed to read it is gone") from None
+        if isinstance(error, av.ArgumentError):
+            raise ImageError("not a video in a format that is known here", kind="other") from None
+        raise ImageError(f"damaged or unsupported video: {_said(error)}") from None
     with container:
         taken = 0
         try:
@@ -107,8 +113,10 @@ def frames(file: BinaryIO, sampling: Sampling, max_pixels: int) -> Iterator[Fram
                 yield frame
         except (av.FFmpegError, OSError) as error:
             raise ImageError(f"the video breaks off after {reader.last / _SECOND:.3f} s: {_said(error)}") from None
-    if sampling.times is None and is_cut(file):
-        raise ImageError(f"the video is cut off: nothing comes after {reader.last / _SECOND:.3f} s")
+        if sampling.times is None and is_cut(file):
+            raise ImageError(f"the video is cut off: nothing comes after {reader.last / _SECOND:.3f} s")
+        if sampling.times is None and taken:
+            reader.require_end()
     if not taken:
         raise ImageError("a video of which no frame could be decoded" if reader.packets else "a video without frames")
 
@@ -144,8 +152,10 @@ class _Reader:
         context.thread_type = "AUTO"
         self._limit = limit
         self._can_seek = True
+        self.is_exact = True
         self.last = 0
         self.packets = 0
+        self._decodable = 0  # the time of the last key frame, or the last frame that was decoded
         base = self._stream.time_base
         if not base:
             raise ImageError("damaged video: it has no clock")
@@ -158,8 +168,21 @@ class _Reader:
             return self._shown_at(iter(sampling.times))
         if not sampling.exact:  # a key frame is decoded by itself: with a thread a frame it would be no faster
             self._stream.codec_context.thread_type = "SLICE"
+        self.is_exact = sampling.exact
         every = max(1, round(sampling.every * _SECOND))
         return self._shown_at(count(0, every)) if sampling.exact else self._keys_near(every)
+
+    def require_end(self) -> None:
+        """Raise `ImageError` if the end was reached by damage: FFmpeg passes over what it cannot decode."""
+        last = self.last if self.is_exact else self._last_key()
+        if last - self._decodable > _SECOND:
+            raise ImageError(f"damaged video: nothing can be decoded after {self._decodable / _SECOND:.3f} s")
+
+    def _last_key(self) -> int:
+        """The time of the last key frame that the index knows: what is damaged does not look like one any more."""
+        entries = self._stream.index_entries
+        last = next((entries[place] for place in reversed(range(len(entries))) if entries[place].is_keyframe), None)
+        return 0 if last is None else self._time(last.timestamp)
 
     # --- key frames
 
@@ -195,9 +218,11 @@ class _Reader:
             if not packet.is_keyframe:
                 if before is not None and time - target > target - before.time:
                     return before, None, False
-            elif time >= target:
+                continue
+            self._decodable = max(self._decodable, time)
+            if time >= target:
                 return before, _Key(time, packet), False
-            elif before is None or time > before.time:
+            if before is None or time > before.time:
                 before = _Key(time, packet)
         return before, None, True
 
@@ -261,6 +286,7 @@ class _Reader:
             for frame in made:
                 broken = 0
                 if frame.pts is not None:
+                    self._decodable = max(self._decodable, self._time(frame.pts))
                     yield _Shown(self._time(frame.pts), frame)
 
     # --- both
