@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import typer
 from support.cli import Cli
+from support.videos import video
 
 from zsclip.cli import app, groups
 from zsclip.demo.scenes import add_noise, draw, random_scene
@@ -29,6 +30,11 @@ SETTINGS = {
 }  # fmt: skip
 MESSAGES = {"quiet": ("-q",), "verbose": ("-v",), "timings": ("--timings",)}
 HIDDEN = {"hidden": ("--hidden",)}
+VIDEOS = {
+    "every": ("--every", "0.4"),
+    "exact_times": ("--every", "0.2", "--exact-times"),
+    "pool": ("--every", "0.2", "--pool", "mean"),
+}
 PATHS = {"no_recursive": ("--no-recursive",), "null": ("-0",), **HIDDEN}
 DECISIONS = {
     "temperature": ("--temperature", "3"), "combine": ("--combine", "max"), "background": ("--background", "BACKGROUND"),
@@ -55,7 +61,7 @@ class Case:
 CASES = {
     "classify": Case(
         ("SCENES", "SCENES/deep", "-L", "NAMES"),
-        {**LABELS, **PROMPTS, **PATHS, **DECISIONS, **REPORT, **MESSAGES, **SETTINGS, **MULTI_LABEL,
+        {**LABELS, **PROMPTS, **PATHS, **VIDEOS, **DECISIONS, **REPORT, **MESSAGES, **SETTINGS, **MULTI_LABEL,
          "calibration": ("--calibration", "CALIBRATION"), "top_k": ("-k", "2"), "format": ("-f", "jsonl"),
          "output": ("-o", "OUT/rows.csv"), "only": ("--only", "red star")},
     ),
@@ -72,7 +78,7 @@ CASES = {
     ),
     "search": Case(
         ("SCENES", "SCENES/deep", "--text", "red star"),
-        {**PROMPTS, **PATHS, **MESSAGES, **SETTINGS, "image": ("--image", "0.05:PICTURE"), "minus": ("--minus", "blue ring"),
+        {**PROMPTS, **PATHS, **VIDEOS, **MESSAGES, **SETTINGS, "image": ("--image", "0.05:PICTURE"), "minus": ("--minus", "blue ring"),
          "top_k": ("-k", "2"), "min_similarity": ("--min-similarity", "0.06"), "format": ("-f", "jsonl"), "output": ("-o", "OUT/rows.csv")},
     ),
     "sort": Case(
@@ -80,7 +86,7 @@ CASES = {
         {**LABELS, **PROMPTS, **PATHS, **DECISIONS, **MESSAGES, **SETTINGS, **MULTI_LABEL, "link": ("--link",),
          "copy": ("--copy",), "move": ("--move",), "dry_run": ("--dry-run",)},
     ),
-    "embed": Case(("SCENES", "-o", "OUT/vectors.jsonl"), {**PATHS, **MESSAGES, **SETTINGS, "texts": ("--texts", "TEXTS")}),
+    "embed": Case(("SCENES", "-o", "OUT/vectors.jsonl"), {**PATHS, **VIDEOS, **MESSAGES, **SETTINGS, "texts": ("--texts", "TEXTS")}),
 }  # fmt: skip
 # A pair in which the first changes nothing, for the reason given.
 REFUSED = "refused"
@@ -156,6 +162,8 @@ def material(tmp_path_factory: pytest.TempPathFactory, sharp_demo: Path, one_sto
             picture.save(place / f"{number:02}.png")
             if number == 3:
                 picture.save(place / ".hidden.png")
+    star = draw(random_scene(rng, labels[0]), rng)
+    (folder / "scenes" / "clip.mp4").write_bytes(video(0.6, gop=2, picture=star))
     files = {
         "NAMES": "".join(f"{c} {s}: [{c} {s}, {s}]\n" for c, s in labels), "BACKGROUND": "star\n",
         "TEXTS": "red\nblue\n",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 # Of each second of a video one colour, so that a frame tells its time.
 COLOURS = ((220, 40, 40), (40, 180, 60), (50, 80, 220), (230, 210, 60), (200, 60, 200), (60, 200, 210))
@@ -38,8 +39,11 @@ def video(
     flipped: bool = False,
     options: dict[str, str] | None = None,
     sound: bool = False,
+    picture: Image.Image | None = None,
 ) -> bytes:
-    """A video of ten frames a second, or of frames at these times, with a key frame every `gop` frames."""
+    """A video of ten frames a second, or of frames at these times, with a key frame every `gop` frames; all of one `picture` if
+    there is one."""
+    size = picture.size if picture else size
     with (
         tempfile.NamedTemporaryFile() as file,
         av.open(file.name, "w", format=format, options=options or {}) as container,
@@ -55,7 +59,7 @@ def video(
             stream.set_display_rotation(rotation, hflip=flipped)
         voice = container.add_stream("aac", rate=48000) if sound else None
         for number, time in enumerate(times if times is not None else np.arange(int(seconds * RATE)) / RATE):
-            made = frame(time, size, 3 * number)
+            made = av.VideoFrame.from_image(picture) if picture else frame(time, size, 3 * number)
             made.pts = round(time / stream.codec_context.time_base)
             made.time_base = stream.codec_context.time_base
             container.mux(stream.encode(made))

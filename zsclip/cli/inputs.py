@@ -140,6 +140,7 @@ def open_images(
     paths = PathList(where.paths, null=where.null, refuse=outputs.refuse)
     require_paths(paths.named)
     finder = Finder(paths, search, where.opening)
+    finder.passed_over.offers_frames = not files_only
     # Another program may still be writing its list: what is known of it is worked on meanwhile.
     pieces: Iterator[Piece] = iter(finder) if paths.from_stdin else finder.pieces()
     pieces = map(_require_file, pieces) if files_only else pieces

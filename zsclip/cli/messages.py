@@ -41,9 +41,9 @@ _OPTIONS = {"use_cache": "--no-cache", "prompts": "--prompts", "templates": "--t
 _SETTINGS = frozenset({
     "allow_predictions",
     "background", "baseline", "batch_size", "cache_dir", "calibrate", "calibration", "class_names", "combine", "copy",
-    "decode_timeout", "device", "engine", "exact", "format", "hidden", "image", "into", "isolate", "labels",
+    "decode_timeout", "device", "engine", "every", "exact", "format", "hidden", "image", "into", "isolate", "labels",
     "labels_file", "max_pixels", "min_margin", "min_probability", "min_similarity", "minus", "model", "multi_label",
-    "offline", "output", "precision", "pretrained", "rehash", "report", "save_prompts", "text", "texts", "top_k",
+    "offline", "output", "pool", "precision", "pretrained", "rehash", "report", "save_prompts", "text", "texts", "top_k",
     "unknown_label", "workers", *_OPTIONS,
 })  # fmt: skip
 _SETTING = re.compile(r"`(\w+)(?:=([^`]+))?`")

@@ -86,10 +86,12 @@ class Search:
 
 @dataclass
 class PassedOver:
-    """How many files and folders were not taken: other files by extension, and places."""
+    """How many files and folders were not taken: other files by extension, and places. `offers_frames` says whether those of
+    videos could be."""
 
     files: Counter[str] = field(default_factory=Counter)
     places: Counter[Place] = field(default_factory=Counter)
+    offers_frames: bool = True
 
     def clear(self) -> None:
         """Count anew."""
@@ -110,7 +112,7 @@ class PassedOver:
         text = f"passed over {', '.join(parts)}"
         if _INCLUDED_IF_HIDDEN.intersection(found):
             text += "; add `hidden` to include hidden files, system folders and photo libraries"
-        if self.places[Place.VIDEO]:
+        if self.places[Place.VIDEO] and self.offers_frames:
             text += "; add `every` to take frames of videos"
         hints = [hint for extensions, hint in _HINTS if not extensions.isdisjoint(self.files)]
         return "; ".join([text, *hints])

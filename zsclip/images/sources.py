@@ -62,6 +62,12 @@ def _in_folder(path: str, finder: Finder) -> Iterator[Piece]:
             yield File(piece)
 
 
+def _named_video(path: str, finder: Finder) -> Iterator[Piece]:
+    if finder.opening.video.pool and is_frame(path):
+        raise InputError("that is one frame of a video, and there is nothing to `pool`.", where=path)
+    yield Video(path, finder.opening.video)
+
+
 def _is_folder(path: str) -> bool:
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)
@@ -72,9 +78,7 @@ def _is_folder(path: str) -> bool:
 # The first that claims a path has it.
 SOURCES = (
     Source(_is_folder, _in_folder),
-    Source(
-        lambda path: is_video(path) or is_frame(path), lambda path, finder: iter((Video(path, finder.opening.video),))
-    ),
+    Source(lambda path: is_video(path) or is_frame(path), _named_video),
     Source(lambda path: True, lambda path, finder: iter((File(path),))),
 )
 

@@ -117,6 +117,8 @@ def frames(file: BinaryIO, sampling: Sampling, max_pixels: int) -> Iterator[Fram
             raise ImageError(f"the video is cut off: nothing comes after {reader.last / _SECOND:.3f} s")
         if sampling.times is None and taken:
             reader.require_end()
+    if not taken and sampling.times is not None and reader.packets:
+        raise ImageError("no frame is shown at that time", kind="not_found")
     if not taken:
         raise ImageError("a video of which no frame could be decoded" if reader.packets else "a video without frames")
 

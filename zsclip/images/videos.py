@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from zsclip.errors import ImageError, InputError
 from zsclip.images.container import Container
+from zsclip.images.decoding import DEFAULT_MAX_PIXELS
 from zsclip.images.formats import VIDEO, VIDEO_HINT, video_supported
 from zsclip.images.item import Contents, Member, Stamp
 from zsclip.images.places import place
@@ -18,6 +19,8 @@ from zsclip.images.video_frames import Frame, Sampling, frames
 from zsclip.images.video_worker import isolated_frames
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from zsclip.images.reading import Reading
 
 Pool = Literal["mean", "max"]
@@ -68,6 +71,14 @@ def file_of(name: str) -> str:
 def is_frame(name: str) -> bool:
     """Whether a name is that of one frame of a video."""
     return file_of(name) != name
+
+
+def frame_image(name: str) -> Image:
+    """The frame of that name (`clip.mp4#t=12.500`); raises `ImageError`."""
+    for member in Video(name).members():
+        if image := member.read(DEFAULT_MAX_PIXELS).image:
+            return image
+    raise ImageError("no frame is shown at that time", kind="not_found")
 
 
 class Video(Container):
