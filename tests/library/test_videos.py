@@ -86,6 +86,28 @@ def test_a_variable_rate_has_the_frame_that_is_shown() -> None:
     assert times(data, Sampling(times=(3_000_000,))) == [1.53]
 
 
+@pytest.mark.parametrize("format", ["mp4", "matroska", "mpegts"])
+def test_frames_that_are_coded_in_another_order_are_those_of_their_times(format: str) -> None:
+    data = video(12, format=format, gop=25, preset="fast")
+    import av
+
+    with av.open(io.BytesIO(data)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.has_b_frames
+        start = stream.start_time or 0
+        known = [round((one.pts - start) * stream.time_base * 1_000_000) for one in container.decode(stream)]
+    assert [one.time for one in taken(data, Sampling(0.1, exact=True))[0]] == known
+    for every in (1.7, 2.6):
+        wanted = [
+            max(time for time in known if time <= target + 500) for target in range(0, 12_000_000, int(every * 1e6))
+        ]
+        assert [one.time for one in taken(data, Sampling(every, exact=True))[0]] == wanted
+    for time in known[3::7]:
+        assert [one.time for one in taken(data, Sampling(times=(time,)))[0]] == [time]
+    keys = [one.time / 1e6 for one in taken(data, Sampling(1.0))[0]]
+    assert keys == [0, 2.5, 5, 7.5, 10]
+
+
 @pytest.mark.parametrize("rotation", [0, 90, 180, -90])
 @pytest.mark.parametrize("flipped", [False, True])
 def test_frames_are_turned_and_mirrored_as_the_file_says(rotation: int, flipped: bool) -> None:

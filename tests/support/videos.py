@@ -40,6 +40,7 @@ def video(
     options: dict[str, str] | None = None,
     sound: bool = False,
     picture: Image.Image | None = None,
+    preset: str = "ultrafast",
 ) -> bytes:
     """A video of ten frames a second, or of frames at these times, with a key frame every `gop` frames; all of one `picture` if
     there is one."""
@@ -53,7 +54,7 @@ def video(
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, 1000 if codec != "mpeg4" else RATE)
         if codec == "libx264":
-            stream.codec_context.options = {"preset": "ultrafast", "sc_threshold": "0"}
+            stream.codec_context.options = {"preset": preset, "sc_threshold": "0"}
         stream.gop_size = gop
         if rotation or flipped:
             stream.set_display_rotation(rotation, hflip=flipped)

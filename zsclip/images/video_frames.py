@@ -10,7 +10,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import Image
@@ -30,7 +30,7 @@ MOST_FRAMES = 50_000
 MOST_PIXELS = 40_000_000
 _SECOND = 1_000_000  # times are in microseconds
 _HALF = 500  # of the milliseconds that names of frames have
-# Further ahead than this it is quicker to begin anew at a key frame.
+# Where there is no index: further ahead than this it is quicker to begin anew at a key frame.
 _FAR = 10 * _SECOND
 _READ_BYTES = 1 << 18
 _MOST_BROKEN = 1_000  # packets in a row that give nothing
@@ -252,9 +252,9 @@ class _Reader:
         done = -1
         for target in times:
             known = following or shown
-            if target - (known.time if known else 0) > _FAR:
-                self._seek(target)
-                source, shown, following = self._frames(), None, None
+            if self._is_far(target, known.time if known else 0):
+                source, shown = self._frames_from(target), None
+                following = next(source, None)
             while shown is None or shown.time < target - _HALF:
                 following = following or next(source, None)
                 if following is None or (shown is not None and following.time > target + _HALF):
@@ -266,12 +266,31 @@ class _Reader:
                 done = shown.time
                 yield Frame(shown.time, self._upright(shown.frame))
 
+    def _is_far(self, target: int, time: int) -> bool:
+        """Whether it is quicker to begin anew at a key frame than to decode up to a time."""
+        if target - time < _SECOND:
+            return False
+        entries = self._stream.index_entries
+        place = entries.search_timestamp((self._start or 0) + math.floor(target / (self._base * _SECOND)))
+        return self._time(entries[place].timestamp) > time if place >= 0 else target - time > _FAR
+
+    def _frames_from(self, target: int) -> Iterator[_Shown]:
+        """Frames from one on that is not after a time: of some formats a seek comes out behind it."""
+        back = 0
+        while True:
+            self._seek(max(0, target - back))
+            source = self._frames()
+            first = next(source, None)
+            if (first is not None and first.time <= target + _HALF) or back >= target or not self._can_seek:
+                return source if first is None else chain([first], source)
+            back = 2 * back or _SECOND
+
     @property
     def _end(self) -> float:
         """Where it ends: as it says, or after its last frame."""
         rate = self._stream.average_rate
         after_last = self.last + (_SECOND / rate if rate else 0)
-        return float(max(after_last, (self._stream.duration or 0) * self._base * _SECOND))
+        return float(max(after_last, (self._stream.duration or 0) * self._base * _SECOND)) - _HALF
 
     def _frames(self) -> Iterator[_Shown]:
         import av
