@@ -247,6 +247,21 @@ def test_a_second_run_decodes_nothing_and_other_times_only_what_is_new(
     assert opened.count(path) == 3, "the list of a single frame is kept, too"
 
 
+def test_frames_have_the_vectors_of_the_same_pictures_in_a_folder(clips: Path, tmp_path: Path) -> None:
+    path = clips / "a.mp4"
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for one in taken(path.read_bytes())[0]:
+        assert one.image is not None
+        one.image.save(pictures / f"{one.time}.png")
+    of_frames, _ = embed([str(path)], tmp_path / "one", VideoOpening(1.0))
+    of_files, _ = embed([str(pictures)], tmp_path / "other", VideoOpening())
+    # The last bits depend on how many are computed together.
+    vectors = [[one.embedding.vector for one in found if one.embedding] for found in (of_frames, of_files)]
+    assert np.allclose(*vectors, rtol=0, atol=1e-6)
+    assert len(vectors[0]) == 3
+
+
 def test_a_frame_that_lost_its_vector_is_decoded_alone(clips: Path, tmp_path: Path) -> None:
     from zsclip.store.database import Store
 

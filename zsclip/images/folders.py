@@ -130,6 +130,7 @@ class Walk:
     folder: str | os.PathLike[str]
     search: Search = field(default_factory=Search)
     passed_over: PassedOver = field(default_factory=PassedOver)
+    _stems: tuple[str, frozenset[str]] = field(default=("", frozenset()), init=False, repr=False)
 
     def __iter__(self) -> Iterator[str]:
         for found in self.pieces():
@@ -148,7 +149,7 @@ class Walk:
         while waiting:
             found = waiting.pop()
             if isinstance(found, Siblings):
-                names = self._images(found.names, extensions)
+                names = self._images(found, extensions)
                 runs = groupby(names, _is_video) if self.search.videos else [(False, names)] if names else []
                 for are_videos, together in runs:
                     if are_videos:
@@ -161,20 +162,23 @@ class Walk:
             except OSError:
                 yield found
 
-    def _images(self, names: list[str], extensions: frozenset[str]) -> list[str]:
+    def _images(self, found: Siblings, extensions: frozenset[str]) -> list[str]:
         """Those of the names that are an image's."""
+        names, plain = found.names, extensions - RAW
         # Mostly there is nothing else; telling that costs a tenth of what follows.
         hidden = bisect_left(names, ".")  # the place of the first one
         if not any(name.startswith(".") for name in names[hidden : hidden + 1]) and (
-            _all_in(extensions, {name[-4:] for name in names})
-            or _all_in(extensions, {name[name.rfind(".") :] for name in names})
+            _all_in(plain, {name[-4:] for name in names}) or _all_in(plain, {name[name.rfind(".") :] for name in names})
         ):
             return names
         images = []
         for name in names:
-            extension = os.path.splitext(name)[1].lower()
+            stem, extension = os.path.splitext(name)
+            extension = extension.lower()
             if extension in VIDEO and not self.search.videos:
                 self.passed_over.places[Place.VIDEO] += 1
+            elif extension in RAW and stem in self._developed(found.prefix):
+                self.passed_over.places[Place.DEVELOPED] += 1
             elif extension not in extensions:
                 self.passed_over.files[extension] += 1
             elif not self.search.hidden and name.startswith("."):
@@ -206,7 +210,6 @@ class Walk:
                         continue
                     folders.add(entry.name)
                 names.append(entry.name)
-        names = self._without_developed(names, folders)
         names.sort(key=None if all(map(str.isascii, names)) else os.fsencode)
         prefix = os.path.join(folder, "")
         found: list[Siblings | str] = []
@@ -219,19 +222,17 @@ class Walk:
                 found += (Siblings(prefix, side_by_side[start : start + _MOST_TOGETHER]) for start in parts)
         return found
 
-    def _without_developed(self, names: list[str], folders: set[str]) -> list[str]:
-        """A folder's names without those of RAW files that are there as JPEG or HEIC, too."""
-        if not any(end.lower() in RAW for end in {name[-4:] for name in names}):
-            return names
-        kinds = DEVELOPED | HEIF if heif_supported() else DEVELOPED
-        parts = [(*os.path.splitext(name), name) for name in names]
-        developed = {stem for stem, end, name in parts if end.lower() in kinds and name not in folders}
-        passed_over = {
-            name for stem, end, name in parts if end.lower() in RAW and stem in developed and name not in folders
-        }
-        if passed_over:
-            self.passed_over.places[Place.DEVELOPED] += len(passed_over)
-        return [name for name in names if name not in passed_over]
+    def _developed(self, folder: str) -> frozenset[str]:
+        """The names without extensions of a folder's JPEG and HEIC; looked for once there is a RAW file in it."""
+        if self._stems[0] != folder:
+            kinds = DEVELOPED | HEIF if heif_supported() else DEVELOPED
+            try:
+                with os.scandir(folder) as entries:
+                    parts = [os.path.splitext(one.name) for one in entries if not one.is_dir(follow_symlinks=False)]
+            except OSError:  # it is gone by now
+                parts = []
+            self._stems = folder, frozenset(stem for stem, extension in parts if extension.lower() in kinds)
+        return self._stems[1]
 
 
 def _is_video(name: str) -> bool:

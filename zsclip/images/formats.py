@@ -11,7 +11,6 @@ EXTENSIONS = frozenset({
 })  # fmt: skip
 HEIF = frozenset({".heic", ".heif", ".hif"})
 JXL = frozenset({".jxl"})
-# All of four characters with the dot, which `images/folders.py` makes use of.
 RAW = frozenset({
     ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef",
     ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
