@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from zsclip.closing import Closing
 from zsclip.embedding.loading import Loader
 from zsclip.embedding.model import Model
 from zsclip.embedding.path import embed_images
+from zsclip.embedding.pooling import pooled, stacked
 from zsclip.embedding.records import Counts, ImageEmbeddings
 from zsclip.embedding.texts import embed_texts
 from zsclip.engines.base import Computing
@@ -25,6 +26,7 @@ from zsclip.images.decoding import DEFAULT_MAX_PIXELS
 from zsclip.images.files import ImageSource
 from zsclip.images.listing import Listing
 from zsclip.images.reading import Reading
+from zsclip.images.videos import Pool
 from zsclip.images.worker_pool import DEFAULT_SECONDS
 from zsclip.models import ModelSpec, resolve
 from zsclip.scoring.batches import ImageResults
@@ -122,12 +124,16 @@ class Classifier(Closing):
         """Unit vectors of texts as they are: float32 (n, d). Raises `ModelError`."""
         return embed_texts(texts, self.model, self._store, self.timings)
 
-    def embed_images(self, images: Images) -> Iterator[ImageEmbeddings]:
-        """Embeddings of images, in order, some at a time; one that cannot be read has an error. Raises `ModelError`."""
-        return embed_images(
+    def embed_images(self, images: Images, *, pool: Pool | None = None) -> Iterator[ImageEmbeddings]:
+        """Embeddings of images, in order, some at a time; one that cannot be read has an error. Raises `ModelError`.
+
+        With `pool`, a video is one row, whose vector is the unit mean of its frames', which are in `clips`.
+        """
+        found = embed_images(
             Listing.of(images), self.model, self._store, self._loader, reading=self._reading,
             counts=self.counts, timings=self.timings, rehash=self._rehash,
         )  # fmt: skip
+        return pooled(found) if pool else found
 
     def class_vectors(
         self,
@@ -170,6 +176,7 @@ class Classifier(Closing):
         rules: Rules | None = None,
         background: Sequence[str] | None = None,
         calibration: Calibration | None = None,
+        pool: Pool | None = None,
     ) -> Generator[ImageResult, None, None]:
         """Yield a result per image, in order, as they are computed.
 
@@ -178,11 +185,12 @@ class Classifier(Closing):
         hold are told in any case. `rules` say how
         probabilities and decisions are made; `background` are texts for "something else" that compete with the labels
         (independent labels without any: the model's own bias, else the curated ones);
-        a `calibration` brings its temperature. Raises `LabelError` for fewer than two labels (unless the rules make sense of
+        a `calibration` brings its temperature. With `pool` a video is one result: of the unit `mean` of its frames' vectors, or of the
+        best frame for each label (`max`). Raises `LabelError` for fewer than two labels (unless the rules make sense of
         one), `CalibrationError` for a calibration made for something else, `PromptSetError` and `ModelError`.
         """
         batches = self.classify_batches(
-            images, labels, prompts, top_k=top_k, rules=rules, background=background, calibration=calibration
+            images, labels, prompts, top_k=top_k, rules=rules, background=background, calibration=calibration, pool=pool
         )
         return _one_by_one(batches)
 
@@ -196,6 +204,7 @@ class Classifier(Closing):
         rules: Rules | None = None,
         background: Sequence[str] | None = None,
         calibration: Calibration | None = None,
+        pool: Pool | None = None,
     ) -> Generator[ImageResults, None, None]:
         """As `classify`, of some images at a time."""
         label_set, sets, rules = as_label_set(labels), as_prompt_sets(prompts), rules or Rules()
@@ -210,7 +219,7 @@ class Classifier(Closing):
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k must be at least 1, or None for all labels, not {top_k}.")
         kept = len(label_set) if top_k is None else min(top_k, len(label_set))
-        return self._results(Listing.of(images), classes, kept, rules)
+        return self._results(Listing.of(images), classes, kept, rules, pool)
 
     def calibrated(
         self,
@@ -237,11 +246,13 @@ class Classifier(Closing):
         calibration.require(found, source)
         return replace(rules, temperature=calibration.temperature)
 
-    def embed(self, images: Images) -> Generator[tuple[list[str], Floats, list[tuple[str, str]]], None, None]:
+    def embed(
+        self, images: Images, *, pool: Literal["mean"] | None = None
+    ) -> Generator[tuple[list[str], Floats, list[tuple[str, str]]], None, None]:
         """Yield, some images at a time and in order: paths, unit vectors float32 (n, d), and (path, error) of those that
-        could not be read.
+        could not be read. With `pool`, the vector of a video is the unit mean of its frames'.
         """
-        for batch in self.embed_images(images):
+        for batch in self.embed_images(images, pool=pool):
             yield batch.read, batch.vectors, batch.unread
 
     def query_vector(self, query: Query, prompts: Sequence[PromptSet] = ()) -> Floats:
@@ -274,26 +285,42 @@ class Classifier(Closing):
         top_k: int | None = 10,
         min_similarity: float = -1.0,
         advance: Callable[[int], None] = lambda images: None,
+        pool: Pool | None = None,
     ) -> SearchResult:
         """Rank images by cosine similarity to a query, or to one text; equals in the order of the input.
 
-        `top_k=None` gives all. `advance` is told of images as they are done. Raises `InputError`, `PromptSetError` and `ModelError`.
+        `top_k=None` gives all. `advance` is told of images as they are done. With `pool` a video is one match, by the unit `mean`
+        of its frames' vectors or by its most similar frame (`max`). Raises `InputError`, `PromptSetError` and `ModelError`.
         """
         query = Query(((query, 1.0),)) if isinstance(query, str) else query
         vector = self.query_vector(query, as_prompt_sets(prompts) if prompts else ())
         best = Best(top_k, min_similarity)
         unread: list[Match] = []
-        for batch in self.embed_images(images):
+        times: dict[str, float] = {}
+        for batch in self.embed_images(images, pool=pool):
             unread += [Match(batch.paths[place], None, *error) for place, error in batch.errors.items()]
-            best.add(batch.read, scoring.similarities(batch.vectors, vector[None])[:, 0])
+            similarity = scoring.similarities(batch.vectors, vector[None])[:, 0]
+            for row, clip in batch.clips.items():
+                of_frames = scoring.similarities(clip.vectors, vector[None])[:, 0]
+                times[batch.read[row]] = clip.times[int(of_frames.argmax())]
+                similarity[row] = of_frames.max() if pool == "max" else similarity[row]
+            best.add(batch.read, similarity)
             advance(len(batch))
-        return SearchResult(tuple(Match(path, value) for path, value in best.ranked()), tuple(unread))
+        matches = (Match(path, value, time=times.get(path)) for path, value in best.ranked())
+        return SearchResult(tuple(matches), tuple(unread))
 
     def _results(
-        self, images: Images, classes: ClassVectors, top_k: int, rules: Rules
+        self, images: Images, classes: ClassVectors, top_k: int, rules: Rules, pool: Pool | None
     ) -> Generator[ImageResults, None, None]:
-        for batch in self.embed_images(images):
-            yield ImageResults(batch.paths, classes.score(batch.vectors, top_k, rules), batch.errors)
+        for batch in self.embed_images(images, pool=pool):
+            vectors, starts = stacked(batch) if pool == "max" and batch.clips else (batch.vectors, None)
+            decisions = classes.score(vectors, top_k, rules, starts)
+            read = [place for place in range(len(batch)) if place not in batch.errors] if batch.clips else []
+            times = {
+                read[row]: clip.times[classes.best_frame(clip.vectors, int(decisions.ranked[row, 0]))]
+                for row, clip in batch.clips.items()
+            }
+            yield ImageResults(batch.paths, decisions, batch.errors, times)
 
 
 def _one_by_one(batches: Generator[ImageResults, None, None]) -> Generator[ImageResult, None, None]:

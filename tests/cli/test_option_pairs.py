@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import typer
 from support.cli import Cli
+from support.videos import video
 
 from zsclip.cli import app, groups
 from zsclip.demo.scenes import add_noise, draw, random_scene
@@ -34,6 +35,11 @@ PATHS = {
     "seed": ("--sample", "25", "--seed", "1"), "retry": ("--retry", "ROWS"),
 }  # fmt: skip
 TABLES = {"column": ("TABLE", "--column", "file"), "id_column": ("TABLE", "--id-column", "id")}
+VIDEOS = {
+    "every": ("--every", "0.4"),
+    "exact_times": ("--every", "0.2", "--exact-times"),
+    "pool": ("--every", "0.2", "--pool", "mean"),
+}
 DECISIONS = {
     "temperature": ("--temperature", "3"), "combine": ("--combine", "max"), "background": ("--background", "BACKGROUND"),
     "min_probability": ("--min-probability", "0.985"), "min_margin": ("--min-margin", "0.9895"),
@@ -59,7 +65,7 @@ class Case:
 CASES = {
     "classify": Case(
         ("SCENES", "SCENES/deep", "-L", "NAMES"),
-        {**LABELS, **PROMPTS, **PATHS, **TABLES, **DECISIONS, **REPORT, **MESSAGES, **SETTINGS, **MULTI_LABEL,
+        {**LABELS, **PROMPTS, **PATHS, **TABLES, **VIDEOS, **DECISIONS, **REPORT, **MESSAGES, **SETTINGS, **MULTI_LABEL,
          "calibration": ("--calibration", "CALIBRATION"), "top_k": ("-k", "2"), "format": ("-f", "jsonl"),
          "output": ("-o", "OUT/rows.csv"), "only": ("--only", "red star")},
     ),
@@ -77,7 +83,8 @@ CASES = {
     ),
     "search": Case(
         ("SCENES", "SCENES/deep", "--text", "red star"),
-        {**PROMPTS, **PATHS, **TABLES, **MESSAGES, **SETTINGS, "image": ("--image", "0.05:PICTURE"), "minus": ("--minus", "blue ring"),
+        {**PROMPTS, **PATHS, **TABLES, **VIDEOS, **MESSAGES, **SETTINGS,
+         "image": ("--image", "0.05:PICTURE"), "minus": ("--minus", "blue ring"),
          "top_k": ("-k", "2"), "min_similarity": ("--min-similarity", "0.06"), "format": ("-f", "jsonl"), "output": ("-o", "OUT/rows.csv")},
     ),
     "sort": Case(
@@ -85,7 +92,8 @@ CASES = {
         {**LABELS, **PROMPTS, **PATHS, **DECISIONS, **MESSAGES, **SETTINGS, **MULTI_LABEL, "link": ("--link",),
          "copy": ("--copy",), "move": ("--move",), "dry_run": ("--dry-run",)},
     ),
-    "embed": Case(("SCENES", "-o", "OUT/vectors.jsonl"), {**PATHS, **TABLES, **MESSAGES, **SETTINGS, "texts": ("--texts", "TEXTS")}),
+    "embed": Case(("SCENES", "-o", "OUT/vectors.jsonl"),
+                  {**PATHS, **TABLES, **VIDEOS, **MESSAGES, **SETTINGS, "texts": ("--texts", "TEXTS")}),
 }  # fmt: skip
 # A pair in which the first changes nothing, for the reason given.
 REFUSED = "refused"
@@ -161,6 +169,8 @@ def material(tmp_path_factory: pytest.TempPathFactory, sharp_demo: Path, one_sto
             picture.save(place / f"{number:02}.png")
             if number == 3:
                 picture.save(place / ".hidden.png")
+    star = draw(random_scene(rng, labels[0]), rng)
+    (folder / "scenes" / "clip.mp4").write_bytes(video(0.6, gop=2, picture=star))
     files = {
         "NAMES": "".join(f"{c} {s}: [{c} {s}, {s}]\n" for c, s in labels), "BACKGROUND": "star\n",
         "TEXTS": "red\nblue\n", "ROWS": "path,error\nscenes/00.png,no answer\n",

@@ -21,6 +21,7 @@ from support.processes import run_python
 from zsclip import ImageError
 from zsclip.images import decoding
 from zsclip.images.decoding import decode, pixels
+from zsclip.images.jpeg_metadata import without_metadata
 from zsclip.images.preprocessing import Preprocessing
 
 WANTED = Preprocessing(size=(64, 64))
@@ -169,8 +170,8 @@ def test_junk_between_the_segments_of_a_jpeg_is_dropped() -> None:
     plain = saved(picture(), "JPEG")
     after_first = 4 + int.from_bytes(plain[4:6], "big")
     junk = plain[:after_first] + bytes(10_000_000) + plain[after_first:]
-    assert decoding._without_metadata(junk) == plain
-    assert decoding._without_metadata(plain) is plain
+    assert without_metadata(junk) == plain
+    assert without_metadata(plain) is plain
 
 
 def jpegs() -> Iterator[bytes]:
@@ -194,7 +195,7 @@ def test_a_jpeg_without_its_metadata_is_the_same_picture(number: int) -> None:
     junk = b"\xff\xfe\0\x0bcomment\xff\xff" + b"\xff\xe5\0\6junk" + b"\xff\xff\xe7\0\6more"
     odd = data[:2] + junk + b"\0\0between" + data[2:]
     for one in (data, odd):
-        bare = decoding._without_metadata(one)
+        bare = without_metadata(one)
         theirs, ours = Image.open(_file(one)), Image.open(_file(bare))
         assert theirs.convert("RGB").tobytes() == ours.convert("RGB").tobytes()
         assert theirs.getexif().get(0x0112) == ours.getexif().get(0x0112)

@@ -280,6 +280,7 @@ def tree(tmp_path: Path) -> Path:
 
 def test_a_walk_takes_images_sorted_and_counts_the_others(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folders, "heif_supported", lambda: False)
+    monkeypatch.setattr(folders, "raw_supported", lambda: False)
     walk = Walk(tree)
     found = [os.path.relpath(path, tree).replace(os.sep, "/") for path in walk]
     assert found == ["a.png", "b.JPG", "sub/d.webp", "sub/deep/c.gif"]

@@ -21,8 +21,9 @@ from support.corpus import picture, saved
 from zsclip import ImageError, InputError, LabelError, LabelSet, PromptSet, PromptSetError, scoring
 from zsclip.errors import ZsclipError
 from zsclip.evaluation.dataset import ClassNames, from_manifest
-from zsclip.images.decoding import _without_metadata, pixels
+from zsclip.images.decoding import pixels
 from zsclip.images.item import Stamp
+from zsclip.images.jpeg_metadata import without_metadata
 from zsclip.images.preprocessing import Preprocessing
 from zsclip.output.cells import printable
 from zsclip.output.delimited import delimited_rows, delimited_text
@@ -291,9 +292,9 @@ def test_a_file_with_wounds_is_an_image_or_an_error(
 @given(st.binary(max_size=300))
 def test_any_bytes_behind_the_head_of_a_jpeg(data: bytes) -> None:
     with contextlib.suppress(ImageError):
-        bare = _without_metadata(b"\xff\xd8\xff" + data)
+        bare = without_metadata(b"\xff\xd8\xff" + data)
         assert len(bare) <= len(data) + 3
-        assert _without_metadata(bare) == bare
+        assert without_metadata(bare) == bare
 
 
 # Scoring.

@@ -25,7 +25,7 @@ CalibrationFile = Annotated[
 def classify(
     labels: groups.LabelGroup,
     prompts: groups.PromptGroup,
-    where: groups.AnyPathGroup,
+    where: groups.PathGroup,
     model: groups.ModelGroup,
     reading: groups.ReadingGroup,
     decision: groups.DecisionGroup,
@@ -69,12 +69,11 @@ def classify(
     with groups.open_classifier(model, reading, store) as classifier:
         if calibrated and calibration:
             rules = classifier.calibrated(rules, calibrated, label_set, sets, background, calibration)
-
-        results = partial(
-            classifier.classify_batches, images.listing, label_set, sets, top_k=kept, rules=rules, background=background
-        )
+        results = partial(classifier.classify_batches, images.listing, label_set, sets,
+                          top_k=kept, rules=rules, background=background, pool=where.pool)  # fmt: skip
         gallery = page.gallery(label_set.names, unknown, classifier)
-        layout = result_layout(min(kept or len(label_set), len(label_set)), unknown, several=multi_label)
+        shown = min(kept or len(label_set), len(label_set))
+        layout = result_layout(shown, unknown, several=multi_label, timed=where.pool is not None)
         how = Printing(
             rows, messages.quiet, label_set.names, layout, unknown, where.null, images.is_one_file, gallery,
             Provenance(classifier.model, label_set, sets, rules.combine, background),

@@ -24,12 +24,14 @@ CONTRADICTIONS = (
     (("limit", "sample"), "each chooses a part of the images"),
     (("retry", "paths"), "the file's names stand in the place of paths"),
     *((("texts", other), "with texts no pictures are read")
-      for other in ("no_recursive", "null", "hidden", "limit", "sample", "seed", "retry", "column", "id_column", "rehash", "workers",
-                    "readers", "max_pixels", "isolate", "decode_timeout", "per_host", "allow_private", "no_sign_request")),
+      for other in ("no_recursive", "null", "hidden", "limit", "sample", "seed", "retry", "column", "id_column", "every", "rehash",
+                    "workers", "readers", "max_pixels", "isolate", "decode_timeout", "per_host", "allow_private", "no_sign_request")),
 )  # fmt: skip
 # What does nothing unless one of these is given too.
 NEEDS = {
     "decode_timeout": ("isolate",),
+    "exact_times": ("every",),
+    "pool": ("every",),
     "allow_predictions": ("manifest",),
     "embed_thumbnails": ("report",),
     "seed": ("weight_templates", "select_templates", "calibrate", "sample"),

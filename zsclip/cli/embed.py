@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
@@ -57,6 +57,11 @@ def embed(
     messages.listen()
     if bool(where.paths or where.retry) == bool(texts):
         raise typer.BadParameter("give either paths or --texts FILE.", param_hint="PATHS")
+    if where.pool == "max":
+        raise typer.BadParameter(
+            "the best frame depends on what is asked for; vectors need 'mean'.", param_hint="--pool"
+        )
+    pool = where.pool
     require_format(output, None, VECTOR_WRITERS)
     errors_file = output.with_suffix(".errors.parquet") if output.suffix.lower() == ".parquet" and not texts else None
     outputs = Outputs(output=output, errors_of_output=errors_file, offline=model.offline)
@@ -71,7 +76,7 @@ def embed(
             classifier.model.fetch()
             writer.write(lines, classifier.embed_texts(lines))
         else:
-            unreadable = _write_images(classifier, images, writer, quiet=messages.quiet)
+            unreadable = _write_images(classifier, images, writer, pool=pool, quiet=messages.quiet)
             images.report(classifier.counts)
         writer.close()
         messages.report(classifier)
@@ -81,13 +86,15 @@ def embed(
         raise typer.Exit(3)
 
 
-def _write_images(classifier: Classifier, images: FoundImages, writer: VectorWriter, *, quiet: bool) -> list[Unread]:
+def _write_images(
+    classifier: Classifier, images: FoundImages, writer: VectorWriter, *, pool: Literal["mean"] | None, quiet: bool
+) -> list[Unread]:
     """Write the images' vectors; those that could not be read."""
     from zsclip.cli.progress import progress
 
     unreadable: list[Unread] = []
     with progress(classifier, images.count, hidden=quiet, is_listing=images.is_listing) as advance:
-        for batch in classifier.embed_images(images.listing):
+        for batch in classifier.embed_images(images.listing, pool=pool):
             writer.write(batch.read, batch.vectors)
             for place, (error, kind) in batch.errors.items():
                 logger.warning("%s could not be read, and is left out: %s.", batch.paths[place], error)

@@ -94,8 +94,8 @@ def _is_typed(context: typer.Context, name: str) -> bool:
 
 
 @dataclass(repr=False, eq=False)
-class PathGroup:
-    """Where the pictures are."""
+class FileGroup:
+    """Where the pictures are, which must be files."""
 
     paths: options.Paths = field(default_factory=list)
     no_recursive: options.NoRecursive = False
@@ -143,24 +143,32 @@ class PathGroup:
 
 
 @dataclass(repr=False, eq=False)
-class AnyPathGroup(PathGroup):
-    """Where the pictures are, in tables too."""
+class PathGroup(FileGroup):
+    """Where the pictures are, which may be in tables and videos."""
 
     column: options.Column = None
     id_column: options.IdColumn = None
+    every: options.Every = None
+    exact_times: options.ExactTimes = False
+    pool: options.Pool = None
 
     @property
     def columns(self) -> dict[str, str]:
-        """See `PathGroup`."""
+        """See `FileGroup`."""
         asked = {"--column": self.column, "--id-column": self.id_column}
         return {option: name for option, name in asked.items() if name is not None}
 
     @property
     def opening(self) -> Opening:
-        """See `PathGroup`."""
+        """See `FileGroup`."""
         from zsclip.images.tables.columns import TableColumns
+        from zsclip.images.videos import VideoOpening
 
-        return replace(super().opening, tables=TableColumns(self.column, self.id_column))
+        return replace(
+            super().opening,
+            tables=TableColumns(self.column, self.id_column),
+            video=VideoOpening(self.every, self.exact_times, self.pool),
+        )
 
 
 @dataclass(repr=False, eq=False)

@@ -22,7 +22,7 @@ from zsclip.images.selection import sampled
 from zsclip.images.sources import Finder, require_paths, source_of
 
 if TYPE_CHECKING:
-    from zsclip.cli.groups import PathGroup
+    from zsclip.cli.groups import FileGroup
     from zsclip.embedding.records import Counts
 
 logger = logging.getLogger("zsclip")
@@ -144,7 +144,7 @@ def report_known(counts: Counts) -> None:
 
 
 def open_images(
-    where: PathGroup,
+    where: FileGroup,
     outputs: Outputs | None = None,
     search: Search | None = None,
     *,
@@ -171,6 +171,7 @@ def open_images(
     for path in paths.named:
         refuse(path)
     finder = Finder(paths, search, opening, typed=frozenset(where.paths))
+    finder.passed_over.offers_frames = not search.files_only
     # Another program may still be writing its list, and a server be listing: what is known is worked on meanwhile.
     in_background = paths.from_stdin or where.sample is not None or any(map(is_address, paths.named))
     pieces = finder.pieces() if where.sample is None else sampled(finder.pieces(), where.sample, where.seed)

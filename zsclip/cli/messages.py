@@ -46,10 +46,10 @@ _OPTIONS = {
 _SETTINGS = frozenset({
     "allow_predictions", "allow_private",
     "background", "baseline", "batch_size", "cache_dir", "calibrate", "calibration", "class_names", "combine", "copy",
-    "decode_timeout", "device", "engine", "exact", "format", "hidden", "image", "into", "isolate", "labels",
+    "decode_timeout", "device", "engine", "every", "exact", "format", "hidden", "image", "into", "isolate", "labels",
     "labels_file", "max_pixels", "min_margin", "min_probability", "min_similarity", "minus", "model", "multi_label",
-    "offline", "output", "per_host", "precision", "pretrained", "readers", "rehash", "report", "retry", "save_prompts", "text", "texts",
-    "top_k", "unknown_label", "workers", *_OPTIONS,
+    "offline", "output", "per_host", "pool", "precision", "pretrained", "readers", "rehash", "report", "retry", "save_prompts", "text",
+    "texts", "top_k", "unknown_label", "workers", *_OPTIONS,
 })  # fmt: skip
 _SETTING = re.compile(r"`(\w+)(?:=([^`]+))?`")
 

@@ -83,6 +83,21 @@ NoSignRequest = Annotated[
     typer.Option("--no-sign-request", rich_help_panel=_INPUT,
                  help="Ask buckets without your keys. Without keys they are asked so anyway."),
 ]  # fmt: skip
+Every = Annotated[
+    Optional[float],
+    typer.Option("--every", min=0.001, max=31_622_400, metavar="SECONDS", rich_help_panel=_INPUT,
+                 help="Take a frame of videos every so often, also of those in folders. Named videos: 1."),
+]  # fmt: skip
+ExactTimes = Annotated[
+    bool,
+    typer.Option("--exact-times", rich_help_panel=_INPUT,
+                 help="Of videos, the frames shown at these times instead of the nearest key frames, which is slower."),
+]  # fmt: skip
+Pool = Annotated[
+    Optional[Literal["mean", "max"]],
+    typer.Option("--pool", rich_help_panel=_INPUT,
+                 help="One row a video: by the mean of its frames' vectors, or by its best frame for each label."),
+]  # fmt: skip
 Labels = Annotated[
     Optional[list[str]],
     typer.Option(

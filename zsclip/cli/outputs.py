@@ -13,7 +13,7 @@ import typer
 
 from zsclip.errors import InputError
 from zsclip.images.archives.named import split
-from zsclip.images.folders import EXTENSIONS, HEIF
+from zsclip.images.formats import PICTURES, VIDEO
 from zsclip.images.remote.addresses import address_of, scheme, shown
 
 
@@ -29,8 +29,9 @@ class Outputs:
         for option, path in named.items():
             if address := address_of(path):
                 _require_writable(option, address, offline=offline)
-            if {path.suffix.lower(), os.path.splitext(os.path.realpath(path))[1].lower()} & (EXTENSIONS | HEIF):
-                raise InputError(f"{option} {path}: that is an image's name. Name a file for the results.")
+            if {path.suffix.lower(), os.path.splitext(os.path.realpath(path))[1].lower()} & (PICTURES | VIDEO):
+                kind = "a video" if path.suffix.lower() in VIDEO else "an image"
+                raise InputError(f"{option} {path}: that is {kind}'s name. Name a file for the results.")
         for (one, first), (other, second) in combinations(named.items(), 2):
             if _is_same(first, second):
                 raise typer.BadParameter(f"both would write {second}. Name two files.", param_hint=f"{one} and {other}")

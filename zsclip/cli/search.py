@@ -48,7 +48,7 @@ SearchFormat = Annotated[
 
 @groups.grouped
 def search(
-    where: groups.AnyPathGroup,
+    where: groups.PathGroup,
     text: Texts = None,
     image: Pictures = None,
     minus: Minus = None,
@@ -98,11 +98,12 @@ def search(
         hidden = messages.quiet or into_pipe(output)
         with progress(classifier, images.count, hidden=hidden, is_listing=images.is_listing) as advance:
             found = classifier.search(
-                images.listing, query, sets, top_k=kept, min_similarity=min_similarity, advance=advance
+                images.listing, query, sets, top_k=kept, min_similarity=min_similarity, advance=advance, pool=where.pool
             )
         images.report(classifier.counts)
         messages.report(classifier)
-    _write(found, name, output, null=where.null, provenance=Provenance(classifier.model))
+    timed = where.pool is not None
+    _write(found, name, output, null=where.null, timed=timed, provenance=Provenance(classifier.model))
     if found.unreadable:
         said = counted(len(found.unreadable), "image")
         if name == "paths":
@@ -112,8 +113,10 @@ def search(
         raise typer.Exit(3)
 
 
-def _write(found: SearchResult, format: str, output: Path | None, *, null: bool, provenance: Provenance) -> None:
-    from zsclip.output.rows import MATCH_LAYOUT, row_writer
+def _write(
+    found: SearchResult, format: str, output: Path | None, *, null: bool, timed: bool, provenance: Provenance
+) -> None:
+    from zsclip.output.rows import match_layout, row_writer
     from zsclip.output.targets import open_output
     from zsclip.output.terminal import MatchTableWriter
 
@@ -122,7 +125,7 @@ def _write(found: SearchResult, format: str, output: Path | None, *, null: bool,
         if format == "table":
             writer = MatchTableWriter(console() if output is None else console(stream))
         else:
-            writer = row_writer(format, stream, MATCH_LAYOUT, null=null, provenance=provenance)
+            writer = row_writer(format, stream, match_layout(timed=timed), null=null, provenance=provenance)
         writer.write(found.matches)
         writer.write([replace(unread, error=in_options(unread.error or "")) for unread in found.unreadable])
         writer.close()

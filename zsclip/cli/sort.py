@@ -32,7 +32,7 @@ def sort(
     into: Into,
     labels: groups.LabelGroup,
     prompts: groups.PromptGroup,
-    where: groups.PathGroup,
+    where: groups.FileGroup,
     decision: groups.DecisionGroup,
     multi_label: options.MultiLabel = False,
     link: Link = False,

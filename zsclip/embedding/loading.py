@@ -73,7 +73,7 @@ class Loader(Closing):
         self._decoders = threading.BoundedSemaphore(decoders(reading.workers))
         self._model = model
         self._store = store
-        self._reading = reading
+        self.reading = reading
         self._timings = timings
         self._isolated = (
             IsolatedDecoder(
@@ -105,12 +105,12 @@ class Loader(Closing):
         if isinstance(item, Revalidated) and item.stamp() is None and not self._rehash:
             known = self._kept(item.key)
             with measure("read"):
-                contents = item.read_unless(known.stamp, self._reading.max_pixels)
+                contents = item.read_unless(known.stamp, self.reading.max_pixels)
             if contents is None:
                 return known
         else:
             with measure("read"):
-                contents = item.read(self._reading.max_pixels)
+                contents = item.read(self.reading.max_pixels)
         if contents.image is not None:
             loaded = self._looked_up(contents, contents.digest)
             if loaded.embedding is None:
@@ -155,6 +155,6 @@ class Loader(Closing):
             self._model.spec.preprocessing,
             full=self._model.exact,
             half=engine is not None and engine.precision != "fp32",
-            max_pixels=self._reading.max_pixels,
+            max_pixels=self.reading.max_pixels,
             measure=self._timings.measure,
         )

@@ -14,6 +14,7 @@ from zsclip.images.container import Container
 from zsclip.images.files import File
 from zsclip.images.item import Item
 from zsclip.images.listing import Listing, Piece
+from zsclip.images.reading import Reading
 from zsclip.images.siblings import Siblings
 from zsclip.store.database import Store
 from zsclip.store.records import Found
@@ -22,12 +23,19 @@ _FIRST_WINDOW = 96  # the first pictures are not to wait for the look-up of many
 
 
 def look_up(
-    listing: Listing, model: Model, store: Store, timings: Timings, *, rehash: bool = False
+    listing: Listing,
+    model: Model,
+    store: Store,
+    timings: Timings,
+    *,
+    reading: Reading | None = None,
+    rehash: bool = False,
 ) -> Iterator[list[Known | Entry]]:
     """Numbered pictures, a window of the listing at a time: those in a row that the store knows by their stamps together, with
     their vectors, each other one as an entry.
 
-    An empty list says that the next pictures are not known yet. With `rehash` nothing is known by its stamp.
+    An empty list says that the next pictures are not known yet. With `rehash` nothing is known by its stamp. `reading` is for
+    containers that decode by themselves.
     """
     number, window = 0, min(_FIRST_WINDOW, listing.window)
     while not listing.ended:
@@ -36,6 +44,7 @@ def look_up(
             if isinstance(together, Container):
                 yield parts
                 parts = []
+                together.prepare(reading or Reading())
                 for members in look_up_members(together, number, model, store, rehash=rehash):
                     number += sum(map(len, members))
                     yield members if rehash else list(_with_stamps(members, model, store, timings))

@@ -40,7 +40,7 @@ def embed_images(
         stack.callback(listing.close)
         workers = stack.enter_context(threads(decoders(reading.workers), "decode"))
         readers = stack.enter_context(threads(reading.readers, "read"))
-        windows = look_up(listing, model, store, timings, rehash=rehash)
+        windows = look_up(listing, model, store, timings, reading=reading, rehash=rehash)
         if listing.limit is not None:
             windows = first(windows, listing.limit)
         batches = batched(load(windows, loader, workers, readers), model)

@@ -33,17 +33,27 @@ class ImageEmbedding:
 
 
 @dataclass(frozen=True, slots=True)
+class Clip:
+    """The frames of a video that is one row: unit vectors float32 (k, d), and their times in seconds (k,)."""
+
+    vectors: Floats
+    times: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ImageEmbeddings:
     """Pictures in the order of the input, as arrays; iterated over, one by one as `ImageEmbedding`.
 
     `paths` are those of all (n,); `errors` are of those that could not be read, by place. Of the others, in order: unit
-    vectors float32 (m, d), and how good these are (m,).
+    vectors float32 (m, d), and how good these are (m,). `clips` are the frames of those of them that are pooled videos, by their
+    number among the m.
     """
 
     paths: list[str]
     vectors: Floats
     qualities: NDArray[np.uint8]
     errors: Mapping[int, tuple[str, ErrorKind | None]] = field(default_factory=dict)
+    clips: Mapping[int, Clip] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.paths)

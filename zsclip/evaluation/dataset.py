@@ -75,7 +75,7 @@ def from_folder(
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder. Name one with a folder of images for each label.")
-    search, passed_over = Search(hidden=hidden), PassedOver()
+    search, passed_over = Search(hidden=hidden), PassedOver(offers_frames=False)
     folders = _folders(folder, search, passed_over)
     loose = sum(1 for _ in Walk(folder, replace(search, recursive=False)))
     found = {one: list(Walk(os.path.join(folder, one), search, passed_over)) for one in folders}

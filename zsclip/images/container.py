@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
 
 from zsclip.images.item import Member, Stamp
+
+if TYPE_CHECKING:
+    from zsclip.images.reading import Reading
 
 
 class Container(ABC):
@@ -34,6 +38,9 @@ class Container(ABC):
         No pictures are read where that can be avoided. Raises `ImageError` where `members` would.
         """
         return ((member.name, member.label) for member in self.members())
+
+    def prepare(self, reading: Reading) -> None:  # noqa: B027  (most do not decode)
+        """Told, before `members`, how pictures are read: what decodes by itself keeps to the same limits."""
 
     @abstractmethod
     def members(self, wanted: Collection[int] | None = None) -> Iterator[Member]:

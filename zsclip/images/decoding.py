@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from io import BytesIO
 from typing import BinaryIO, cast
 
@@ -19,9 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from zsclip.errors import ImageError
-from zsclip.images import depth
+from zsclip.images import depth, jxl, raw
 from zsclip.images.compression import can_hold
-from zsclip.images.folders import heif_supported
+from zsclip.images.formats import JXL_HINT, heif_supported, jxl_supported
+from zsclip.images.jpeg_metadata import without_metadata
 from zsclip.images.preprocessing import Preprocessing, fit
 
 # Phones make 200 megapixels.
@@ -29,7 +31,6 @@ DEFAULT_MAX_PIXELS = 250_000_000
 # Pillow holds four bytes a pixel, and conversions as much again: larger images take turns.
 _BIG_PIXELS = 40_000_000
 _STRIP_PIXELS = 4_000_000
-_MOST_JPEG_SEGMENTS = 10_000
 # A PNG may hold long texts, such as the workflow that made it (Pillow: 1 MiB).
 _TEXT_BYTES = 16 << 20
 
@@ -57,7 +58,13 @@ turn_of_big_images = threading.Lock()
 def require_decodable(file: BinaryIO, max_pixels: int) -> None:
     """Raise `ImageError` unless the head of a file is that of an image that may be decoded."""
     with _pillow_limits(max_pixels), _told_as_image_errors():
-        _open(file, max_pixels)
+        if jxl.is_jxl(file):
+            _require_few(*jxl.declared_size(file), max_pixels)
+        elif raw.is_raw(file):
+            raw.require_support()
+        else:
+            file.seek(0)
+            _open(file, max_pixels)
 
 
 def pixels(
@@ -79,12 +86,12 @@ def pixels(
     """
     with _pillow_limits(max_pixels), _told_as_image_errors():
         with measure("decode"):
-            image, reduced = _opened(data, wanted, full, max_pixels)
-        with turn if _is_big(image) else nullcontext():
+            opened = _opened(data, wanted, full, max_pixels)
+        with turn if opened.is_big else nullcontext():
             with measure("decode"):
-                upright = _upright_rgb(image)
+                upright = opened.upright()
             with measure("resize"):
-                is_fast = reduced or (half and not full)
+                is_fast = opened.reduced or (half and not full)
                 return fit(upright, wanted, exact=not is_fast), is_fast
 
 
@@ -97,8 +104,8 @@ def decode(
     (libjpeg does that in the DCT). Raises `ImageError` for whatever is no image, is damaged or has more than `max_pixels`.
     """
     with _pillow_limits(max_pixels), _told_as_image_errors():
-        image, reduced = _opened(data, wanted, full, max_pixels)
-        return _upright_rgb(image), reduced
+        opened = _opened(data, wanted, full, max_pixels)
+        return opened.upright(), opened.reduced
 
 
 def declared_depth(image: Image.Image) -> int | None:
@@ -174,15 +181,74 @@ def _told_as_image_errors() -> Iterator[None]:
         raise ImageError(f"damaged or unsupported image: {str(error) or type(error).__name__}") from None
 
 
-def _opened(data: bytes, wanted: Preprocessing, full: bool, max_pixels: int) -> tuple[Image.Image, bool]:
-    """An image of which only the head was read, set to be decoded at the scale wanted; whether that is a reduced one."""
+@dataclass(frozen=True)
+class _Opened:
+    """A picture of which only the head was read: how to decode it, whether at a reduced scale, and whether it takes turns."""
+
+    upright: Callable[[], Image.Image]
+    reduced: bool = False
+    is_big: bool = False
+
+
+def _opened(data: bytes, wanted: Preprocessing, full: bool, max_pixels: int) -> _Opened:
     if not data:
         raise ImageError("the file is empty")
-    image = _open(BytesIO(_without_metadata(data)), max_pixels)
+    file = BytesIO(data)
+    if jxl.is_jxl(file):
+        return _opened_jxl(file, max_pixels)
+    if raw.is_raw(file):
+        return _opened_raw(data, wanted, full, max_pixels)
+    return _drafted(_open(BytesIO(without_metadata(data)), max_pixels), wanted, full)
+
+
+def _drafted(image: Image.Image, wanted: Preprocessing, full: bool, turn: Image.Transpose | None = None) -> _Opened:
+    """An image, a JPEG at the scale wanted; turned where its EXIF says nothing of that."""
     stored = image.size
     if not full and image.format == "JPEG":
         image.draft(None, (2 * max(wanted.size), 2 * max(wanted.size)))
-    return image, image.size != stored
+    turns = turn is not None and not _orientation(image, 0)
+
+    def upright() -> Image.Image:
+        flat = _upright_rgb(image)
+        return flat.transpose(turn) if turns and turn is not None else flat
+
+    return _Opened(upright, image.size != stored, _is_big(image))
+
+
+def _opened_raw(data: bytes, wanted: Preprocessing, full: bool, max_pixels: int) -> _Opened:
+    """The embedded preview; what the sensor saw where there is none, or one smaller than what is wanted."""
+    raw.require_support()
+    file = raw.RawFile(data, max_pixels)
+    if preview := file.preview():
+        image = preview.image or _preview(preview.jpeg or b"", max_pixels)
+        if image and min(image.size) >= min(wanted.size):
+            return _drafted(image, wanted, full, preview.turn)
+    file.require_sensor()
+    return _Opened(file.developed, is_big=file.pixels > _BIG_PIXELS)
+
+
+def _preview(data: bytes, max_pixels: int) -> Image.Image | None:
+    try:
+        return _open(BytesIO(without_metadata(data)), max_pixels)
+    except UnidentifiedImageError:
+        return None
+
+
+def _opened_jxl(file: BytesIO, max_pixels: int) -> _Opened:
+    width, height = jxl.declared_size(file)
+    _require_few(width, height, max_pixels)
+    if not jxl_supported():
+        raise ImageError(JXL_HINT, kind="other")
+    from pillow_jxl.JpegXLImagePlugin import JXLImageFile
+
+    def upright() -> Image.Image:
+        file.seek(0)
+        image = JXLImageFile(file)
+        if not image.jpeg:
+            image.info.pop("exif", None)  # which way is up its decoder knows from the picture itself
+        return _upright_rgb(image)
+
+    return _Opened(upright, is_big=width * height > _BIG_PIXELS)
 
 
 def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
@@ -202,17 +268,21 @@ def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
     except Image.DecompressionBombError:
         raise ImageError(f"more than {max_pixels:,} pixels; `max_pixels` allows more", kind="too_large") from None
     width, height = image.size
+    _require_few(width, height, max_pixels)
+    if not can_hold(length, image):
+        raise ImageError(
+            f"damaged image: its {length:,} bytes cannot hold the {width:,} x {height:,} pixels it declares"
+        )
+    return image
+
+
+def _require_few(width: int, height: int, max_pixels: int) -> None:
     if not width or not height:
         raise ImageError("an image without pixels")
     if width * height > max_pixels:
         raise ImageError(
             f"{width:,} x {height:,} pixels, more than {max_pixels:,}; `max_pixels` allows more", kind="too_large"
         )
-    if not can_hold(length, image):
-        raise ImageError(
-            f"damaged image: its {length:,} bytes cannot hold the {width:,} x {height:,} pixels it declares"
-        )
-    return image
 
 
 def _first_of(file: BinaryIO, formats: tuple[str, ...]) -> Image.Image:
@@ -221,47 +291,6 @@ def _first_of(file: BinaryIO, formats: tuple[str, ...]) -> Image.Image:
     except UnidentifiedImageError:
         Image.init()
         return Image.open(file, formats=[name for name in formats if name in Image.OPEN])
-
-
-def _without_metadata(data: bytes) -> bytes:
-    """A JPEG without what is no part of the picture; other data as it is.
-
-    Pillow joins and parses all of it at every opening: a JPEG of 400 MB of profiles took it three minutes. What says how to
-    decode (APP0, APP14) and which way is up (the first EXIF and XMP) stays.
-    """
-    if not data.startswith(b"\xff\xd8\xff"):
-        return data
-    kept, dropped, at = [data[:2]], False, 2
-    seen: set[bytes] = set()
-    for _ in range(_MOST_JPEG_SEGMENTS):
-        start = data.find(b"\xff", at)  # decoders skip what stands between segments
-        while data[start + 1 : start + 2] == b"\xff":
-            start += 1
-        dropped |= start != at
-        if start < 0 or start + 4 > len(data):
-            return data
-        marker, end = data[start + 1], start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
-        if marker == 0xDA or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xCC)):
-            # the scan, or the frame's head, with only tables between the two
-            return b"".join([*kept, data[start:]]) if dropped else data
-        if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD9:
-            return data
-        if _is_kept(marker, data[start + 4 : start + 10], seen):
-            kept.append(data[start:end])
-        else:
-            dropped = True
-        at = end
-    raise ImageError(f"more than {_MOST_JPEG_SEGMENTS:,} segments before the picture")
-
-
-def _is_kept(marker: int, head: bytes, seen: set[bytes]) -> bool:
-    if marker == 0xFE or (0xE0 <= marker <= 0xEF and marker not in (0xE0, 0xE1, 0xEE)):
-        return False
-    if marker == 0xE1:
-        first = head not in seen
-        seen.add(head)
-        return first and head in (b"Exif\0\0", b"http:/")
-    return True
 
 
 def _is_big(image: Image.Image) -> bool:
@@ -289,12 +318,12 @@ def _upright_rgb(image: Image.Image, declared: int | None = None) -> Image.Image
     return flat if turn is None else flat.transpose(turn)
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image, unknown: int = 1) -> int:
     """The EXIF orientation; 1 (upright) where the EXIF data is broken, which is no reason to refuse a picture."""
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
+        return int(image.getexif().get(_ORIENTATION, unknown))
     except Exception:
-        return 1
+        return unknown
 
 
 def _over_white(image: Image.Image) -> Image.Image:

@@ -8,18 +8,23 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from importlib.util import find_spec
 from itertools import groupby
 
+from zsclip.images.formats import (
+    DEVELOPED,
+    HEIF,
+    HEIF_HINT,
+    JXL,
+    JXL_HINT,
+    RAW,
+    RAW_HINT,
+    VIDEO,
+    VIDEO_HINT,
+    heif_supported,
+    image_extensions,
+    video_supported,
+)
 from zsclip.images.siblings import Siblings
-
-HEIF = frozenset({".heic", ".heif", ".hif"})
-EXTENSIONS = frozenset({
-    ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".icns", ".ico", ".j2c", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg",
-    ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".sgi", ".tga", ".tif",
-    ".tiff", ".webp",
-})  # fmt: skip
-
 
 _SYSTEM = frozenset({
     "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "__macosx", "lost+found",
@@ -41,9 +46,12 @@ class Place(Enum):
     CLOSED_LIBRARY = ("photo library that nothing is moved out of", "photo libraries that nothing is moved out of")
     LINK = ("linked folder", "linked folders")
     RESULTS = ("folder of results", "folders of results")
+    DEVELOPED = ("RAW file beside its JPEG", "RAW files beside their JPEGs")
+    VIDEO = ("video", "videos")
 
 
 _MOST_TOGETHER = 1024  # files; a folder may hold millions
+_HINTS = ((HEIF, HEIF_HINT), (JXL, JXL_HINT), (RAW, RAW_HINT), (VIDEO, VIDEO_HINT))
 _INCLUDED_IF_HIDDEN = {Place.HIDDEN_FILE, Place.HIDDEN_FOLDER, Place.SYSTEM, Place.LIBRARY}
 
 
@@ -52,8 +60,8 @@ class Search:
     """How folders are searched: in folders inside them too if `recursive`, but never in those of `exclude`.
 
     Files and folders whose name begins with a dot, what systems keep for themselves (`$RECYCLE.BIN`, `@eaDir`) and the
-    libraries of photo programs are passed over; with `hidden` they are taken, but libraries not without `libraries`. A folder
-    without images, but with the parts of a table, is this table, unless `files_only`.
+    libraries of photo programs are passed over; with `hidden` they are taken, but libraries not without `libraries`. Videos are
+    taken with `videos`. A folder without images, but with the parts of a table, is this table, unless `files_only`.
     """
 
     recursive: bool = True
@@ -61,6 +69,7 @@ class Search:
     libraries: bool = True
     exclude: Iterable[str | os.PathLike[str]] = ()
     files_only: bool = False
+    videos: bool = False
 
     def place(self, name: str) -> Place | None:
         """What kind of folder that name makes it, if it is one to be passed over."""
@@ -88,10 +97,12 @@ class Search:
 
 @dataclass
 class PassedOver:
-    """How many files and folders were not taken: other files by extension, and places."""
+    """How many files and folders were not taken: other files by extension, and places. `offers_frames` says whether those of
+    videos could be."""
 
     files: Counter[str] = field(default_factory=Counter)
     places: Counter[Place] = field(default_factory=Counter)
+    offers_frames: bool = True
 
     def clear(self) -> None:
         """Count anew."""
@@ -112,16 +123,18 @@ class PassedOver:
         text = f"passed over {', '.join(parts)}"
         if _INCLUDED_IF_HIDDEN.intersection(found):
             text += "; add `hidden` to include hidden files, system folders and photo libraries"
-        if any(extension in HEIF for extension in self.files):
-            text += "; HEIC is read with: pip install pillow-heif"
-        return text
+        if self.places[Place.VIDEO] and self.offers_frames:
+            text += "; add `every` to take frames of videos"
+        hints = [hint for extensions, hint in _HINTS if not extensions.isdisjoint(self.files)]
+        return "; ".join([text, *hints])
 
 
 @dataclass
 class Walk:
     """Paths of the images in a folder, sorted, found lazily. The folder itself is searched whatever it is called.
 
-    A file counts if its extension is an image's, and so does a folder that cannot be looked into: its row will say so.
+    A file counts if its extension is an image's, and so does a folder that cannot be looked into: its row will say so. Of a
+    RAW file and a JPEG or HEIC of the same name, which a camera writes together, the latter counts.
     What is not taken is counted in `passed_over`. With `extensions`, files of these are taken instead of images.
     """
 
@@ -129,38 +142,46 @@ class Walk:
     search: Search = field(default_factory=Search)
     passed_over: PassedOver = field(default_factory=PassedOver)
     extensions: frozenset[str] = frozenset()
+    _stems: tuple[str, frozenset[str]] = field(default=("", frozenset()), init=False, repr=False)
 
     def __iter__(self) -> Iterator[str]:
         for found in self.pieces():
             yield from (found,) if isinstance(found, str) else found.paths
 
     def pieces(self) -> Iterator[Siblings | str]:
-        """The images that follow each other in one folder, at most 1,024 at once; by its path a folder that cannot be read."""
+        """The images that follow each other in one folder, at most 1,024 at once; by its path a video, or a folder that cannot
+        be read."""
         extensions = self.extensions or image_extensions()
+        extensions |= VIDEO if video_supported() and self.search.videos else frozenset()
         excluded = {os.path.realpath(path) for path in self.search.exclude}
         # The next is last; not a recursion, for folders may be nested a thousand deep.
         waiting: list[Siblings | str] = [os.fspath(self.folder)]
         while waiting:
             found = waiting.pop()
             if isinstance(found, Siblings):
-                if names := self._images(found.names, extensions):
-                    yield Siblings(found.prefix, names)
+                names = self._images(found, extensions)
+                runs = groupby(names, _is_video) if self.search.videos else [(False, names)] if names else []
+                for are_videos, together in runs:
+                    if are_videos:
+                        yield from (found.prefix + name for name in together)
+                    else:
+                        yield Siblings(found.prefix, list(together))
                 continue
             try:
                 waiting += reversed(self._entries(found, excluded))
             except OSError:
                 yield found
 
-    def _images(self, names: list[str], extensions: frozenset[str]) -> list[str]:
+    def _images(self, found: Siblings, extensions: frozenset[str]) -> list[str]:
         """Those of the names that are an image's."""
+        names, plain = found.names, extensions - RAW
         # Mostly there is nothing else; telling that costs a tenth of what follows.
         hidden = bisect_left(names, ".")  # the place of the first one
         if not any(name.startswith(".") for name in names[hidden : hidden + 1]) and (
-            _all_in(extensions, {name[-4:] for name in names})
-            or _all_in(extensions, {name[name.rfind(".") :] for name in names})
+            _all_in(plain, {name[-4:] for name in names}) or _all_in(plain, {name[name.rfind(".") :] for name in names})
         ):
             return names
-        return [name for name in names if self.search.takes(name, extensions, self.passed_over)]
+        return [name for name in names if self._takes(found.prefix, name, extensions)]
 
     def _entries(self, folder: str, excluded: set[str]) -> list[Siblings | str]:
         """What is to be looked at in a folder, in the order of the bytes of its names: files side by side, and folders.
@@ -197,6 +218,34 @@ class Walk:
                 found += (Siblings(prefix, side_by_side[start : start + _MOST_TOGETHER]) for start in parts)
         return found
 
+    def _takes(self, folder: str, name: str, extensions: frozenset[str]) -> bool:
+        """Whether a file is taken; one that is not is counted."""
+        stem, extension = os.path.splitext(name)
+        extension = extension.lower()
+        if extension in VIDEO and not self.search.videos and not self.extensions:
+            self.passed_over.places[Place.VIDEO] += 1
+            return False
+        if extension in RAW and extension in extensions and stem in self._developed(folder):
+            self.passed_over.places[Place.DEVELOPED] += 1
+            return False
+        return self.search.takes(name, extensions, self.passed_over)
+
+    def _developed(self, folder: str) -> frozenset[str]:
+        """The names without extensions of a folder's JPEG and HEIC; looked for once there is a RAW file in it."""
+        if self._stems[0] != folder:
+            kinds = DEVELOPED | HEIF if heif_supported() else DEVELOPED
+            try:
+                with os.scandir(folder) as entries:
+                    parts = [os.path.splitext(one.name) for one in entries if not one.is_dir(follow_symlinks=False)]
+            except OSError:  # it is gone by now
+                parts = []
+            self._stems = folder, frozenset(stem for stem, extension in parts if extension.lower() in kinds)
+        return self._stems[1]
+
+
+def _is_video(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in VIDEO
+
 
 def _all_in(extensions: frozenset[str], ends: set[str]) -> bool:
     return all(end.lower() in extensions for end in ends)
@@ -206,13 +255,3 @@ def is_in_library(path: str | os.PathLike[str]) -> bool:
     """Whether a path leads into the library of a photo program, which keeps track of its files itself."""
     folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
     return any(part.casefold().endswith(_LIBRARIES) for part in folder.split(os.sep))
-
-
-def image_extensions() -> frozenset[str]:
-    """The extensions of what is a picture here."""
-    return EXTENSIONS | HEIF if heif_supported() else EXTENSIONS
-
-
-def heif_supported() -> bool:
-    """Whether `.heic` can be read: with the extra `heic` (pillow-heif) installed."""
-    return find_spec("pillow_heif") is not None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from zsclip.images.archives.sidecar import Sidecar
 from zsclip.images.remote.settings import Network
 from zsclip.images.tables.columns import TableColumns
+from zsclip.images.videos import VideoOpening
 
 
 @dataclass(frozen=True)
@@ -16,3 +17,4 @@ class Opening:
     sidecar: Sidecar | None = None  # of archives: where labels stand
     tables: TableColumns = field(default_factory=TableColumns)
     network: Network = field(default_factory=Network)
+    video: VideoOpening = field(default_factory=VideoOpening)

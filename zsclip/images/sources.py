@@ -6,13 +6,14 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from zsclip.errors import InputError
 from zsclip.images.archives.named import archive, is_archive, split
 from zsclip.images.container import Container
 from zsclip.images.files import File
-from zsclip.images.folders import EXTENSIONS, HEIF, PassedOver, Search, Walk
+from zsclip.images.folders import PassedOver, Search, Walk
+from zsclip.images.formats import PICTURES
 from zsclip.images.item import Item
 from zsclip.images.listing import Piece
 from zsclip.images.opening import Opening
@@ -22,6 +23,7 @@ from zsclip.images.remote.settings import Network
 from zsclip.images.siblings import Siblings
 from zsclip.images.tables.kinds import PARTS, is_row, is_table, open_table, parts_in
 from zsclip.images.tables.table import Table
+from zsclip.images.videos import Video, file_of, is_frame, is_video
 
 
 @dataclass
@@ -71,13 +73,25 @@ class Source:
 
 def _in_folder(path: str, finder: Finder) -> Iterator[Piece]:
     before, is_empty = finder.passed_over.files.copy(), True
-    for piece in Walk(path, finder.search, finder.passed_over).pieces():
+    search = replace(finder.search, videos=finder.opening.video.every is not None and not finder.search.files_only)
+    for piece in Walk(path, search, finder.passed_over).pieces():
         is_empty = False
-        yield File(piece) if isinstance(piece, str) else piece
+        if not isinstance(piece, str):
+            yield piece
+        elif is_video(piece):
+            yield Video(piece, finder.opening.video)
+        else:
+            yield File(piece)
     parts = {kind: count for kind, count in (finder.passed_over.files - before).items() if kind in PARTS}
     if is_empty and parts and not finder.search.files_only:
         finder.passed_over.files -= Counter(parts)
         yield from parts_in(path, finder.search, finder.opening)
+
+
+def _video(path: str, finder: Finder) -> Iterator[Piece]:
+    if finder.opening.video.pool and is_frame(path):
+        raise InputError("that is one frame of a video, and there is nothing to `pool`.", where=path)
+    yield Video(path, finder.opening.video, place(file_of(path), finder.opening, typed=finder.is_typed(path)))
 
 
 def _is_folder(path: str) -> bool:
@@ -116,7 +130,7 @@ def _table(path: str, finder: Finder) -> Iterator[Piece]:
 
 
 def _is_picture_at_address(path: str) -> bool:
-    return is_address(path) and (on_the_web(path) or extension(path) in EXTENSIONS | HEIF)
+    return is_address(path) and (on_the_web(path) or extension(path) in PICTURES)
 
 
 def _at_address(address: str, finder: Finder) -> Iterator[Piece]:
@@ -133,6 +147,8 @@ SOURCES = (
     Source(_is_in_archive, _in_archive, is_one=True),
     Source(is_table, _table, may_be_table=True),
     Source(is_row, _table, is_one=True, may_be_table=True),
+    Source(is_frame, _video, is_one=True),
+    Source(is_video, _video),
     Source(_is_picture_at_address, _at_address, is_one=True),
     Source(is_address, _at_address),
     Source(lambda path: True, lambda path, finder: iter((File(path),)), of_files=True, is_one=True),
@@ -149,7 +165,9 @@ def require_paths(paths: Iterable[str], network: Network | None = None) -> None:
     for path in paths:
         if is_address(path):
             (network or Network()).require_online(shown(path))
-        elif "\0" in path or not (os.path.lexists(path) or _is_in_archive(path) or is_row(path)):
+        elif "\0" in path or not (
+            os.path.lexists(path) or _is_in_archive(path) or is_row(path) or os.path.lexists(file_of(path))
+        ):
             remedy = f" Addresses begin with {':// '.join(SCHEMES[:-1])}://." if "://" in path else ""
             raise InputError(f"{path or repr(path)}: there is no such file or folder.{remedy}")
 

@@ -73,13 +73,13 @@ class ParquetRows(Generic[R_contra]):
 class ResultColumns:
     """Of results: path, label, the best label where there may be abstentions, its probability and similarity, all predictions.
 
-    `unknown` and `several` are those of `rows.result_layout`.
+    `unknown`, `several` and `timed` are those of `rows.result_layout`.
     """
 
-    def __init__(self, unknown: str | None, *, several: bool) -> None:
+    def __init__(self, unknown: str | None, *, several: bool, timed: bool = False) -> None:
         import pyarrow
 
-        self._unknown, self._several = unknown, several
+        self._unknown, self._several, self._timed = unknown, several, timed
         text, number = pyarrow.string(), pyarrow.float32()
         prediction = pyarrow.struct([("label", text), ("probability", number), ("similarity", number)])
         self.schema = pyarrow.schema([
@@ -90,6 +90,7 @@ class ResultColumns:
             ("probability", number),
             ("similarity", number),
             ("predictions", pyarrow.list_(prediction)),
+            *([("time", pyarrow.float64())] if timed else []),
             *((name, text) for name in _ERROR_COLUMNS),
         ])  # fmt: skip
 
@@ -126,17 +127,21 @@ class ResultColumns:
                 place += is_read
             chosen = pyarrow.array(rows, pyarrow.int64())
             columns = [column.take(chosen) for column in columns]
+        if self._timed:
+            columns.append(pyarrow.array([result.time for result in results], pyarrow.float64()))
         errors = [results.errors.get(number, (None, None)) for number in range(len(results))]
         return _record_batch([*name_columns(results.paths), *columns, *error_columns(errors)], self.schema)
 
 
 class MatchColumns:
-    """Of matches: path and similarity."""
+    """Of matches: path and similarity, and if `timed` the time of a video's best frame."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, timed: bool = False) -> None:
         import pyarrow
 
-        columns = [("similarity", pyarrow.float32()), *((name, pyarrow.string()) for name in _ERROR_COLUMNS)]
+        self._timed = timed
+        time = [("time", pyarrow.float64())] if timed else []
+        columns = [("similarity", pyarrow.float32()), *time, *((name, pyarrow.string()) for name in _ERROR_COLUMNS)]
         self.schema = pyarrow.schema([*name_fields(), *columns])
 
     def batch(self, matches: Sequence[Match]) -> pyarrow.RecordBatch:
@@ -144,8 +149,11 @@ class MatchColumns:
         import pyarrow
 
         similarity = pyarrow.array([match.similarity for match in matches], pyarrow.float32())
+        time = [pyarrow.array([match.time for match in matches], pyarrow.float64())] if self._timed else []
         errors = error_columns([(match.error, match.error_kind) for match in matches])
-        return _record_batch([*name_columns([match.path for match in matches]), similarity, *errors], self.schema)
+        return _record_batch(
+            [*name_columns([match.path for match in matches]), similarity, *time, *errors], self.schema
+        )
 
 
 class ErrorColumns:

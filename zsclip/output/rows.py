@@ -44,20 +44,25 @@ class Layout(Generic[B]):
     typed: Callable[[], Columns[B]]
 
 
-def result_layout(top_k: int, unknown: str | None = None, *, several: bool = False) -> Layout[ImageResults]:
+def result_layout(
+    top_k: int, unknown: str | None = None, *, several: bool = False, timed: bool = False
+) -> Layout[ImageResults]:
     """Path, label, the best label with its numbers, the runners-up up to `top_k`, error.
 
     `unknown` is what an abstention is called, if there may be any: only then has the best label a column of its own. With
-    `several`, `labels` are all that hold.
+    `several`, `labels` are all that hold; `timed`, `time` is that of a pooled video's best frame.
     """
     columns = ["path", "label", *([] if unknown is None else ["best_label"]), *(["labels"] if several else [])]
     columns += ["probability", "similarity"]
     for rank in range(2, top_k + 1):
         columns += [f"label_{rank}", f"probability_{rank}", f"similarity_{rank}"]
-    columns.append("error")
+    columns += ["time", "error"] if timed else ["error"]
 
     def rows(results: ImageResults) -> Iterable[Sequence[str]]:
         decided = _decision_columns(results.decisions, top_k, unknown, several=several)
+        if timed:
+            read = (place for place in range(len(results.paths)) if place not in results.errors)
+            decided.append([_seconds(results.times.get(place)) for place in read])
         if not results.errors:
             return zip(results.paths, *decided, repeat(""))
         cells = zip(*decided, strict=True)
@@ -77,11 +82,12 @@ def result_layout(top_k: int, unknown: str | None = None, *, several: bool = Fal
                 {"label": p.label, "probability": round(p.probability, 6), "similarity": round(p.similarity, 6)}
                 for p in result.predictions
             ],
+            **({"time": result.time} if timed else {}),
             "error": result.error,
             "error_kind": result.error_kind,
         }
 
-    typed = partial(ResultColumns, unknown, several=several)
+    typed = partial(ResultColumns, unknown, several=several, timed=timed)
     return Layout(columns, rows, lambda results: map(document, results), typed)
 
 
@@ -101,21 +107,32 @@ def _decision_columns(decisions: Decisions, top_k: int, unknown: str | None, *, 
     return columns
 
 
-def _match_cells(match: Match) -> list[str]:
-    return [match.path, "" if match.similarity is None else f"{match.similarity:.6f}", match.error or ""]
+def _seconds(time: float | None) -> str:
+    return "" if time is None else f"{time:.3f}"
 
 
-def _match_document(match: Match) -> dict[str, Any]:
-    similarity = None if match.similarity is None else round(match.similarity, 6)
-    return {"path": match.path, "similarity": similarity, "error": match.error}
+def match_layout(*, timed: bool = False) -> Layout[Sequence[Match]]:
+    """Path, similarity, error; `timed`, before the last, the time of a pooled video's best frame."""
+
+    def cells(match: Match) -> list[str]:
+        similarity = "" if match.similarity is None else f"{match.similarity:.6f}"
+        return [match.path, similarity, *([_seconds(match.time)] if timed else []), match.error or ""]
+
+    def document(match: Match) -> dict[str, Any]:
+        similarity = None if match.similarity is None else round(match.similarity, 6)
+        time = {"time": match.time} if timed else {}
+        return {"path": match.path, "similarity": similarity, **time, "error": match.error}
+
+    columns = ("path", "similarity", *(["time"] if timed else []), "error")
+    return Layout(
+        columns,
+        lambda matches: map(cells, matches),
+        lambda matches: map(document, matches),
+        partial(MatchColumns, timed=timed),
+    )
 
 
-MATCH_LAYOUT: Layout[Sequence[Match]] = Layout(
-    ("path", "similarity", "error"),
-    lambda matches: map(_match_cells, matches),
-    lambda matches: map(_match_document, matches),
-    MatchColumns,
-)
+MATCH_LAYOUT = match_layout()
 
 
 def joined_labels(labels: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from zsclip.images import decoding
 from zsclip.images.archives.named import split
 from zsclip.images.files import read_file
 from zsclip.images.preprocessing import Preprocessing
+from zsclip.images.videos import frame_image, is_frame
 
 _SIDE = 240
 _QUALITY = 72
@@ -60,8 +61,11 @@ def relative_url(path: str, folder: Path) -> str:
 def thumbnail(path: str) -> str:
     """A small JPEG as a `data:` URL; empty for what cannot be read."""
     try:
-        data, _ = read_file(path)
-        image, _ = decoding.decode(data, Preprocessing(size=(_SIDE, _SIDE)))
+        if is_frame(path):
+            image = frame_image(path)
+        else:
+            data, _ = read_file(path)
+            image, _ = decoding.decode(data, Preprocessing(size=(_SIDE, _SIDE)))
     except ImageError:
         return ""
     image.thumbnail((_SIDE, _SIDE), Image.Resampling.BICUBIC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zsclip.scoring.decisions import Decisions
@@ -18,11 +18,13 @@ class ImageResults:
     """Images in the order of the input; iterated over, one by one as `ImageResult`.
 
     `paths` are those of all (n,); `errors` are of those that could not be read, by place, and `decisions` of the others, in order.
+    `times` are those of the best frames of pooled videos, in seconds, by place.
     """
 
     paths: Sequence[str]
     decisions: Decisions
     errors: Mapping[int, tuple[str, ErrorKind | None]]
+    times: Mapping[int, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -35,7 +37,9 @@ class ImageResults:
                 yield ImageResult(path, error=error, error_kind=kind)
             else:
                 one = next(decided)
-                yield ImageResult(path, one.predictions, labels=one.labels, abstained=one.abstained)
+                yield ImageResult(
+                    path, one.predictions, labels=one.labels, abstained=one.abstained, time=self.times.get(place)
+                )
 
     def take(self, places: Sequence[int]) -> ImageResults:
         """Those of some of the images."""
@@ -47,4 +51,5 @@ class ImageResults:
             [self.paths[place] for place in places],
             self.decisions.take([rows[place] for place in places if place not in self.errors]),
             {n: self.errors[place] for n, place in enumerate(places) if place in self.errors},
+            {n: self.times[place] for n, place in enumerate(places) if place in self.times},
         )

@@ -86,20 +86,29 @@ class ClassVectors:
                 pairs.append((self.names[int(is_alike[row].argmax())], self.names[start + row]))
         return pairs
 
-    def score(self, embeddings: Floats, top_k: int, rules: Rules | None = None) -> Decisions:
+    def score(
+        self, embeddings: Floats, top_k: int, rules: Rules | None = None, starts: Sequence[int] | None = None
+    ) -> Decisions:
         """Decide for each of the unit vectors (n, d), with its best `top_k` labels, best first."""
         rules = rules or Rules()
-        return decide(self.names, self.arrays(embeddings, rules), top_k, rules)
+        return decide(self.names, self.arrays(embeddings, rules, starts), top_k, rules)
 
-    def arrays(self, embeddings: Floats, rules: Rules | None = None) -> Scores:
-        """Score unit vectors (n, d) against all labels, and say for which images no label is decided on."""
+    def arrays(self, embeddings: Floats, rules: Rules | None = None, starts: Sequence[int] | None = None) -> Scores:
+        """Score unit vectors (n, d) against all labels, and say for which images no label is decided on.
+
+        With `starts`, each image is several vectors, which begin there: for every text its best one counts.
+        """
         rules = rules or Rules()
         of_names = similarities(embeddings, self._all)
-        of_labels = np.maximum.reduceat(of_names, self._starts, axis=1)
         if rules.multi_label:
-            probability, withheld = self._independent(embeddings, of_labels, rules), np.zeros(len(embeddings), bool)
+            probability = self._independent(embeddings, of_names, rules, starts)
+            of_labels = self._of_labels(_best(of_names, starts))
+            withheld = np.zeros(len(of_labels), bool)
         else:
-            probability, withheld = self._softmax(embeddings, of_names, of_labels, rules)
+            against = None if self.background is None else _best(similarities(embeddings, self.background), starts)
+            of_names = _best(of_names, starts)
+            of_labels = self._of_labels(of_names)
+            probability, withheld = self._softmax(of_names, of_labels, against, rules)
         return Scores(probability, of_labels, withheld | withhold(probability, of_labels, rules))
 
     def parts(self, embeddings: Floats, rules: Rules | None = None) -> Iterator[tuple[slice, Scores]]:
@@ -109,29 +118,46 @@ class ClassVectors:
             part = slice(start, start + step)
             yield part, self.arrays(embeddings[part], rules)
 
+    def best_frame(self, frames: Floats, label: int) -> int:
+        """Which of several vectors (n, d) is most like a label."""
+        return int(similarities(frames, self.vectors[label]).max(axis=1).argmax())
+
+    def _of_labels(self, of_names: Doubles) -> Doubles:
+        return np.asarray(np.maximum.reduceat(of_names, self._starts, axis=1))
+
     def _softmax(
-        self, embeddings: Floats, of_names: Doubles, of_labels: Doubles, rules: Rules
+        self, of_names: Doubles, of_labels: Doubles, against: Doubles | None, rules: Rules
     ) -> tuple[Doubles, NDArray[np.bool_]]:
         competing = of_names if rules.combine == "sum" else of_labels
         count = competing.shape[1]
-        if self.background is not None:
-            competing = np.concatenate([competing, similarities(embeddings, self.background)], axis=1)
+        if against is not None:
+            competing = np.concatenate([competing, against], axis=1)
         all_of_them = probabilities(competing, self.logit_scale, self.logit_bias, rules.temperature)
         labels = all_of_them[:, :count]
         if rules.combine == "sum":
             labels = np.add.reduceat(labels, self._starts, axis=1)
-        if self.background is None:
+        if against is None:
             return labels, np.zeros(len(labels), bool)
         return labels, all_of_them[:, count:].max(axis=1) > labels.max(axis=1)
 
-    def _independent(self, embeddings: Floats, of_labels: Doubles, rules: Rules) -> Doubles:
+    def _independent(
+        self, embeddings: Floats, of_names: Doubles, rules: Rules, starts: Sequence[int] | None
+    ) -> Doubles:
+        of_labels = self._of_labels(of_names)
         if self.background is not None:
             reference = similarities(embeddings, unit_mean(self.background)[None])
-            return independent_probabilities(self.logit_scale * (of_labels - reference), rules.temperature)
+            ahead = _best(of_labels - reference, starts)  # within one frame
+            return independent_probabilities(self.logit_scale * ahead, rules.temperature)
         if not self.logit_bias:
             raise LabelError("Labels on their own need background texts to be compared with.")
         # SigLIP: trained to judge each pair by itself.
-        return independent_probabilities(self.logit_scale * of_labels + self.logit_bias, rules.temperature)
+        logits = self.logit_scale * _best(of_labels, starts) + self.logit_bias
+        return independent_probabilities(logits, rules.temperature)
+
+
+def _best(values: Doubles, starts: Sequence[int] | None) -> Doubles:
+    """Of rows that belong together the largest of each column."""
+    return values if starts is None else np.asarray(np.maximum.reduceat(values, starts, axis=0))
 
 
 def alike_in_words(pairs: Sequence[tuple[str, str]]) -> str:

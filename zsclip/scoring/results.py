@@ -23,12 +23,16 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One image and how similar it is to what was looked for, or the error that kept it from being read."""
+    """One image and how similar it is to what was looked for, or the error that kept it from being read.
+
+    `time` is that of a pooled video's most similar frame, in seconds.
+    """
 
     path: str
     similarity: float | None = None
     error: str | None = None
     error_kind: ErrorKind | None = None
+    time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class ImageResult:
     `labels` are all labels that hold: the best one, or with independent labels every one that is likely enough; each is
     among the predictions.
     `abstained` says that the image got no label; what to call that is up to whoever writes the result. `error_kind`
-    is the kind of the error where it is known, `level` the level of a hierarchy of labels.
+    is the kind of the error where it is known, `level` the level of a hierarchy of labels, `time` that of the frame of a pooled
+    video that is most like its best label, in seconds.
     """
 
     path: str
@@ -56,6 +61,7 @@ class ImageResult:
     labels: tuple[str, ...] = ()
     abstained: bool = False
     level: str | None = None
+    time: float | None = None
 
     @property
     def label(self) -> str | None:

@@ -16,7 +16,8 @@ from zsclip.images import decoding
 from zsclip.images.archives.sidecar import Sidecar
 from zsclip.images.container import Container
 from zsclip.images.files import LARGE_FILE_BYTES
-from zsclip.images.folders import PassedOver, Search, image_extensions
+from zsclip.images.folders import PassedOver, Search
+from zsclip.images.formats import image_extensions
 from zsclip.images.item import Contents, Member, Stamp
 from zsclip.images.place import Place
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from zsclip.errors import ImageError, InputError
-from zsclip.images.folders import EXTENSIONS, HEIF, PassedOver, Search, heif_supported
+from zsclip.images.folders import PassedOver, Search
 from zsclip.images.folders import Place as Kept
+from zsclip.images.formats import PICTURES, image_extensions
 from zsclip.images.item import Item, Unreadable
 from zsclip.images.place import Place
 from zsclip.images.remote import buckets, hub
@@ -54,7 +55,7 @@ def pictures(address: str, network: Network, search: Search, passed_over: Passed
 
     `typed`: it comes from the user and not out of data. Raises `InputError` where a listing fails.
     """
-    if on_the_web(address) or extension(address) in EXTENSIONS | HEIF:
+    if on_the_web(address) or extension(address) in PICTURES:
         yield picture(address, "", network, typed=typed)
         return
     network.require_online(shown(address))
@@ -85,7 +86,7 @@ def _wanted(path: str, search: Search, passed_over: PassedOver) -> bool:
         if (place := search.place(folder)) is not None:
             passed_over.places[place] += 1
             return False
-    if (suffix := extension(name)) not in (EXTENSIONS | HEIF if heif_supported() else EXTENSIONS):
+    if (suffix := extension(name)) not in image_extensions():
         if name:  # else it stands for the folder itself
             passed_over.files[suffix] += 1
         return False
