@@ -25,11 +25,17 @@ SETTINGS = {
     "precision": ("--precision", "fp32"), "exact": ("--exact",), "batch_size": ("--batch-size", "3"), "workers": ("--workers", "2"),
     "max_pixels": ("--max-pixels", "1000000"), "isolate": ("--isolate",), "decode_timeout": ("--isolate", "--decode-timeout", "5"),
     "cache_dir": ("--cache-dir", "OTHER"), "no_cache": ("--no-cache",), "rehash": ("--rehash",),
-    "pretrained": ("--pretrained", "openai"),
+    "pretrained": ("--pretrained", "openai"), "readers": ("--readers", "3"),
 }  # fmt: skip
 MESSAGES = {"quiet": ("-q",), "verbose": ("-v",), "timings": ("--timings",)}
 HIDDEN = {"hidden": ("--hidden",)}
-PATHS = {"no_recursive": ("--no-recursive",), "null": ("-0",), **HIDDEN}
+# Refused where no address can be met; their effects are in test_addresses.py and test_web.py.
+ADDRESSES = {
+    "per_host": ("--per-host", "2"),
+    "allow_private": ("--allow-private",),
+    "no_sign_request": ("--no-sign-request",),
+}
+PATHS = {"no_recursive": ("--no-recursive",), "null": ("-0",), **HIDDEN, **ADDRESSES}
 DECISIONS = {
     "temperature": ("--temperature", "3"), "combine": ("--combine", "max"), "background": ("--background", "BACKGROUND"),
     "min_probability": ("--min-probability", "0.985"), "min_margin": ("--min-margin", "0.9895"),

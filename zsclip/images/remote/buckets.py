@@ -90,6 +90,7 @@ class Bucket:
 
     def __init__(self, kind: str, name: str, network: Network) -> None:
         self.network = network
+        self.address = f"{kind}://{name}"
         self.signed, options = credentials.OF[kind](network.sign_requests)
         self.pictures = _store(kind, name, network, options, network.total_seconds)
         self.streams = _store(kind, name, network, options, _FOREVER)
@@ -201,13 +202,18 @@ def _version(meta: Any) -> str:
 
 
 class BucketPicture(Revalidated):
-    """A picture in a bucket, `listed` if a listing said what it is like."""
+    """A picture in a bucket that is open already, `listed` if a listing said what it is like."""
 
-    def __init__(self, address: str, network: Network, name: str = "", listed: Object | None = None) -> None:
-        super().__init__(name or shown(address))
-        self.key = shown(address).encode("utf-8", "surrogateescape")
-        self._bucket, self._key = bucket(address, network), split(address)[1]
-        self._listed = listed
+    def __init__(self, opened: Bucket, key: str, name: str = "", listed: Object | None = None) -> None:
+        address = f"{opened.address}/{key}"
+        super().__init__(name or address)
+        self.key = address.encode("utf-8", "surrogateescape")
+        self._bucket, self._key, self._listed = opened, key, listed
+
+    @classmethod
+    def at(cls, address: str, network: Network, name: str = "") -> BucketPicture:
+        """The picture at an address; raises `InputError` where its bucket cannot be used."""
+        return cls(bucket(address, network), split(address)[1], name)
 
     def stamp(self) -> Stamp | None:
         """See `Item`."""
