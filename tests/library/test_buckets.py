@@ -101,6 +101,15 @@ def test_a_bucket_gives_the_vectors_of_the_same_files_and_is_read_once(
     assert changed[1][name] == first[1][keys[1].rpartition("/")[2]] != first[1][name]
 
 
+def test_a_key_that_cannot_be_asked_for_is_named(bucket: Bucket) -> None:
+    for key in ("odd/a//b.png", "odd/../c.png"):
+        bucket.put(key, b"x")
+        with pytest.raises(InputError) as caught:
+            names("s3://pictures/odd/")
+        assert key in str(caught.value)
+        bucket.client.delete_object(Bucket="pictures", Key=key)
+
+
 def test_an_object_is_a_stream_in_one_version(bucket: Bucket) -> None:
     data = bytes(range(256)) * 20_000
     bucket.put("big/x.tar", data)

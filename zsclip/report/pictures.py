@@ -18,6 +18,7 @@ from zsclip.errors import ImageError
 from zsclip.images import decoding
 from zsclip.images.files import read_file
 from zsclip.images.preprocessing import Preprocessing
+from zsclip.images.remote.addresses import is_address
 
 _SIDE = 240
 _QUALITY = 72
@@ -35,11 +36,14 @@ class Pictures:
     embed: bool = False
 
     def sources(self, paths: Sequence[str]) -> list[str]:
-        """A URL for each path: relative to the report, or `data:`. Empty where there is nothing to show."""
+        """A URL for each path: relative to the report, or `data:`. Empty where there is nothing to show, and for addresses: a report
+        uses no network."""
         with ThreadPoolExecutor(available_cores()) as pool:  # Pillow lets go of the interpreter where the work is
             return list(pool.map(self._source, paths))
 
     def _source(self, path: str) -> str:
+        if is_address(path):
+            return ""
         if self.embed or os.path.splitext(path)[1].lower() not in SHOWN_BY_BROWSERS:
             return thumbnail(path)
         return relative_url(path, self.folder)

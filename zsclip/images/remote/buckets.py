@@ -27,6 +27,7 @@ _LARGE = 16_000_000  # received one at a time
 _one_large = threading.Lock()
 _FOREVER = 10 * 365 * 86_400.0
 _AT_ONCE = 1000
+_MOST_PARTS = 9000  # of an upload; S3 takes 10,000
 
 # What a server's code means: said, kind, and what to do.
 _CODES: dict[str, tuple[str, ErrorKind, str]] = {}
@@ -104,8 +105,11 @@ class Bucket:
                 for one in some:
                     yield Object(one["path"], one["size"], _version(one))
         except obstore.exceptions.InvalidPathError as error:
-            found = re.search(r'Error parsing Path "(.*?)"', str(error))
-            raise ImageError(f"a key that cannot be asked for ({found[1] if found else '?'})", kind="other") from None
+            key = re.search(r'Path "(.*?)"', str(error))
+            raise ImageError(
+                f"a key with an empty or relative part ({key[1] if key else '?'}) cannot be listed; name prefixes without it",
+                kind="other",
+            ) from None
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise fault(error, signed=self.signed) from None
 
@@ -132,12 +136,13 @@ class Bucket:
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise fault(error, signed=self.signed) from None
 
-    def put(self, key: str, file: Any, *, large: bool) -> None:
+    def put(self, key: str, file: Any, size: int, *, in_parts: bool) -> None:
         """Write an object: there as a whole or not at all. Raises `ImageError`."""
         import obstore
 
+        chunk = max(8_000_000, -(-size // _MOST_PARTS))
         try:
-            obstore.put(self.streams, key, file, use_multipart=large)
+            obstore.put(self.streams, key, file, use_multipart=in_parts, chunk_size=chunk, max_concurrency=4)
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise fault(error, signed=self.signed) from None
 
