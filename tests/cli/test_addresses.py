@@ -14,6 +14,8 @@ from support import hostile_http, hub_server, s3_server
 from support.cli import Cli, rows_of
 from support.s3_server import Bucket
 
+from zsclip.images.remote.web import web
+
 pytest.importorskip("obstore")
 pytest.importorskip("moto")
 
@@ -97,6 +99,7 @@ def test_what_cannot_be_asked_is_refused_with_a_reason(
 def test_a_list_of_addresses_is_data_and_the_command_line_is_not(
     cli: Cli, red_star: Path, monkeypatch: pytest.MonkeyPatch, isolated: Path
 ) -> None:
+    web.cache_clear()  # which has warned, in other tests of this process
     with hostile_http.serve(red_star.read_bytes()) as server:
         picture = f"{server.address}/good/a.png?id=1"
         listed = f"{picture}&token=secret\n{server.address}/missing/b.png\n".encode()

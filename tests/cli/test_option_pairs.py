@@ -26,12 +26,18 @@ SETTINGS = {
     "precision": ("--precision", "fp32"), "exact": ("--exact",), "batch_size": ("--batch-size", "3"), "workers": ("--workers", "2"),
     "max_pixels": ("--max-pixels", "1000000"), "isolate": ("--isolate",), "decode_timeout": ("--isolate", "--decode-timeout", "5"),
     "cache_dir": ("--cache-dir", "OTHER"), "no_cache": ("--no-cache",), "rehash": ("--rehash",),
-    "pretrained": ("--pretrained", "openai"),
+    "pretrained": ("--pretrained", "openai"), "readers": ("--readers", "3"),
 }  # fmt: skip
 MESSAGES = {"quiet": ("-q",), "verbose": ("-v",), "timings": ("--timings",)}
 HIDDEN = {"hidden": ("--hidden",)}
+# Refused where no address can be met; their effects are in test_addresses.py and test_web.py.
+ADDRESSES = {
+    "per_host": ("--per-host", "2"),
+    "allow_private": ("--allow-private",),
+    "no_sign_request": ("--no-sign-request",),
+}
 PATHS = {
-    "no_recursive": ("--no-recursive",), "null": ("-0",), **HIDDEN, "limit": ("--limit", "25"), "sample": ("--sample", "25"),
+    "no_recursive": ("--no-recursive",), "null": ("-0",), **HIDDEN, **ADDRESSES, "limit": ("--limit", "25"), "sample": ("--sample", "25"),
     "seed": ("--sample", "25", "--seed", "1"), "retry": ("--retry", "ROWS"),
 }  # fmt: skip
 TABLES = {"column": ("TABLE", "--column", "file"), "id_column": ("TABLE", "--id-column", "id")}

@@ -101,6 +101,15 @@ def test_a_bucket_gives_the_vectors_of_the_same_files_and_is_read_once(
     assert changed[1][name] == first[1][keys[1].rpartition("/")[2]] != first[1][name]
 
 
+def test_a_key_that_cannot_be_asked_for_is_named(bucket: Bucket) -> None:
+    for key in ("odd/a//b.png", "odd/../c.png"):
+        bucket.put(key, b"x")
+        with pytest.raises(InputError) as caught:
+            names("s3://pictures/odd/")
+        assert key in str(caught.value)
+        bucket.client.delete_object(Bucket="pictures", Key=key)
+
+
 def test_an_object_is_a_stream_in_one_version(bucket: Bucket) -> None:
     data = bytes(range(256)) * 20_000
     bucket.put("big/x.tar", data)
@@ -150,7 +159,7 @@ def test_what_a_server_refuses_says_which_and_what_to_do(
     code: str, kind: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with s3_server.serve_faults(monkeypatch):
-        item = buckets.BucketPicture(f"s3://bucket/{code}.png", QUICK)
+        item = buckets.BucketPicture.at(f"s3://bucket/{code}.png", QUICK)
         with pytest.raises(ImageError) as caught:
             item.read(10**9)
         assert said in str(caught.value)
@@ -170,7 +179,7 @@ def test_without_keys_nobody_is_asked_for_any(monkeypatch: pytest.MonkeyPatch, t
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint)
         monkeypatch.setenv("AWS_METADATA_ENDPOINT", endpoint)
         with pytest.raises(ImageError, match="access is denied; no keys were found; set them or AWS_PROFILE"):
-            buckets.BucketPicture("s3://bucket/403-x.png", QUICK).read(10**9)
+            buckets.BucketPicture.at("s3://bucket/403-x.png", QUICK).read(10**9)
         assert asked == ["/bucket/403-x.png unsigned"]
         (tmp_path / "profiles").write_text(
             "[work]\naws_access_key_id = a\naws_secret_access_key = b\nregion = eu-north-1\n"
@@ -178,13 +187,13 @@ def test_without_keys_nobody_is_asked_for_any(monkeypatch: pytest.MonkeyPatch, t
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "profiles"))
         monkeypatch.setenv("AWS_PROFILE", "work")
         with pytest.raises(ImageError, match="if it is public"):
-            buckets.BucketPicture("s3://bucket/403-y.png", QUICK).read(10**9)
+            buckets.BucketPicture.at("s3://bucket/403-y.png", QUICK).read(10**9)
         with pytest.raises(ImageError, match="no keys were found"):
-            buckets.BucketPicture("s3://bucket/403-y.png", Network(sign_requests=False, tries=1)).read(10**9)
+            buckets.BucketPicture.at("s3://bucket/403-y.png", Network(sign_requests=False, tries=1)).read(10**9)
         assert [one.split()[1] for one in asked[1:]] == ["AWS4-HMAC-SHA256", "unsigned"]
         monkeypatch.setenv("AWS_PROFILE", "other")
         with pytest.raises(InputError, match=r"AWS_PROFILE=other cannot be had \(ProfileNotFound\)"):
-            buckets.BucketPicture("s3://bucket/403-z.png", QUICK)
+            buckets.BucketPicture.at("s3://bucket/403-z.png", QUICK)
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "AZURE_STORAGE_ACCOUNT_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))

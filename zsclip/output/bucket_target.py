@@ -47,7 +47,7 @@ class BucketTarget:
             size = file.seek(0, 2)
             file.seek(0)
             try:
-                to.put(key, file, large=size > _IN_PARTS)
+                to.put(key, file, size, in_parts=size > _IN_PARTS)
             except ImageError as error:
                 raise InputError(
                     f"cannot be written: {error}.",

@@ -19,6 +19,7 @@ from zsclip.images import decoding
 from zsclip.images.archives.named import split
 from zsclip.images.files import read_file
 from zsclip.images.preprocessing import Preprocessing
+from zsclip.images.remote.addresses import is_address
 from zsclip.images.videos import frame_image, is_frame
 
 _SIDE = 240
@@ -37,12 +38,13 @@ class Pictures:
     embed: bool = False
 
     def sources(self, paths: Sequence[str]) -> list[str]:
-        """A URL for each path: relative to the report, or `data:`. Empty where there is nothing to show."""
+        """A URL for each path: relative to the report, or `data:`. Empty where there is nothing to show, and for addresses: a report
+        uses no network."""
         with ThreadPoolExecutor(available_cores()) as pool:  # Pillow lets go of the interpreter where the work is
             return list(pool.map(self._source, paths))
 
     def _source(self, path: str) -> str:
-        if split(path) is not None:  # no browser looks into an archive
+        if is_address(path) or split(path) is not None:  # no browser looks into an archive
             return ""
         if self.embed or os.path.splitext(path)[1].lower() not in SHOWN_BY_BROWSERS:
             return thumbnail(path)

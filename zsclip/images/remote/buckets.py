@@ -27,6 +27,7 @@ _LARGE = 16_000_000  # received one at a time
 _one_large = threading.Lock()
 _FOREVER = 10 * 365 * 86_400.0
 _AT_ONCE = 1000
+_MOST_PARTS = 9000  # of an upload; S3 takes 10,000
 
 # What a server's code means: said, kind, and what to do.
 _CODES: dict[str, tuple[str, ErrorKind, str]] = {}
@@ -90,6 +91,7 @@ class Bucket:
 
     def __init__(self, kind: str, name: str, network: Network) -> None:
         self.network = network
+        self.address = f"{kind}://{name}"
         self.signed, options = credentials.OF[kind](network.sign_requests)
         self.pictures = _store(kind, name, network, options, network.total_seconds)
         self.streams = _store(kind, name, network, options, _FOREVER)
@@ -103,8 +105,11 @@ class Bucket:
                 for one in some:
                     yield Object(one["path"], one["size"], _version(one))
         except obstore.exceptions.InvalidPathError as error:
-            found = re.search(r'Error parsing Path "(.*?)"', str(error))
-            raise ImageError(f"a key that cannot be asked for ({found[1] if found else '?'})", kind="other") from None
+            key = re.search(r'Path "(.*?)"', str(error))
+            raise ImageError(
+                f"a key with an empty or relative part ({key[1] if key else '?'}) cannot be listed; name prefixes without it",
+                kind="other",
+            ) from None
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise fault(error, signed=self.signed) from None
 
@@ -131,12 +136,13 @@ class Bucket:
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise fault(error, signed=self.signed) from None
 
-    def put(self, key: str, file: Any, *, large: bool) -> None:
+    def put(self, key: str, file: Any, size: int, *, in_parts: bool) -> None:
         """Write an object: there as a whole or not at all. Raises `ImageError`."""
         import obstore
 
+        chunk = max(8_000_000, -(-size // _MOST_PARTS))
         try:
-            obstore.put(self.streams, key, file, use_multipart=large)
+            obstore.put(self.streams, key, file, use_multipart=in_parts, chunk_size=chunk, max_concurrency=4)
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise fault(error, signed=self.signed) from None
 
@@ -201,13 +207,18 @@ def _version(meta: Any) -> str:
 
 
 class BucketPicture(Revalidated):
-    """A picture in a bucket, `listed` if a listing said what it is like."""
+    """A picture in a bucket that is open already, `listed` if a listing said what it is like."""
 
-    def __init__(self, address: str, network: Network, name: str = "", listed: Object | None = None) -> None:
-        super().__init__(name or shown(address))
-        self.key = shown(address).encode("utf-8", "surrogateescape")
-        self._bucket, self._key = bucket(address, network), split(address)[1]
-        self._listed = listed
+    def __init__(self, opened: Bucket, key: str, name: str = "", listed: Object | None = None) -> None:
+        address = f"{opened.address}/{key}"
+        super().__init__(name or address)
+        self.key = address.encode("utf-8", "surrogateescape")
+        self._bucket, self._key, self._listed = opened, key, listed
+
+    @classmethod
+    def at(cls, address: str, network: Network, name: str = "") -> BucketPicture:
+        """The picture at an address; raises `InputError` where its bucket cannot be used."""
+        return cls(bucket(address, network), split(address)[1], name)
 
     def stamp(self) -> Stamp | None:
         """See `Item`."""

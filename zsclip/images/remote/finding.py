@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from zsclip.errors import ImageError, InputError
@@ -26,28 +27,25 @@ class _Kind(NamedTuple):
 
 
 def _in_bucket(address: str, network: Network) -> Iterator[tuple[str, Callable[[], Item]]]:
-    opened, (name, prefix) = buckets.bucket(address, network), split(address)
-    for one in opened.listed(prefix):
-        found = f"{scheme(address)}://{name}/{one.key}"
-        yield one.key, lambda found=found, one=one: buckets.BucketPicture(found, network, listed=one)  # type: ignore[misc]
+    opened = buckets.bucket(address, network)
+    for one in opened.listed(split(address)[1]):
+        yield one.key, partial(buckets.BucketPicture, opened, one.key, listed=one)
 
 
 def _in_repository(address: str, network: Network) -> Iterator[tuple[str, Callable[[], Item]]]:
-    repository = hub.Repository.of(address)
+    repository, headers = hub.Repository.of(address), hub.who_asks()
     for one in hub.listed(address):
-        found = repository.address(one.path)
-        yield one.path, lambda found=found, one=one: hub.HubPicture(found, network, listed=one)  # type: ignore[misc]
+        yield one.path, partial(hub.HubPicture, repository._replace(path=one.path), network, headers, listed=one)
+
+
+def _hub_picture(address: str, name: str, network: Network) -> Item:
+    return hub.HubPicture(hub.Repository.of(address), network, hub.who_asks(), name)
 
 
 _BUCKET = _Kind(
-    lambda address, name, network: buckets.BucketPicture(address, network, name), buckets.BucketPlace, _in_bucket
+    lambda address, name, network: buckets.BucketPicture.at(address, network, name), buckets.BucketPlace, _in_bucket
 )
-_KINDS = {
-    "s3": _BUCKET,
-    "gs": _BUCKET,
-    "az": _BUCKET,
-    "hf": _Kind(lambda address, name, network: hub.HubPicture(address, network, name), hub.HubPlace, _in_repository),
-}
+_KINDS = {"s3": _BUCKET, "gs": _BUCKET, "az": _BUCKET, "hf": _Kind(_hub_picture, hub.HubPlace, _in_repository)}
 
 
 def pictures(address: str, network: Network, search: Search, passed_over: PassedOver, *, typed: bool) -> Iterator[Item]:

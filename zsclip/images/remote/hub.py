@@ -43,15 +43,21 @@ class Repository(NamedTuple):
         revision = "@" + quote(self.revision, safe="") if self.revision else ""
         return f"hf://{kind}{self.name}{revision}/{path}"
 
-    def page(self) -> tuple[str, dict[str, str]]:
-        """Where the hub has the file, and what tells it who asks."""
-        from huggingface_hub import constants, get_token
+    def page(self) -> str:
+        """Where the hub has the file."""
+        from huggingface_hub import constants
 
         kind = "" if self.kind == "model" else f"{self.kind}s/"
         revision = quote(self.revision or "main", safe="")
-        token = get_token()
-        address = f"{constants.ENDPOINT}/{kind}{self.name}/resolve/{revision}/{quote(self.path)}"
-        return address, {"Authorization": f"Bearer {token}"} if token else {}
+        return f"{constants.ENDPOINT}/{kind}{self.name}/resolve/{revision}/{quote(self.path)}"
+
+
+def who_asks() -> dict[str, str]:
+    """What tells the hub who asks, where the user is logged in."""
+    from huggingface_hub import get_token
+
+    token = get_token()
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 class File(NamedTuple):
@@ -111,12 +117,19 @@ def listed(address: str) -> Iterator[File]:
 
 
 class HubPicture(WebPicture):
-    """A picture in a repository."""
+    """A picture in a repository. `headers` say who asks; `listed` is what a listing said of it."""
 
-    def __init__(self, address: str, network: Network, name: str = "", listed: File | None = None) -> None:
-        page, headers = Repository.of(address).page()
-        super().__init__(page, name or shown(address), network, typed=True, headers=headers)
-        self.key = shown(address).encode("utf-8", "surrogateescape")
+    def __init__(
+        self,
+        repository: Repository,
+        network: Network,
+        headers: dict[str, str],
+        name: str = "",
+        listed: File | None = None,
+    ) -> None:
+        address = repository.address(repository.path)
+        super().__init__(repository.page(), name or address, network, typed=True, headers=headers)
+        self.key = address.encode("utf-8", "surrogateescape")
         self._listed = listed
 
     def stamp(self) -> Stamp | None:
@@ -137,6 +150,5 @@ class HubPlace(WebPlace):
     """A file in a repository that is larger than a picture."""
 
     def __init__(self, address: str, network: Network) -> None:
-        page, headers = Repository.of(address).page()
-        super().__init__(page, network, headers=headers)
+        super().__init__(Repository.of(address).page(), network, headers=who_asks())
         self.name = shown(address)
