@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
@@ -92,7 +93,7 @@ class Command(typer.core.TyperCommand):
             known = [other for other in others if other in mine]
             if name in given and known and not given.intersection(known):
                 yield f"{self._shown(name)} does nothing without {' or '.join(map(self._shown, known))}."
-        if "paths" in values and not any(map(_may_lead_to_addresses, values["paths"])):
+        if "paths" in values and "retry" not in given and not any(map(_may_lead_to_addresses, values["paths"])):
             yield from (
                 f"{self._shown(name)} does nothing without addresses." for name in FOR_ADDRESSES if name in given
             )
@@ -110,4 +111,6 @@ class Command(typer.core.TyperCommand):
 
 def _may_lead_to_addresses(path: str) -> bool:
     """Whether it is an address, or a list or table, in which there may be some."""
+    if os.path.isdir(path):
+        return any(name.endswith(".parquet") for name in os.listdir(path))
     return is_address(path) or path == "-" or extension(path) in (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
