@@ -63,7 +63,7 @@ CASES = {
     "evaluate": Case(
         ("LABELLED", "-L", "NAMES", "-f", "json"),
         {**PROMPTS, **DECISIONS, **REPORT, **MESSAGES, **SETTINGS, **LABELS,
-         "manifest": ("--manifest", "MANIFEST"), "class_names": ("--class-names", "CALLED"),
+         "manifest": ("--manifest", "MANIFEST"), "label_from": ("--label-from", "cls"), "class_names": ("--class-names", "CALLED"),
          "baseline": ("-p", "photo", "-p", "plain", "--baseline", "plain"),
          "per_class": ("--per-class",), "per_template": ("--per-template",), "confusion": ("--confusion",), "errors": ("--errors", "2"),
          "allow_predictions": ("--manifest", "PREDICTED", "--allow-predictions"), **HIDDEN,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import shutil
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from support.cli import Cli
 
 from zsclip import Classifier
 from zsclip.embedding.records import ImageEmbedding
+from zsclip.errors import ImageError
 from zsclip.images.archives.archive import Found
 from zsclip.images.archives.named import archive, split
 from zsclip.images.archives.tar import Tar
@@ -228,3 +231,30 @@ def test_large_pictures_are_read_by_the_rule_of_files(tmp_path: Path) -> None:
         assert (large.error or "")[: len(error or "")] == (error or "")
         assert bool(large.error) == bool(error)
         assert small.embedding is not None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damage_anywhere_is_an_error_and_nothing_else(seed: int, tmp_path: Path) -> None:
+    """Bytes changed, taken out and put in twice, also in headers whose checksums are right again."""
+    rng = random.Random(seed)
+    made = [one for one in hostile_archives.every() if len(one.data) < 100_000]
+    for number in range(150):
+        one = made[(150 * seed + number) % len(made)]
+        data = bytearray(one.data)
+        for _ in range(rng.choice((1, 2, 20)) if data else 0):
+            at = rng.randrange(len(data)) if data else 0
+            if rng.random() < 0.6:
+                data[at : at + 1] = bytes([rng.choice((0, 255, 128, 49, 76, 120, 103, rng.randrange(256)))])
+            elif rng.random() < 0.5:
+                del data[at : at + rng.choice((1, 100, 512))]
+            else:
+                data[at:at] = data[at : at + 512]
+        for at in range(0, len(data) - 511, 512):
+            if data[at + 257 : at + 262] == b"ustar":
+                data[at : at + 512] = hostile_archives.rechecked(data[at : at + 512])
+        path = tmp_path / one.name
+        path.write_bytes(data)
+        with suppress(ImageError):
+            for member in archive(str(path)).members():
+                with suppress(ImageError):
+                    member.read(1_000_000)

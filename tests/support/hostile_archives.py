@@ -99,7 +99,9 @@ def tars() -> Iterator[Hostile]:
     yield Hostile("garbage-after.tar", "other bytes after the end mark", sound + b"garbage" * 999, SOUND)
     yield Hostile("empty.tar", "no bytes", b"", (("", "the file is empty"),))
     yield Hostile("text.tar", "no archive", b"This is no archive. " * 99, (("", "no tar archive"),))
-    yield Hostile("no-pictures.tar", "no pictures", tar({"x.txt": b"x"}), (("", "no pictures in it"),))
+    yield Hostile(
+        "no-pictures.tar", "no pictures", tar({"x.txt": b"x"}), (("", "no pictures in it, which holds 1 other file"),)
+    )
     yield Hostile(
         "cut-in-member.tar", "cut inside a member", (a + b)[:-400], (A, ("", "ends within b.png: it was cut"))
     )
@@ -107,7 +109,10 @@ def tars() -> Iterator[Hostile]:
         "cut-in-header.tar", "cut inside a header", a + b + c[:100], (A, B, ("", "ends within the header at byte"))
     )
     yield Hostile(
-        "cut-before-header.tar", "cut before a header", a + b, (A, B, ("", "without an end mark: it was cut"))
+        "cut-before-header.tar",
+        "cut before a header",
+        a + b,
+        (A, B, ("", "without an end mark, where a header should be at byte 2,048: it was cut")),
     )
     yield Hostile(
         "corrupt.tar",
@@ -123,7 +128,9 @@ def tars() -> Iterator[Hostile]:
     )
     yield Hostile("huge.tar", "a member that declares 10 GB", a + header("b.png", 10**10) + c + END,
                   (A, ("/b.png", "a file of 10.0 GB"), ("", "without an end mark")))  # fmt: skip
-    yield Hostile("negative.tar", "a size below zero", a + negative("b.png") + c + END, (A, ("", "a size below zero")))
+    yield Hostile(
+        "negative.tar", "a size below zero", a + negative("b.png") + c + END, (A, ("", "a size that no file has"))
+    )
     yield Hostile(
         "empty-member.tar",
         "a picture of no bytes",
@@ -131,7 +138,7 @@ def tars() -> Iterator[Hostile]:
         (A, ("/b.png", "the file is empty"), C),
     )
     yield Hostile("names.tar", "5 GB of names", a + header("././@LongLink", 5 * 10**9, tarfile.GNUTYPE_LONGNAME) + b + END,
-                  (A, ("", "declares 5,000,000,000 bytes of names")))  # fmt: skip
+                  (A, ("", "names of 5,000,000,000 bytes")))  # fmt: skip
     yield Hostile("nested.tar", "2,000 long names of one member", a + (header("././@LongLink", 1, b"L") + padded(b"x")) * 2000 + b + END,
                   (A, ("", "damaged")))  # fmt: skip
     yield Hostile("alone.tar", "a long name without its member", a + header("././@LongLink", 1, b"L") + padded(b"x") + END,

@@ -21,7 +21,7 @@ logger = logging.getLogger("zsclip")
 _INPUT = "Images and labels"
 
 Folder = Annotated[
-    Optional[Path],
+    Optional[str],
     typer.Argument(
         metavar="[DIR]",
         help="A folder with a folder of images for each label; archives, with --label-from; tables, with --label-column; "
@@ -80,14 +80,15 @@ class LabelledGroup:
         names = None if self.class_names is None else dataset.ClassNames.load(self.class_names)
         label_set = labels.read() if labels.given else None
         if self.manifest is not None:
+            root = None if self.folder is None else Path(self.folder)
             data = dataset.from_manifest(
-                self.manifest, self.folder, label_set, names, unknown, allow_predictions=self.allow_predictions
+                self.manifest, root, label_set, names, unknown, allow_predictions=self.allow_predictions
             )
         elif containers:
             data = dataset.from_containers(containers, label_set, names, unknown)
         else:
             assert self.folder is not None
-            data = dataset.from_folder(self.folder, label_set, names, unknown, hidden=self.hidden)
+            data = dataset.from_folder(Path(self.folder), label_set, names, unknown, hidden=self.hidden)
         for note in data.notes:
             logger.info("%s", note)
         return data
@@ -120,7 +121,7 @@ class LabelledGroup:
         from zsclip.images.tables.table import Table
 
         opening = self.opening
-        paths = [] if self.folder is None or self.manifest is not None else expand(str(self.folder))
+        paths = [] if self.folder is None or self.manifest is not None else expand(self.folder)
         of_files = not paths or source_of(paths[0]).of_files
         found: list[Container] = []
         if not of_files or (paths and self.label_column is not None):  # a folder of the parts of a table

@@ -15,7 +15,8 @@ Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATHS...",
-        help="Folders (searched for images, sorted), image files, or - for a list of paths on standard input.",
+        help="Folders (searched for images, sorted), image files, archives of images (.tar, .tar.gz, .tgz, .zip), or - for a "
+        "list of paths on standard input.",
         show_default=False,
     ),
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 
 from zsclip.errors import InputError
+from zsclip.images.archives.named import split
 from zsclip.images.folders import EXTENSIONS, HEIF
 
 
@@ -34,7 +35,8 @@ class Outputs:
     def refuse(self, *inputs: Iterable[str] | str | Path | None) -> None:
         """Raise `InputError` for an input that one of them would replace."""
         for path in _flat(inputs) if self._replaced else ():
-            identity = _identity(path)
+            inside = split(str(path))
+            identity = _identity(inside[0] if inside else path)
             if identity in self._replaced:
                 option, output = self._replaced[identity]
                 raise InputError(f"{option} {output} is also an input, and would be replaced. Name another file.")

@@ -64,12 +64,9 @@ def sort(
     require_choice(label_set.names, rules, background)
     sets = prompts.read()
     # Where `into` is itself the folder that is searched, what was sorted before is still passed over.
-    results_folders = (into, *(into / one for one in folders.folder_names([decision.unknown_label, *label_set.names])))
-    images = open_images(
-        where,
-        search=replace(where.search, libraries=not move, exclude=results_folders, files_only=True),
-        refuse=require_files,
-    )
+    exclude = (into, *(into / one for one in folders.folder_names([decision.unknown_label, *label_set.names])))
+    search = replace(where.search, libraries=not move, exclude=exclude, files_only=True)
+    images = open_images(where, search=search, refuse=require_files)
     with groups.open_classifier(model, reading, store) as classifier:
         results = []
         with (

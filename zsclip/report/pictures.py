@@ -16,6 +16,7 @@ from PIL import Image
 from zsclip.engines.hardware import available_cores
 from zsclip.errors import ImageError
 from zsclip.images import decoding
+from zsclip.images.archives.named import split
 from zsclip.images.files import read_file
 from zsclip.images.preprocessing import Preprocessing
 
@@ -40,6 +41,8 @@ class Pictures:
             return list(pool.map(self._source, paths))
 
     def _source(self, path: str) -> str:
+        if split(path) is not None:  # no browser looks into an archive
+            return ""
         if self.embed or os.path.splitext(path)[1].lower() not in SHOWN_BY_BROWSERS:
             return thumbnail(path)
         return relative_url(path, self.folder)

@@ -103,7 +103,9 @@ class Archive(Container):
             yield self._part(one)
         if is_empty and wanted is None:
             what = "no pictures in it" if self._only is None else f"it is not in {self.path}"
-            raise ArchiveError(f"{what}, which holds {others:,} other files", kind="not_found")
+            raise ArchiveError(
+                f"{what}, which holds {others:,} other file{'' if others == 1 else 's'}", kind="not_found"
+            )
 
     def labelled(self) -> Iterator[tuple[str, str | None]]:
         """See `Container`. Pictures and sidecars of one sample share their folder and the name up to its first dot."""

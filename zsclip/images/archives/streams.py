@@ -15,8 +15,6 @@ GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 18
 # On which regular expressions of the standard library spend their square, before Python 3.11.10 and 3.12.6 (CVE-2024-6232).
 _TOO_MANY_DIGITS = re.compile(rb"\d{300}")
-# After the end of an archive come zeros, seldom more than 10 KB, and in gzip the checksum of all.
-_MOST_AFTER_END = 1 << 20
 
 
 class Stream:
@@ -46,7 +44,9 @@ class Stream:
         """So many bytes, or what there is until the end."""
         if self.budget is not None:
             if not 0 <= most <= self.budget:
-                raise ArchiveError(f"damaged: the header at byte {self.position:,} declares {most:,} bytes of names")
+                raise ArchiveError(
+                    f"damaged: names of {most:,} bytes at byte {self.position:,}, more than are read of one member"
+                )
             self.budget -= most
             data = self._read(most)
             if _TOO_MANY_DIGITS.search(data):
@@ -97,12 +97,6 @@ class Stream:
         self.return_to(position)
         return self.read(length)
 
-    def finish(self) -> None:
-        """Read some of what follows the end of an archive: the checksum of what was unpacked comes last."""
-        end = self.position + _MOST_AFTER_END
-        while not self.seekable and self.position < end and self.read(_CHUNK):
-            pass
-
     def _next(self, most: int) -> bytes:
         if self._peeked:
             part, self._peeked = self._peeked[:most], self._peeked[most:]
@@ -149,7 +143,7 @@ class Gunzip(io.RawIOBase):
             try:
                 data = self._gzip.decompress(packed, len(buffer))
             except zlib.error as error:
-                self._damaged = ArchiveError(f"its gzip is damaged ({error})")
+                self._damaged = ArchiveError(f"its gzip is damaged ({str(error).rpartition(': ')[2]})")
                 data = _until_damage(before, packed)
             self._waiting = self._gzip.unused_data if self._gzip.eof else self._gzip.unconsumed_tail
             if data:

@@ -7,6 +7,7 @@ a cut in or before one, for the end.
 from __future__ import annotations
 
 import io
+import logging
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,7 +19,10 @@ from zsclip.images.archives.streams import GZIP, Stream, Window
 from zsclip.images.files import LARGE_FILE_BYTES, require_size
 
 _MOST_OF_HEADERS = 300_000  # bytes, of one member: names and what else is said of it
+_MOST_AFTER_END = 1_000_000  # bytes; mostly they are zeros, up to 10 KB
+_MOST_OF_ALL = 1 << 62  # bytes; beyond 63 bits nothing can be looked for
 _BLOCK = tarfile.BLOCKSIZE
+logger = logging.getLogger("zsclip")
 # What the standard library raises for headers that make no sense.
 _SENSELESS = (tarfile.HeaderError, ValueError, IndexError, OverflowError, RecursionError)
 
@@ -39,7 +43,8 @@ class Tar(Archive):
                 for position, info in enumerate(headers):
                     if not info.isdir():
                         yield Found(position, info.name, info.size, partial(_read, stream, info, headers.offset))
-                stream.finish()
+                if _is_followed(stream):
+                    logger.warning("%s: another archive follows its end mark. It is not read.", self.path)
         except ArchiveError:
             raise
         except ImageError as error:  # of the place
@@ -72,7 +77,9 @@ class _Headers(tarfile.TarFile):
             return None
         except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
             raise ArchiveError(
-                _cut(f"ends at byte {at:,} without an end mark") if at else "the file is empty"
+                _cut(f"ends without an end mark, where a header should be at byte {at:,}")
+                if at
+                else "the file is empty"
             ) from None
         except tarfile.TruncatedHeaderError:  # type: ignore[attr-defined]
             raise ArchiveError(_cut(f"ends within the header at byte {at:,}") if at else "no tar archive") from None
@@ -83,11 +90,18 @@ class _Headers(tarfile.TarFile):
             raise ArchiveError(f"damaged: no sound header at byte {at:,}" if at else "no tar archive") from None
         finally:
             self._stream.budget = None
-        if info.size < 0 or self.offset < self._stream.position:
-            raise ArchiveError(f"damaged: the header at byte {at:,} declares a size below zero")
+        if info.size < 0 or not self._stream.position <= self.offset < _MOST_OF_ALL:
+            raise ArchiveError(f"damaged: the header at byte {at:,} declares a size that no file has")
         if self.pax_headers and sum(map(len, self.pax_headers.values())) > _MOST_OF_HEADERS:
             raise ArchiveError(f"damaged: more than {_MOST_OF_HEADERS:,} bytes said of all members")
         return info
+
+
+def _is_followed(stream: Stream) -> bool:
+    """Whether another archive was appended to one that has ended. Reading on also checks gzip's sum of all, which comes last."""
+    rest = stream.read(_MOST_AFTER_END)
+    start = (len(rest) - len(rest.lstrip(b"\0"))) // _BLOCK * _BLOCK
+    return rest[start : start + _BLOCK][257:262] == b"ustar"
 
 
 def _cut(what: str) -> str:
