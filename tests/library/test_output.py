@@ -44,7 +44,7 @@ def test_csv_is_written_in_one_place() -> None:
     assert [path.name for path in writers] == ["delimited.py"]
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", sorted(FORMATS.keys() - {"parquet"}))
 def test_an_unreadable_image_has_a_row_but_no_path(format: str) -> None:
     stream = io.StringIO(newline="")
     row_writer(format, stream, MATCH_LAYOUT).write([Match("a.jpg", error="the file is empty")])

@@ -61,27 +61,24 @@ def classify(
     unknown = decision.unknown_label if rules.abstains or background is not None else None
     outputs = Outputs(output=rows.output, report=page.report, offline=model.offline)
     rows.check((*label_set.names, unknown))
-    sets = prompts.read()
-    calibrated = read_file(calibration) if calibration else None
+    sets, calibrated = prompts.read(), read_file(calibration) if calibration else None
     page.check()
     outputs.refuse(labels.labels_file, decision.background, prompts.prompts, calibration, model.files, store.files)
     images = open_images(where, outputs, offline=model.offline)
     with groups.open_classifier(model, reading, store) as classifier:
         if calibrated and calibration:
             rules = classifier.calibrated(rules, calibrated, label_set, sets, background, calibration)
-        results = partial(classifier.classify_batches, images.listing, label_set, sets,
-                          top_k=kept, rules=rules, background=background, pool=where.pool)  # fmt: skip
-        gallery = page.gallery(label_set.names, unknown, classifier)
+        verb = partial(classifier.classify_batches, top_k=kept, rules=rules, background=background, pool=where.pool)
         shown = min(kept or len(label_set), len(label_set))
         layout = result_layout(shown, unknown, several=multi_label, timed=where.pool is not None)
         how = Printing(
-            rows, messages.quiet, label_set.names, layout, unknown, where.null, images.is_one_file, gallery,
-            Provenance(classifier.model, label_set, sets, rules.combine, background),
+            rows, messages.quiet, label_set.names, layout, unknown, where.null, images.is_one_file,
+            page.gallery(label_set.names, unknown, classifier), Provenance(classifier.model, label_set, sets, rules.combine, background),
         )  # fmt: skip
-        unreadable = print_results(classifier, results, images, how)
+        unreadable = print_results(classifier, partial(verb, images.listing, label_set, sets), images, how)
         images.report(classifier.counts)
         messages.report(classifier)
-    if gallery:
+    if gallery := how.gallery:
         page.write(lambda pictures: gallery.html(_title(where.paths or [str(where.retry)]), pictures))
     if unreadable:
         raise typer.Exit(3)

@@ -121,7 +121,7 @@ class LabelledGroup:
         from zsclip.images.tables.table import Table
 
         opening = self.opening
-        paths = [] if self.folder is None or self.manifest is not None else expand(str(self.folder))
+        paths = [] if self.folder is None or self.manifest is not None else expand(self.folder)
         of_files = not paths or source_of(paths[0]).of_files
         found: list[Container] = []
         if not of_files or (paths and self.label_column is not None):  # a folder of the parts of a table
