@@ -26,7 +26,7 @@ from zsclip.images.decoding import DEFAULT_MAX_PIXELS
 from zsclip.images.files import ImageSource
 from zsclip.images.listing import Listing
 from zsclip.images.reading import Reading
-from zsclip.images.videos import Pool
+from zsclip.images.video_opening import Pool
 from zsclip.images.worker_pool import DEFAULT_SECONDS
 from zsclip.models import ModelSpec, resolve
 from zsclip.scoring.batches import ImageResults

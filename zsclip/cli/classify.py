@@ -11,6 +11,7 @@ from typing import Annotated, Optional
 import typer
 
 from zsclip.cli import groups, options
+from zsclip.cli.grouping import grouped
 
 logger = logging.getLogger("zsclip")
 
@@ -21,7 +22,7 @@ CalibrationFile = Annotated[
 ]  # fmt: skip
 
 
-@groups.grouped
+@grouped
 def classify(
     labels: groups.LabelGroup,
     prompts: groups.PromptGroup,

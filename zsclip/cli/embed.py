@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from zsclip.cli import groups
+from zsclip.cli.grouping import grouped
 from zsclip.cli.messages import in_options
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ TextsFile = Annotated[
 ]
 
 
-@groups.grouped
+@grouped
 def embed(
     output: EmbedOutput,
     where: groups.PathGroup,

@@ -13,6 +13,7 @@ import typer
 
 from zsclip.cli import groups, options
 from zsclip.cli.combinations import TYPED
+from zsclip.cli.grouping import grouped
 from zsclip.cli.labelled import LabelledGroup
 from zsclip.cli.messages import console, in_options, say, warn_of_unreadable
 from zsclip.text.wording import counted
@@ -167,7 +168,7 @@ class BetterGroup:
             )
 
 
-@groups.grouped
+@grouped
 def evaluate(
     context: typer.Context,
     images: LabelledGroup,

@@ -9,6 +9,7 @@ import typer
 
 from zsclip.cli import groups
 from zsclip.cli.combinations import Command
+from zsclip.cli.grouping import grouped
 from zsclip.cli.messages import console
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _size(one: PromptSet) -> str:
 
 
 @app.command(cls=Command)
-@groups.grouped
+@grouped
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A prompt set.", show_default=False)],
     labels: groups.LabelGroup,

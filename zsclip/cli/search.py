@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from zsclip.cli import groups, options
+from zsclip.cli.grouping import grouped
 from zsclip.cli.messages import console, in_options, warn_of_unreadable
 from zsclip.text.wording import counted
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from zsclip.output.provenance import Provenance
     from zsclip.output.rows import Writer
     from zsclip.scoring.results import Match, SearchResult
+    from zsclip.text.query import Query
 
 logger = logging.getLogger("zsclip")
 
@@ -46,7 +48,7 @@ SearchFormat = Annotated[
 ]
 
 
-@groups.grouped
+@grouped
 def search(
     where: groups.PathGroup,
     text: Texts = None,
@@ -74,8 +76,6 @@ def search(
     from zsclip.cli.inputs import open_images, read_top_k
     from zsclip.cli.outputs import Outputs, require_format, require_writable
     from zsclip.cli.progress import into_pipe, progress
-    from zsclip.images.remote.addresses import is_address, shown
-    from zsclip.images.remote.settings import Network
     from zsclip.output.provenance import Provenance
     from zsclip.output.rows import EXTENSIONS, choose_format
     from zsclip.text.query import Query
@@ -89,10 +89,7 @@ def search(
     name = choose_format(format, output, sys.stdout.isatty())
     require_writable(name, output)
     outputs.refuse((str(source) for source, _ in query.images), prompts.prompts, model.files, store.files)
-    if model.offline:
-        for source, _ in query.images:
-            if is_address(str(source)):
-                Network(offline=True).require_online(shown(str(source)))
+    _require_reachable(query, offline=model.offline)
     images = open_images(where, outputs, offline=model.offline)
     with groups.open_classifier(model, reading, store) as classifier:
         hidden = messages.quiet or into_pipe(output)
@@ -105,12 +102,26 @@ def search(
     timed = where.pool is not None
     _write(found, name, output, null=where.null, timed=timed, provenance=Provenance(classifier.model))
     if found.unreadable:
-        said = counted(len(found.unreadable), "image")
-        if name == "paths":
-            warn_of_unreadable([(unread.path, unread.error or "") for unread in found.unreadable], said)
-        else:
-            logger.warning("%s could not be read; their rows say why.", said)
+        _warn(found, has_rows=name != "paths")
         raise typer.Exit(3)
+
+
+def _require_reachable(query: Query, *, offline: bool) -> None:
+    """Raise `InputError` for an address among the query's pictures where no network may be used."""
+    from zsclip.images.remote.addresses import is_address, shown
+    from zsclip.images.remote.settings import Network
+
+    for source, _ in query.images if offline else ():
+        if is_address(str(source)):
+            Network(offline=True).require_online(shown(str(source)))
+
+
+def _warn(found: SearchResult, *, has_rows: bool) -> None:
+    said = counted(len(found.unreadable), "image")
+    if has_rows:
+        logger.warning("%s could not be read; their rows say why.", said)
+    else:
+        warn_of_unreadable([(unread.path, unread.error or "") for unread in found.unreadable], said)
 
 
 def _write(

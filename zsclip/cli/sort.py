@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zsclip.cli import groups, options
+from zsclip.cli.grouping import grouped
 from zsclip.cli.messages import say, tell_if_interrupted
 from zsclip.text.wording import counted
 
@@ -27,7 +28,7 @@ Move = Annotated[bool, typer.Option("--move", help="Move the files themselves.")
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan (from, to, label) and do nothing.")]
 
 
-@groups.grouped
+@grouped
 def sort(
     into: Into,
     labels: groups.LabelGroup,
@@ -81,8 +82,7 @@ def sort(
                 advance()
         images.report(classifier.counts)
         messages.report(classifier)
-    unreadable = [result for result in results if result.error is not None]
-    for result in unreadable:
+    for result in (unreadable := [result for result in results if result.error is not None]):
         logger.warning("%s stays where it is: %s.", result.path, result.error)
     how = next((name for name, asked in (("link", link), ("copy", copy), ("move", move)) if asked), "link")
     plan = list(folders.plan(results, into, label_set.names, decision.unknown_label, how))

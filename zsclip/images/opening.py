@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from zsclip.images.archives.sidecar import Sidecar
 from zsclip.images.remote.settings import Network
 from zsclip.images.tables.columns import TableColumns
-from zsclip.images.videos import VideoOpening
+from zsclip.images.video_opening import VideoOpening
 
 
 @dataclass(frozen=True)

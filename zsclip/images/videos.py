@@ -6,10 +6,9 @@ import hashlib
 import os
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO
 
-from zsclip.errors import ImageError, InputError
+from zsclip.errors import ImageError
 from zsclip.images.container import Container
 from zsclip.images.decoding import DEFAULT_MAX_PIXELS
 from zsclip.images.formats import VIDEO, VIDEO_HINT, video_supported
@@ -18,6 +17,7 @@ from zsclip.images.place import Place
 from zsclip.images.places import place
 from zsclip.images.remote.addresses import extension
 from zsclip.images.video_frames import Frame, Sampling, frames
+from zsclip.images.video_opening import VideoOpening
 from zsclip.images.video_worker import isolated_frames
 
 if TYPE_CHECKING:
@@ -25,38 +25,12 @@ if TYPE_CHECKING:
 
     from zsclip.images.reading import Reading
 
-Pool = Literal["mean", "max"]
-
-DEFAULT_EVERY = 1.0
-_MOST_DAYS = 366 * 86_400.0
 # Counted into what frames are known by: raise it when other pixels come of the same frame.
 _VERSION = b"zsclip frame 1"
 # Up to here all bytes of a video are hashed, of a longer one so many at each end and as many pieces in between.
 _HASHED_WHOLE = 16 << 20
 _HASHED_END, _HASHED_PIECE, _PIECES = 1 << 20, 1 << 16, 16
 _AT_TIME = re.compile(r"(?P<file>.+)#t=(?P<time>\d{1,9}(\.\d{1,6})?)", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class VideoOpening:
-    """How videos are read: a frame every so many seconds, the nearest key frame or, if `exact_times`, the one shown then.
-
-    Without `every`, videos in folders are passed over and named ones give a frame a second. With `pool`, each video is one row: by
-    the unit `mean` of its frames' vectors, or by its best frame for each label (`max`). Raises `InputError`.
-    """
-
-    every: float | None = None
-    exact_times: bool = False
-    pool: Pool | None = None
-
-    def __post_init__(self) -> None:
-        if self.every is not None and not 0 < self.every <= _MOST_DAYS:  # also false for what is no number
-            raise InputError(f"must be above 0 seconds and at most a year, not {self.every:g}.", where="`every`")
-
-    @property
-    def sampling(self) -> Sampling:
-        """The frames of a whole video."""
-        return Sampling(DEFAULT_EVERY if self.every is None else self.every, self.exact_times)
 
 
 def is_video(name: str) -> bool:
