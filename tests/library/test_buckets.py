@@ -215,6 +215,6 @@ def test_addresses_that_cannot_be_opened_say_so(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(__import__("sys").modules, "obstore.store", None)
     with pytest.raises(InputError, match=r"pip install 'zsclip\[remote\]'"):
         list(Finder(["s3://bucket/a.png"]))
-    offline: Item = picture_at("s3://bucket/a.png", "", Opening(Network(offline=True)))
+    offline: Item = picture_at("s3://bucket/a.png", "", Opening(network=Network(offline=True)))
     with pytest.raises(ImageError, match="`offline`"):
         offline.read(10**9)

@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -96,7 +98,7 @@ def test_addresses_in_data_lead_to_no_private_network(server: Server, picture: b
             read(f"http://{host}:{port}/good/a.png", typed=False)
         assert caught.value.kind in ("denied", "network"), host
     assert len(server.asked) == asked
-    item = picture_at(f"{server.address}/good/a.png", "row 7", Opening(Network(allow_private=True)))
+    item = picture_at(f"{server.address}/good/a.png", "row 7", Opening(network=Network(allow_private=True)))
     assert (item.name, item.read(10**9).data) == ("row 7", picture)
     refused = picture_at(f"{server.address}/good/a.png", "row 7", Opening())
     with pytest.raises(ImageError, match="`allow_private` allows it"):
@@ -193,7 +195,22 @@ def test_what_is_larger_than_a_picture_is_a_stream(server: Server, picture: byte
     with pytest.raises(ImageError, match="does not give parts"):
         place(f"{server.address}/undated/x.zip").open_seekable().read()
     with pytest.raises(InputError, match="`offline`"):
-        place(f"{server.address}/good/x.zip", Opening(Network(offline=True)))
+        place(f"{server.address}/good/x.zip", Opening(network=Network(offline=True)))
+
+
+def test_a_server_that_closes_after_each_answer_is_read_to_its_end(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 4000
+    (tmp_path / "large.bin").write_bytes(data)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))  # HTTP/1.0, as `python -m http.server`
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}/large.bin"
+            assert read(address, Network()) == data
+            with place(address).open() as stream:
+                assert stream.read() == data
+        finally:
+            server.shutdown()
 
 
 def test_a_proxy_is_used_as_the_environment_says(picture: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

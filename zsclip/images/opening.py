@@ -10,7 +10,7 @@ from zsclip.images.tables.columns import TableColumns
 from zsclip.images.video_opening import VideoOpening
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Opening:
     """One field for each kind of source that leaves a choice; the field's own class says which."""
 

@@ -51,32 +51,54 @@ class Deadline:
 class _Stream(io.RawIOBase):
     """What comes over a connection. Each read has what is left of the deadline: a server cannot make it long by sending little."""
 
-    def __init__(self, connection: socket.socket, owner: Connection) -> None:
-        self._socket, self._owner = connection, owner
+    def __init__(self, connection: _Socket) -> None:
+        self._connection = connection
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: object) -> int:
-        self._socket.settimeout(self._owner.deadline.left())
-        return self._socket.recv_into(buffer)  # type: ignore[arg-type]
+        return self._connection.receive(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._connection.release()
+        super().close()
 
 
 class _Socket:
-    """As much of a socket as `http.client` uses."""
+    """As much of a socket as `http.client` uses.
+
+    As with a real one, what was made of it can be read after it was closed: where the server ends the connection after its
+    answer, `http.client` closes it with the head.
+    """
 
     def __init__(self, connection: socket.socket, owner: Connection) -> None:
         self._socket, self._owner = connection, owner
+        self._streams = 0
+        self._closed = False
 
     def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002
-        return io.BufferedReader(_Stream(self._socket, self._owner))
+        self._streams += 1
+        return io.BufferedReader(_Stream(self))
+
+    def receive(self, buffer: object) -> int:
+        self._socket.settimeout(self._owner.deadline.left())
+        return self._socket.recv_into(buffer)  # type: ignore[arg-type]
+
+    def release(self) -> None:
+        self._streams -= 1
+        if self._closed and not self._streams:
+            self._socket.close()
 
     def sendall(self, data: bytes) -> None:
         self._socket.settimeout(self._owner.deadline.left())
         self._socket.sendall(data)
 
     def close(self) -> None:
-        self._socket.close()
+        self._closed = True
+        if not self._streams:
+            self._socket.close()
 
 
 @dataclass(frozen=True)
