@@ -166,7 +166,7 @@ def test_what_a_server_refuses_says_which_and_what_to_do(
         assert caught.value.kind == kind
         assert "secret-message" not in str(caught.value)
         with pytest.raises(InputError) as whole:
-            list(Finder([f"s3://{code.lower()}/2024/"], opening=Opening(QUICK)))
+            list(Finder([f"s3://{code.lower()}/2024/"], opening=Opening(network=QUICK)))
         assert whole.value.where == f"s3://{code.lower()}/2024/"
 
 
