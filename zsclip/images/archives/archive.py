@@ -57,7 +57,7 @@ class Part(Member):
 class Archive(Container):
     """The pictures of an archive, or those in it that are called `only`.
 
-    It is searched like a folder: what is hidden, the system's, or no picture by its extension is passed over. `label` comes from the `sidecar`.
+    Searched like a folder: what is hidden, the system's, or no picture by its extension is passed over. Labels come from the `sidecar`.
     """
 
     is_stream = False  # so that members are read when they come by, or never
