@@ -118,6 +118,8 @@ def test_an_archive_gives_the_rows_of_its_folder_and_is_not_opened_again(
     assert len(opened) == 2, "for what could not be read"
     hidden = [one.path for one in embed([archive(str(path), Search(hidden=True))], tmp_path / "store")[0]]
     assert len(hidden) == len(found) + 2
+    flat = [one.path for one in embed([archive(str(path), Search(recursive=False))], tmp_path / "store")[0]]
+    assert flat == [one.path for one in found if "deep" not in one.path]
     assert sorted(os.listdir(tmp_path)) == ["other", path.name, "store"], "nothing is unpacked"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.hostile_archives import tar
 
 README = Path(__file__).parents[2] / "README.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
@@ -37,6 +39,15 @@ def place(
         (folder / "labelled" / label).mkdir(parents=True)
         for number in (1, 2):
             shutil.copy(demo_folder / "scenes" / scene / "001.png", folder / "labelled" / label / f"{number}.png")
+    shutil.make_archive(str(folder / "photos"), "zip", folder / "photos")
+    (folder / "shards").mkdir()
+    for shard in range(2):
+        files = sorted((folder / "labelled").rglob(f"{shard + 1}.png"))
+        members = {}
+        for number, file in enumerate(files):
+            members |= {f"{number:06}.png": file.read_bytes(), f"{number:06}.cls": str(number).encode(),
+                        f"{number:06}.json": json.dumps({"caption": {"label": file.parent.name}}).encode()}  # fmt: skip
+        (folder / "shards" / f"{shard:04}.tar").write_bytes(tar(members))
     try:
         os.link(vit_b32, folder / "weights.pt")
     except OSError:

@@ -184,5 +184,5 @@ def require_files(path: str) -> None:
         raise InputError(
             "the pictures in it are no files of their own, to be linked, copied or moved.",
             where=path,
-            remedy="Unpack it first.",
+            remedy="Unpack it first." if _is_archive(path) or _is_in_archive(path) else "",
         )

@@ -58,7 +58,7 @@ class Part(Member):
 class Archive(Container):
     """The pictures of an archive, or those in it that are called `only`.
 
-    What is hidden, the system's, or no picture by its extension is passed over as in a folder. `label` comes from the `sidecar`.
+    Searched like a folder: what is hidden, the system's, or no picture by its extension is passed over. Labels come from the `sidecar`.
     """
 
     is_stream = False  # so that members are read when they come by, or never
@@ -76,7 +76,7 @@ class Archive(Container):
         self._extensions = image_extensions()
         # A list was made with what was a picture then, and holds no others.
         way = sorted(self._extensions) if only is None else ["only", only]
-        way.append("hidden" if search.hidden else "")
+        way += [str(search.recursive), str(search.hidden)]
         self.reading = hashlib.sha256(os.fsencode("\0".join(way))).hexdigest()[:32]
 
     def stamp(self) -> Stamp | None:
@@ -147,6 +147,8 @@ class Archive(Container):
             if self._only is not None:
                 return self._only == inner or self.row_name(0, inner) == self.name
             *folders, name = [part for part in inner.split("/") if part not in ("", ".", "..")] or [""]
+            if folders and not self._search.recursive:
+                return False
             for depth, folder in enumerate(folders):
                 if hidden := self._search.place(folder):
                     path = "/".join(folders[: depth + 1])
