@@ -26,6 +26,7 @@ from zsclip.images.decoding import DEFAULT_MAX_PIXELS
 from zsclip.images.files import ImageSource
 from zsclip.images.listing import Listing
 from zsclip.images.reading import Reading
+from zsclip.images.sources import Finder, source_of
 from zsclip.images.video_opening import Pool
 from zsclip.images.worker_pool import DEFAULT_SECONDS
 from zsclip.models import ModelSpec, resolve
@@ -266,7 +267,7 @@ class Classifier(Closing):
             expanded = prompt_sets.expand(prompts, text) if prompts else {text: 1.0}
             vectors = self.embed_texts(list(expanded))
             total += weight * scoring.unit_mean(vectors, list(expanded.values()))
-        sources = [source for source, _ in query.images]
+        sources = [_one_picture(source) for source, _ in query.images]
         embedded = (one for batch in self.embed_images(sources) for one in batch)
         for image, (_, weight) in zip(embedded, query.images, strict=True):
             if image.embedding is None:
@@ -321,6 +322,12 @@ class Classifier(Closing):
                 for row, clip in batch.clips.items()
             }
             yield ImageResults(batch.paths, decisions, batch.errors, times)
+
+
+def _one_picture(source: ImageSource) -> ImageSource:
+    """What a path stands for, where that is one picture in something: a member of an archive, a row, a frame."""
+    path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
+    return source if path is None or not source_of(path).is_one else next(iter(Finder([path])))
 
 
 def _one_by_one(batches: Generator[ImageResults, None, None]) -> Generator[ImageResult, None, None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,16 @@ def test_labels_of_mixed_up_samples_are_those_of_their_names(
     code, found, said = evaluated(cli, tmp_path / "x.tar", "--label-from", "txt")
     assert (code, found["images"]) == (3, 3)
     assert "it was cut off" in said
+
+
+def test_a_picture_in_something_can_be_looked_for(cli: Cli, red_star: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        archive.add(red_star, "a/star.png")
+    asked = ("-m", "demo", "-k", "1", "-f", "csv")
+    expected = cli("search", red_star, "--image", red_star, *asked)
+    assert expected.code == 0
+    run = cli("search", red_star, "--image", tmp_path / "x.tar/a/star.png", *asked)
+    assert (run.code, run.out) == (0, expected.out)
+    missing = cli("search", red_star, "--image", tmp_path / "x.tar/a/none.png", *asked)
+    assert missing.code == 1
+    assert "--image" in missing.err

@@ -207,7 +207,7 @@ def evaluate(
     outputs = _check_outputs(output, format, better, page, offline=model.offline)
     outputs.refuse(images.manifest, images.class_names, labels.labels_file, compared.prompts, decision.background)
     form = _format(format, output, tables.names)
-    data = images.read(labels, decision.unknown_label)
+    data = images.read(labels, decision.unknown_label, offline=model.offline)
     outputs.refuse(data.paths, [one.name for one in data.containers], model.files, store.files)
     background = decision.read_background()
     require_choice(data.labels.names, rules, background, unknown=decision.unknown_label, remedy="`background`")

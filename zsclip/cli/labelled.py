@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zsclip.evaluation.dataset import LabelledImages
     from zsclip.images.container import Container
     from zsclip.images.opening import Opening
+    from zsclip.images.remote.settings import Network
 
 logger = logging.getLogger("zsclip")
 
@@ -66,9 +67,10 @@ class LabelledGroup:
     id_column: options.IdColumn = None
     label_column: options.LabelColumn = None
 
-    def read(self, labels: groups.LabelGroup, unknown: str) -> LabelledImages:
-        """The images; raises `InputError` and `LabelError`."""
+    def read(self, labels: groups.LabelGroup, unknown: str, *, offline: bool) -> LabelledImages:
+        """The images, without asking addresses if `offline`; raises `InputError` and `LabelError`."""
         from zsclip.evaluation import dataset
+        from zsclip.images.remote.settings import Network
 
         if self.folder is None and self.manifest is None:
             raise typer.BadParameter(
@@ -76,7 +78,7 @@ class LabelledGroup:
             )
         if self.hidden and self.manifest is not None:
             raise typer.BadParameter("a manifest names its images; this is for folders.", param_hint="--hidden")
-        containers = self._containers()
+        containers = self._containers(Network(offline=offline))
         names = None if self.class_names is None else dataset.ClassNames.load(self.class_names)
         label_set = labels.read() if labels.given else None
         if self.manifest is not None:
@@ -93,8 +95,7 @@ class LabelledGroup:
             logger.info("%s", note)
         return data
 
-    @property
-    def opening(self) -> Opening:
+    def opening(self, network: Network) -> Opening:
         """How what holds pictures is opened."""
         from zsclip.images.archives.sidecar import Sidecar
         from zsclip.images.opening import Opening
@@ -110,9 +111,10 @@ class LabelledGroup:
         return Opening(
             sidecar=None if self.label_from is None else Sidecar(extension, key),
             tables=TableColumns(self.column, self.id_column, self.label_column),
+            network=network,
         )
 
-    def _containers(self) -> list[Container]:
+    def _containers(self, network: Network) -> list[Container]:
         """The archives or tables that the argument names; raises where they have no labels, or labels are asked of something else."""
         from zsclip.cli.braces import expand
         from zsclip.images.container import Container
@@ -120,12 +122,12 @@ class LabelledGroup:
         from zsclip.images.sources import Finder, require_paths, source_of
         from zsclip.images.tables.table import Table
 
-        opening = self.opening
+        opening = self.opening(network)
         paths = [] if self.folder is None or self.manifest is not None else expand(self.folder)
         of_files = not paths or source_of(paths[0]).of_files
         found: list[Container] = []
         if not of_files or (paths and self.label_column is not None):  # a folder of the parts of a table
-            require_paths(paths)
+            require_paths(paths, network)
             for piece in Finder(paths, Search(hidden=self.hidden), opening).pieces():
                 if not isinstance(piece, Container):
                     break
