@@ -1,9 +1,9 @@
-"""Archives beside the folder of the same pictures: pictures a second, in one process and turn by turn, and memory over many members.
+"""Archives and Parquet beside the folder of the same pictures: pictures a second, in one process and turn by turn, and memory over many members.
 
-    python -m benchmarks.archives [--images 1500] [--rounds 5] [--members 100000]
+    python -m benchmarks.containers [--images 1500] [--rounds 5] [--members 100000]
 
 The first table is ratios of times (below 1: quicker than the folder), without the store, with the demo model. The second is the peak of
-anonymous memory of a process that reads an archive of small pictures, all the same, with a store (Linux).
+anonymous memory of a process that reads an archive or table of small pictures, all the same, with a store (Linux).
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 from PIL import Image
 
-KINDS = (".tar", ".tar.gz", ".zip")
+KINDS = (".tar", ".tar.gz", ".zip", ".parquet")
+_ROWS = 256  # of a row group
 
 
 def jpeg(rng: np.random.Generator, size: tuple[int, int]) -> bytes:
@@ -36,7 +39,14 @@ def jpeg(rng: np.random.Generator, size: tuple[int, int]) -> bytes:
 
 
 def write(path: Path, members: Iterable[tuple[str, bytes]]) -> Path:
-    if path.suffix == ".zip":
+    if path.suffix == ".parquet":
+        schema = pyarrow.schema([("image", pyarrow.binary()), ("id", pyarrow.string())])
+        rows = iter(members)
+        with pyarrow.parquet.ParquetWriter(path, schema) as table:
+            while group := list(islice(rows, _ROWS)):
+                names, data = zip(*group, strict=True)
+                table.write_table(pyarrow.table([data, names], schema=schema))
+    elif path.suffix == ".zip":
         with zipfile.ZipFile(path, "w") as archive:
             for name, data in members:
                 archive.writestr(name, data)
@@ -121,7 +131,7 @@ def peak(store: Path, source: Path) -> tuple[int, float, float]:
 
 def memory(place: Path, members: int) -> None:
     data = jpeg(np.random.default_rng(0), (64, 64))
-    print("\n| archive | members | peak, MB | seconds | second run: peak, MB | seconds |\n|---|---|---|---|---|---|")
+    print("\n| source | members | peak, MB | seconds | second run: peak, MB | seconds |\n|---|---|---|---|---|---|")
     for kind in KINDS:
         for count in (members // 10, members):
             path = write(place / f"small{kind}", ((f"{number:08}.jpg", data) for number in range(count)))
