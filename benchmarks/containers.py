@@ -1,4 +1,4 @@
-"""Archives and Parquet beside the folder of the same pictures: pictures a second, in one process, turn by turn, and memory over many members.
+"""Archives and Parquet beside a folder of the same pictures: pictures a second, turn by turn, and memory over many members.
 
     python -m benchmarks.containers [--images 1500] [--rounds 5] [--members 100000]
 

@@ -12,7 +12,7 @@ import re
 
 from packaging.requirements import Requirement
 
-EXTRAS = ("heic", "parquet")
+EXTRAS = ("heic", "jxl", "raw", "video", "parquet", "remote", "int8")
 
 
 def licence(package: importlib.metadata.Distribution) -> str:
