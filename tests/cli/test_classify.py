@@ -68,7 +68,7 @@ def test_every_format_says_the_same(cli: Cli, folder: Path) -> None:
         json.loads(line) for line in cli("classify", folder, "-l", LABELS, "-f", "jsonl", "-k", "2").out.splitlines()
     ]
     for row, line in zip(rows, lines, strict=True):
-        assert list(line) == ["path", "label", "predictions", "error"]
+        assert list(line) == ["path", "label", "predictions", "error", "error_kind"]
         assert (line["path"], line["label"], line["error"]) == (row["path"], row["label"], None)
         for rank, prediction in zip(("", "_2"), line["predictions"], strict=True):
             assert prediction["label"] == row[f"label{rank}"]
@@ -154,6 +154,7 @@ def test_what_cannot_be_read_gets_a_row_and_exit_code_3(cli: Cli, folder: Path) 
         "label": None,
         "predictions": [],
         "error": "not an image in a format that is known here",
+        "error_kind": "other",
     }
 
 

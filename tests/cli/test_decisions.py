@@ -296,7 +296,7 @@ def test_formats_with_abstention(cli: Cli, red_star: Path) -> None:
     assert row["label"] == "none"
     assert {row["best_label"], row["label_2"]} == {"blue ring", "green heart"}
     document = json.loads(cli(*arguments, "-f", "jsonl").out)
-    assert list(document) == ["path", "label", "predictions", "error"]
+    assert list(document) == ["path", "label", "predictions", "error", "error_kind"]
     assert (document["label"], document["predictions"][0]["label"]) == ("none", row["best_label"])
     assert "none" in cli(*arguments, "-f", "table").out
     assert "none" in cli("classify", red_star, red_star, *arguments[2:], "-f", "table").out

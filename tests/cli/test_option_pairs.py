@@ -38,7 +38,7 @@ ADDRESSES = {
 }
 PATHS = {
     "no_recursive": ("--no-recursive",), "null": ("-0",), **HIDDEN, **ADDRESSES, "limit": ("--limit", "25"), "sample": ("--sample", "25"),
-    "seed": ("--sample", "25", "--seed", "1"), "retry": ("--retry", "ROWS"),
+    "seed": ("--sample", "25", "--seed", "4"), "retry": ("--retry", "ROWS"),
 }  # fmt: skip
 TABLES = {"column": ("TABLE", "--column", "file"), "id_column": ("TABLE", "--id-column", "id")}
 VIDEOS = {
@@ -98,7 +98,7 @@ CASES = {
         {**LABELS, **PROMPTS, **PATHS, **DECISIONS, **MESSAGES, **SETTINGS, **MULTI_LABEL, "link": ("--link",),
          "copy": ("--copy",), "move": ("--move",), "dry_run": ("--dry-run",)},
     ),
-    "embed": Case(("SCENES", "-o", "OUT/vectors.jsonl"),
+    "embed": Case(("SCENES", "SCENES/deep", "-o", "OUT/vectors.jsonl"),
                   {**PATHS, **TABLES, **VIDEOS, **MESSAGES, **SETTINGS, "texts": ("--texts", "TEXTS")}),
 }  # fmt: skip
 # A pair in which the first changes nothing, for the reason given.
@@ -107,6 +107,10 @@ REDUNDANT = {
     ("isolate", "decode_timeout"): "the sample has it already",
     ("min_probability", "min_margin"): "who leads by 0.9895 has a probability above 0.985",
     ("min_similarity", "top_k"): "both cut the same ranking; the shorter one is shown",
+    **{(name, "no_recursive"): "fewer are left than it takes" for name in ("limit", "sample", "seed")},
+    **{(name, "limit"): "the table comes after what the limit takes" for name in ("column", "id_column")},
+    **{(name, "column"): "the table has no addresses" for name in ("allow_private", "no_sign_request", "per_host")},
+    ("limit", "quiet"): "what it cuts off is not among the best, and quiet tells no counts",
 }
 Seen = tuple[int, str, str, dict[str, bytes]]
 

@@ -29,6 +29,7 @@ from zsclip.images.archives.tar import Tar
 from zsclip.images.archives.zip import Zip
 from zsclip.images.container import Container
 from zsclip.images.folders import PassedOver, Search
+from zsclip.images.places import place
 from zsclip.images.sources import Finder
 
 KINDS = (".tar", ".tar.gz", ".tgz", ".zip")
@@ -95,7 +96,7 @@ def test_an_archive_gives_the_rows_of_its_folder_and_is_not_opened_again(
             return super().found()
 
     def pieces() -> list[Container]:
-        return [Counted(str(path), Search(), passed_over, None, None)]
+        return [Counted(place(str(path)), Search(), passed_over, None, None)]
 
     passed_over = PassedOver()
     found, first = embed(pieces(), tmp_path / "store")

@@ -18,7 +18,7 @@ from PIL import Image
 
 from zsclip import ImageError, InputError
 from zsclip.engines.probes import photo_like
-from zsclip.images import decoding, folders
+from zsclip.images import decoding, formats
 from zsclip.images.decoding import decode, upright_rgb
 from zsclip.images.files import File, read_file
 from zsclip.images.folders import Place, Search, Walk, is_in_library
@@ -279,8 +279,8 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_a_walk_takes_images_sorted_and_counts_the_others(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "heif_supported", lambda: False)
-    monkeypatch.setattr(folders, "raw_supported", lambda: False)
+    monkeypatch.setattr(formats, "heif_supported", lambda: False)
+    monkeypatch.setattr(formats, "raw_supported", lambda: False)
     walk = Walk(tree)
     found = [os.path.relpath(path, tree).replace(os.sep, "/") for path in walk]
     assert found == ["a.png", "b.JPG", "sub/d.webp", "sub/deep/c.gif"]

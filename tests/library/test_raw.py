@@ -134,13 +134,14 @@ def test_a_folder_takes_raw_but_not_beside_its_jpeg(tmp_path: Path, monkeypatch:
     taken = ["C.JPG", "a.jpg", "b.dng", "c.nef", "d.heic", "e.raf", "f.jpg.orf", os.path.join("x", "e.jpg")]
     assert found() == (taken, "passed over 2 RAW files beside their JPEGs")
     assert "2 RAW files" in str(_over(Walk(tmp_path, Search(hidden=True))))
-    monkeypatch.setattr(folders, "raw_supported", lambda: False)
+    monkeypatch.setattr(formats, "raw_supported", lambda: False)
     said = (
         "passed over 4 other files (1 .dng, 1 .nef, 1 .raf, 1 .orf), 2 RAW files beside their JPEGs; "
         + formats.RAW_HINT
     )
     assert found() == ([one for one in taken if one.endswith(("g", "G", "c")) and "dng" not in one], said)
     monkeypatch.setattr(folders, "heif_supported", lambda: False)
+    monkeypatch.setattr(formats, "heif_supported", lambda: False)
     assert "1 RAW file beside its JPEG" in found()[1], "what cannot be read is no reason to pass over what can"
 
 
@@ -154,7 +155,7 @@ def test_each_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tm
     with pytest.raises(ImageError, match=r"pip install 'zsclip\[raw\]'"):
         decode(dng(), SMALL)
     monkeypatch.setattr(decoding, "jxl_supported", lambda: False)
-    monkeypatch.setattr(folders, "jxl_supported", lambda: False)
+    monkeypatch.setattr(formats, "jxl_supported", lambda: False)
     with pytest.raises(ImageError, match=r"pip install 'zsclip\[jxl\]'"):
         decode(b"\xff\x0a\x7f" + b"\0" * 20, SMALL)
     (tmp_path / "a.jxl").touch()

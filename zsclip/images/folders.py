@@ -225,7 +225,7 @@ class Walk:
         if extension in VIDEO and not self.search.videos and not self.extensions:
             self.passed_over.places[Place.VIDEO] += 1
             return False
-        if extension in RAW and extension in extensions and stem in self._developed(folder):
+        if extension in RAW and stem in self._developed(folder):
             self.passed_over.places[Place.DEVELOPED] += 1
             return False
         return self.search.takes(name, extensions, self.passed_over)
