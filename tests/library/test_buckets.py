@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support import s3_server
+from support import other_clouds, s3_server
 from support.s3_server import Bucket
 
 from zsclip import Classifier
@@ -218,3 +219,46 @@ def test_addresses_that_cannot_be_opened_say_so(monkeypatch: pytest.MonkeyPatch)
     offline: Item = picture_at("s3://bucket/a.png", "", Opening(network=Network(offline=True)))
     with pytest.raises(ImageError, match="`offline`"):
         offline.read(10**9)
+
+
+@pytest.mark.parametrize("scheme", ["gs", "az"])
+def test_buckets_of_google_and_azure_give_the_rows_of_a_folder_and_are_not_read_again(
+    scheme: str, red_star: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(red_star.read_bytes())
+    (folder / "b.png").write_bytes(red_star.read_bytes() + b"more")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.add(folder / "a.png", "in/a.png")
+    objects = {f"2024/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
+    objects |= {"2024/notes.txt": b"x", "x.tar": packed.getvalue()}
+
+    def run(*paths: str) -> tuple[dict[str, bytes], list[str], Classifier]:
+        with Classifier.load("demo", cache_dir=tmp_path / "store", device="cpu") as classifier:
+            found = [one for part in classifier.embed_images(Finder(paths)) for one in part]
+        vectors = {one.path: one.embedding.vector.tobytes() for one in found if one.embedding}
+        return vectors, [one.error for one in found if one.error], classifier
+
+    with Classifier.load("demo", cache_dir=tmp_path / "other", device="cpu") as classifier:
+        files = [one for part in classifier.embed_images(Finder([str(folder)])) for one in part]
+    expected = {
+        f"{scheme}://pictures/2024/{Path(one.path).name}": one.embedding.vector.tobytes()
+        for one in files
+        if one.embedding
+    }
+    with other_clouds.serve(monkeypatch, objects) as asked:
+        address = f"{scheme}://pictures/2024/"
+        assert run(address)[:2] == (expected, [])
+        assert sorted(asked) == [*(f"GET {scheme} 2024/{name}" for name in ("a.png", "b.png")), f"GET {scheme} listing"]
+        asked.clear()
+        again, _, classifier = run(address)
+        assert (again, classifier.counts.found, asked) == (expected, 2, [f"GET {scheme} listing"])
+        single = f"{scheme}://pictures/2024/b.png"
+        assert run(single)[0] == {single: expected[single]}
+        assert list(run(f"{scheme}://pictures/x.tar")[0]) == [f"{scheme}://pictures/x.tar/in/a.png"]
+        assert run(f"{scheme}://pictures/none.png")[1] == ["there is no such object"]
+        with pytest.raises(InputError, match="there is no such bucket"):
+            run(f"{scheme}://others/")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("av")
-from support.videos import COLOURS, SIZE, frame, odd, video
+from support.videos import COLOURS, ODD, SIZE, frame, odd, video
 
 from zsclip import Classifier
 from zsclip.embedding.records import ImageEmbedding
@@ -117,29 +117,6 @@ def test_frames_are_turned_and_mirrored_as_the_file_says(rotation: int, flipped:
     found = np.asarray(taken(data)[0][0].image).astype(int)
     assert found.shape == expected.shape
     assert np.abs(expected - found).mean() < 6
-
-
-# Of each odd video: the times of its frames (None: one that could not be decoded), and what the row at the end says.
-ODD: dict[str, tuple[list[float | None], str]] = {
-    "rotated": ([0, 1], ""),
-    "variable rate": ([0, 1.5, 1.53, 4, 9.7, 9.75], ""),
-    "one key frame": ([0], ""),
-    "cut": ([0, 1, 2], "the video is cut off: nothing comes after 3.000 s"),
-    "cut Matroska": ([0, 1, 2, 3], "the video is cut off: nothing comes after 3.000 s"),
-    "no index": ([], "cut off, and what is needed to read it is gone"),
-    "sound only": ([], "no video in it, only sound"),
-    "no frames": ([], "cut off, and what is needed to read it is gone"),
-    "lying duration": ([0, 1, 2], ""),
-    "declares 30,000 x 30,000": ([0, 1], ""),
-    "frames of 30,000 x 30,000": ([0, None], ""),
-    "grows in its middle": ([0, 1], ""),
-    "noise within": ([0, 1], "damaged video: nothing can be decoded after 1.000 s"),
-    "noise": ([], "Invalid data"),
-    "empty": ([], "the file is empty"),
-    "a playlist": ([], "Invalid data"),
-    "a list of files": ([], "not a video in a format that is known here"),
-    "a picture": ([], "not a video in a format that is known here"),
-}
 
 
 def test_odd_and_hostile_videos_give_their_frames_and_a_row_that_says_what_is_wrong(tmp_path: Path) -> None:

@@ -87,6 +87,29 @@ def _add_silence(container: av.container.OutputContainer, stream: av.AudioStream
     container.mux(stream.encode(None))
 
 
+# Of each odd video: the times of its frames (None: one that could not be decoded), and what the row at the end says.
+ODD: dict[str, tuple[list[float | None], str]] = {
+    "rotated": ([0, 1], ""),
+    "variable rate": ([0, 1.5, 1.53, 4, 9.7, 9.75], ""),
+    "one key frame": ([0], ""),
+    "cut": ([0, 1, 2], "the video is cut off: nothing comes after 3.000 s"),
+    "cut Matroska": ([0, 1, 2, 3], "the video is cut off: nothing comes after 3.000 s"),
+    "no index": ([], "cut off, and what is needed to read it is gone"),
+    "sound only": ([], "no video in it, only sound"),
+    "no frames": ([], "cut off, and what is needed to read it is gone"),
+    "lying duration": ([0, 1, 2], ""),
+    "declares 30,000 x 30,000": ([0, 1], ""),
+    "frames of 30,000 x 30,000": ([0, None], ""),
+    "grows in its middle": ([0, 1], ""),
+    "noise within": ([0, 1], "damaged video: nothing can be decoded after 1.000 s"),
+    "noise": ([], "Invalid data"),
+    "empty": ([], "the file is empty"),
+    "a playlist": ([], "Invalid data"),
+    "a list of files": ([], "not a video in a format that is known here"),
+    "a picture": ([], "not a video in a format that is known here"),
+}
+
+
 def odd(folder: Path) -> dict[str, Path]:
     """Odd and hostile videos by what they are."""
     start = {"movflags": "faststart"}

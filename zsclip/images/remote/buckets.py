@@ -160,7 +160,11 @@ def bucket(address: str, network: Network) -> Bucket:
         ) from None
     # The environment says which server is asked, as whom.
     environment = tuple(
-        sorted(pair for pair in os.environ.items() if pair[0].startswith(("AWS_", "GOOGLE_", "AZURE_")))
+        sorted(
+            pair
+            for pair in os.environ.items()
+            if pair[0].startswith(("AWS_", "GOOGLE_", "AZURE_", "AZURITE_", "STORAGE_"))
+        )
     )
     return _bucket(scheme(address), name, network, environment)
 
