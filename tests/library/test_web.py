@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from zsclip.images.remote import guard
 from zsclip.images.remote.addresses import address_of, extension, is_address, shown
 from zsclip.images.remote.pages import WebPicture, WebPlace
 from zsclip.images.remote.settings import Network
+from zsclip.images.sources import Finder
 
 # So small that what waits does not wait long.
 QUICK = Network(total_seconds=0.6, silence_seconds=0.3, pause_seconds=0.01, max_bytes=40_000_000)
@@ -293,3 +294,31 @@ def test_a_client_gives_up_at_its_deadline_whatever_comes(picture: bytes) -> Non
         for thread in threads:
             thread.join(20)
         assert len(done) == 3
+
+
+def test_who_stops_early_waits_for_no_server(picture: bytes, tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            if "silent" in self.path:
+                go_on.wait(60)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(picture)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        names = [*(f"{address}/{number}.png" for number in range(20)), *(f"{address}/silent{n}.png" for n in range(20))]
+        with Classifier.load("demo", cache_dir=tmp_path, device="cpu", batch_size=2) as classifier:
+            found = classifier.embed_images(Finder(names))
+            assert next(iter(found)).paths[0] == names[0]
+            found.close()  # type: ignore[attr-defined]
+        assert not go_on.is_set()
+        go_on.set()
+        server.shutdown()

@@ -25,7 +25,7 @@ class Outputs:
     """
 
     def __init__(self, *, offline: bool = False, **files: Path | None) -> None:
-        named = {f"--{name.replace('_', '-')}": path for name, path in files.items() if path and str(path) != "-"}
+        named = {_option(name): path for name, path in files.items() if path and str(path) != "-"}
         for option, path in named.items():
             if address := address_of(path):
                 _require_writable(option, address, offline=offline)
@@ -57,6 +57,11 @@ def _require_writable(option: str, address: str, *, offline: bool) -> None:
         raise InputError(f"{option} {said}: a report is written to this machine, where its pictures are. Name a file.")
     if offline:
         raise InputError(f"{option} {said}: an address, which --offline forbids to ask.")
+
+
+def _option(name: str) -> str:
+    """What names an output in messages."""
+    return "the file of --output's errors" if name == "errors_of_output" else f"--{name.replace('_', '-')}"
 
 
 def require_format(output: Path | None, asked: str | None, known: Collection[str], *, bare: bool = False) -> None:

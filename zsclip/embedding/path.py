@@ -13,7 +13,7 @@ from zsclip.embedding.lookup import first, look_up
 from zsclip.embedding.model import Model
 from zsclip.embedding.ordering import in_order
 from zsclip.embedding.records import Counts, ImageEmbeddings
-from zsclip.embedding.threads import decoders, threads
+from zsclip.embedding.threads import abandoned_threads, decoders, threads
 from zsclip.embedding.timings import Timings
 from zsclip.images.listing import Listing
 from zsclip.images.reading import Reading
@@ -39,7 +39,7 @@ def embed_images(
     with ExitStack() as stack:
         stack.callback(listing.close)
         workers = stack.enter_context(threads(decoders(reading.workers), "decode"))
-        readers = stack.enter_context(threads(reading.readers, "read"))
+        readers = stack.enter_context(abandoned_threads(reading.readers, "read"))
         windows = look_up(listing, model, store, timings, reading=reading, rehash=rehash)
         if listing.limit is not None:
             windows = first(windows, listing.limit)
