@@ -139,3 +139,30 @@ def test_an_output_that_is_a_link_to_itself_is_replaced(cli: Cli, photo: Path, o
     run = cli("classify", photo, "-l", LABELS, "-o", "loop.csv")
     assert run.code == 0, run.err
     assert Path("loop.csv").read_text().startswith("path,label")
+
+
+@pytest.mark.parametrize("command", ["classify", "search", "embed"])
+def test_no_output_replaces_what_a_picture_is_in(cli: Cli, red_star: Path, tmp_path: Path, command: str) -> None:
+    pyarrow = pytest.importorskip("pyarrow.parquet")
+    import pyarrow as pa
+
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    table = pa.table({"image": [red_star.read_bytes()] * 2})
+    for path in (tmp_path / "t.parquet", parts / "0.parquet"):
+        pyarrow.write_table(table, path)
+    (tmp_path / "l.csv").write_text(f"path\n{red_star}\n")
+    (tmp_path / "r.csv").write_text(f"path,error\n{tmp_path}/t.parquet#1,no answer\n")
+    words = {"classify": ("-l", "red,blue"), "search": ("--text", "red"), "embed": ()}[command]
+    kept = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*.*"))}
+    for arguments, output, said in (
+        ((f"{tmp_path}/t.parquet#1",), tmp_path / "t.parquet", "is also an input"),
+        (("--retry", tmp_path / "r.csv"), tmp_path / "t.parquet", "is also an input"),
+        ((parts,), parts / "0.parquet", "one of the parts"),
+        ((parts,), parts / "new.parquet", "one of the parts"),
+        *([] if command == "embed" else [((f"{tmp_path}/l.csv#0",), tmp_path / "l.csv", "is also an input")]),
+        (("s3://bucket/t.parquet#1",), "s3://bucket/t.parquet", "is also an input"),
+    ):
+        run = cli(command, *arguments, *words, "-m", "demo", "-o", output)
+        assert (run.code, said in " ".join(run.err.split())) == (1, True), (arguments, run.err)
+    assert {path: path.read_bytes() for path in sorted(tmp_path.rglob("*.*"))} == kept

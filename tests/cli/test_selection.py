@@ -155,7 +155,7 @@ def test_errors_of_rows_are_of_a_kind(cli: Cli, scenes: Path, tmp_path: Path) ->
     ("content", "said"),
     [
         ("path,error\nx.png,\n", "none of its 1 rows has an error that may have passed"),
-        ("name,error\nx.png,late\n", "it has no column `path`"),
+        ("name,error\nx.png,late\n", "it has no column 'path'"),
         ('{"path": "x"\n', "it cannot be read"),
     ],
 )

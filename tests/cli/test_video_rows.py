@@ -84,9 +84,14 @@ def test_pooled_vectors_and_matches(cli: Cli, clips: Path, tmp_path: Path, isola
 def test_what_makes_no_sense_with_videos_is_refused(cli: Cli, clips: Path, tmp_path: Path, isolated: Path) -> None:
     a = clips / "a.mp4"
     for arguments, code, said in (
-        (("sort", a, *LABELS, "--into", tmp_path / "out"), 1, "pictures in it are no files"),
-        (("classify", a, *LABELS, "--pool", "mean"), 2, "--pool does nothing without --every"),
-        (("classify", a, *LABELS, "--exact-times"), 2, "--exact-times does nothing without --every"),
+        (("sort", a, *LABELS, "--into", tmp_path / "out"), 1, "the pictures in it are no files of their own"),
+        (("classify", clips, *LABELS, "--pool", "mean"), 2, "--pool does nothing without --every or a named video"),
+        (
+            ("classify", clips, *LABELS, "--exact-times"),
+            2,
+            "--exact-times does nothing without --every or a named video",
+        ),
+        (("evaluate", a, "--label-from", "cls"), 2, "videos are not evaluated"),
         (("classify", a, *LABELS, "--every", "0"), 2, "--every"),
         (("classify", clips, *LABELS), 1, "passed over 3 videos; add --every to take frames of videos"),
         (("classify", f"{clips}/gone.mp4#t=1", *LABELS), 1, "there is no such file"),

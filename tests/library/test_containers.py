@@ -142,6 +142,34 @@ def test_of_one_that_breaks_when_it_is_opened_again_each_missing_member_says_so(
     }  # fmt: skip
 
 
+def test_members_that_are_read_again_are_paired_by_their_positions(folder: Path, tmp_path: Path) -> None:
+    """Of those that are the same, one may be known by the time that another is looked for; and some may be gone."""
+    for number in range(0, 40, 2):
+        (folder / f"{number:02}.png").write_bytes((folder / "01.png").read_bytes())
+    first, _ = embed(Folder(folder, tmp_path / "stamp"), tmp_path)
+
+    class WithoutSome(Folder):
+        def members(self, wanted: Collection[int] | None = None) -> Iterator[Member]:
+            return (one for one in super().members(wanted) if one.position not in (11, 12))
+
+    for kind, lost in ((Folder, []), (WithoutSome, ["11.png", "12.png"])):
+        with Store(tmp_path / "store") as store, store.writing() as connection:
+            assert connection
+            connection.execute("DELETE FROM vectors WHERE content IN (SELECT content FROM members)")
+        found, _ = embed(kind(folder, tmp_path / "stamp"), tmp_path)
+        assert [one.path for one in found] == [one.path for one in first]
+        assert [os.path.basename(one.path) for one in found if one.error] == sorted(["07.png", *lost])
+        assert vectors(found).items() <= vectors(first).items()
+
+
+def test_a_list_that_is_not_complete_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        embed(Folder(folder, tmp_path / "stamp", breaks_at=20), tmp_path)
+    with Store(tmp_path / "store") as store, store.guard() as connection:
+        assert connection
+        assert connection.execute("SELECT count(*) FROM members").fetchone() == (0,)
+
+
 def test_an_interrupted_run_leaves_no_list(folder: Path, tmp_path: Path) -> None:
     with Classifier.load("demo", cache_dir=tmp_path / "store", device="cpu", batch_size=4) as classifier:
         batches = classifier.embed_images([Folder(folder, tmp_path / "stamp")])

@@ -169,6 +169,25 @@ def test_a_second_run_transfers_no_picture(server: Server, tmp_path: Path) -> No
     assert server.sent - before == 8
 
 
+def test_of_a_table_of_addresses_a_second_run_transfers_no_picture(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("url\n" + "".join(f"{server.address}/good/{n}.png\n" for n in range(6)))
+    opening, sent = Opening(network=Network(allow_private=True)), []
+    for _ in range(2):
+        before = server.sent
+        with Classifier.load("demo", cache_dir=tmp_path / "store", device="cpu") as classifier:
+            found = [
+                one
+                for part in classifier.embed_images(Finder([str(tmp_path / "list.csv")], opening=opening))
+                for one in part
+            ]
+        assert [one.path for one in found if one.embedding] == [f"{tmp_path}/list.csv#{n}" for n in range(6)]
+        sent.append(server.sent - before)
+    assert sent == [6, 0]
+    with place(f"{server.address}/good/x.tar", Opening(network=Network(per_host=1))).open() as stream:
+        assert read(f"{server.address}/good/a.png", Network(per_host=1)), "what is open has no turn of its host"
+        assert stream.read()
+
+
 def test_a_host_has_no_more_requests_at_once_than_it_may_have(picture: bytes) -> None:
     with serve(picture) as server, ThreadPoolExecutor(12) as pool:
         network = Network(per_host=2)

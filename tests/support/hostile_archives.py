@@ -127,7 +127,7 @@ def tars() -> Iterator[Hostile]:
         (A, ("", "an empty header at byte")),
     )
     yield Hostile("huge.tar", "a member that declares 10 GB", a + header("b.png", 10**10) + c + END,
-                  (A, ("/b.png", "a file of 10.0 GB"), ("", "without an end mark")))  # fmt: skip
+                  (A, ("/b.png", "a file of 10.0 GB"), ("", "ends within b.png")))  # fmt: skip
     yield Hostile(
         "negative.tar", "a size below zero", a + negative("b.png") + c + END, (A, ("", "a size that no file has"))
     )

@@ -65,7 +65,7 @@ def classify(
     sets, calibrated = prompts.read(), read_file(calibration) if calibration else None
     page.check()
     outputs.refuse(labels.labels_file, decision.background, prompts.prompts, calibration, model.files, store.files)
-    images = open_images(where, outputs, offline=model.offline)
+    images = open_images(where, outputs, offline=model.offline, reading=reading.settings)
     with groups.open_classifier(model, reading, store) as classifier:
         if calibrated and calibration:
             rules = classifier.calibrated(rules, calibrated, label_set, sets, background, calibration)

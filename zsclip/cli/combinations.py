@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from zsclip.images.formats import VIDEO
 from zsclip.images.remote.addresses import extension, is_address
 
 # Options of which one can be given, and why: two of them contradict each other.
@@ -31,8 +32,6 @@ CONTRADICTIONS = (
 # What does nothing unless one of these is given too.
 NEEDS = {
     "decode_timeout": ("isolate",),
-    "exact_times": ("every",),
-    "pool": ("every",),
     "allow_predictions": ("manifest",),
     "embed_thumbnails": ("report",),
     "seed": ("weight_templates", "select_templates", "calibrate", "sample"),
@@ -97,6 +96,9 @@ class Command(typer.core.TyperCommand):
             yield from (
                 f"{self._shown(name)} does nothing without addresses." for name in FOR_ADDRESSES if name in given
             )
+        if "paths" in values and not given & {"every", "retry"} and not any(map(_may_lead_to_videos, values["paths"])):
+            videos = (name for name in ("exact_times", "pool") if name in given)
+            yield from (f"{self._shown(name)} does nothing without --every or a named video." for name in videos)
         to_paths = values.get("format") == "paths"
         if "null" in given and not to_paths and "-" not in values["paths"]:
             needed = " or --format paths" if "format" in mine else ""
@@ -109,8 +111,16 @@ class Command(typer.core.TyperCommand):
         return shown if shown.startswith("-") else shown.upper()
 
 
+def _may_lead_to_videos(path: str) -> bool:
+    return path == "-" or extension(path.partition("#")[0]) in VIDEO
+
+
 def _may_lead_to_addresses(path: str) -> bool:
     """Whether it is an address, or a list or table, in which there may be some."""
     if os.path.isdir(path):
-        return any(name.endswith(".parquet") for name in os.listdir(path))
+        from zsclip.images.sources import Finder
+        from zsclip.images.tables.table import Table
+
+        return isinstance(next(Finder([path]).pieces(), None), Table)
+    path = path if is_address(path) else path.partition("#")[0]
     return is_address(path) or path == "-" or extension(path) in (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")

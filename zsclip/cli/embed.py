@@ -68,7 +68,7 @@ def embed(
     outputs = Outputs(output=output, errors_of_output=errors_file, offline=model.offline)
     writer_for = vector_writer(output, exact=model.exact)
     outputs.refuse(texts, model.files, store.files)
-    images = None if texts else open_images(where, outputs, offline=model.offline)
+    images = None if texts else open_images(where, outputs, offline=model.offline, reading=reading.settings)
     lines = _read_lines(texts) if texts else []
     unreadable: list[Unread] = []
     with groups.open_classifier(model, reading, store) as classifier, target(output).open() as stream:

@@ -24,6 +24,7 @@ from zsclip.images.sources import Finder, require_paths, source_of
 if TYPE_CHECKING:
     from zsclip.cli.groups import FileGroup
     from zsclip.embedding.records import Counts
+    from zsclip.images.reading import Reading
 
 logger = logging.getLogger("zsclip")
 
@@ -149,6 +150,7 @@ def open_images(
     search: Search | None = None,
     *,
     offline: bool = False,
+    reading: Reading | None = None,
     refuse: Callable[[str], None] = lambda path: None,
 ) -> FoundImages:
     """Find the images, at least one of them; raises `InputError` for paths that are not there, lead to none, or are among
@@ -174,7 +176,7 @@ def open_images(
     finder.passed_over.offers_frames = not search.files_only
     # Another program may still be writing its list, and a server be listing: what is known is worked on meanwhile.
     in_background = paths.from_stdin or where.sample is not None or any(map(is_address, paths.named))
-    pieces = finder.pieces() if where.sample is None else sampled(finder.pieces(), where.sample, where.seed)
+    pieces = finder.pieces() if where.sample is None else sampled(finder.pieces(), where.sample, where.seed, reading)
     listing = (BackgroundListing if in_background else Listing)(pieces, limit=where.limit)
     if listing.is_empty():
         said = "; ".join(["No images found", *filter(None, [str(finder.passed_over)])])

@@ -121,6 +121,7 @@ class LabelledGroup:
         from zsclip.images.folders import Search
         from zsclip.images.sources import Finder, require_paths, source_of
         from zsclip.images.tables.table import Table
+        from zsclip.images.videos import Video
 
         opening = self.opening(network)
         paths = [] if self.folder is None or self.manifest is not None else expand(self.folder)
@@ -132,8 +133,13 @@ class LabelledGroup:
                 if not isinstance(piece, Container):
                     break
                 found.append(piece)
+            if any(isinstance(one, Video) for one in found):
+                raise typer.BadParameter("videos are not evaluated.", param_hint="DIR")
             if not of_files and len(found) < len(paths):
-                raise typer.BadParameter("name archives or tables alone, or one folder.", param_hint="DIR")
+                raise typer.BadParameter(
+                    "name archives or tables alone, here or at addresses, or one folder of this machine.",
+                    param_hint="DIR",
+                )
         tables = [one for one in found if isinstance(one, Table)]
         if len(tables) == len(found) and self.label_from is not None:
             raise typer.BadParameter("this is for archives, and none is named.", param_hint="--label-from")

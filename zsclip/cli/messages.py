@@ -45,9 +45,9 @@ _OPTIONS = {
 }
 _SETTINGS = frozenset({
     "allow_predictions", "allow_private",
-    "background", "baseline", "batch_size", "cache_dir", "calibrate", "calibration", "class_names", "combine", "copy",
-    "decode_timeout", "device", "engine", "every", "exact", "format", "hidden", "image", "into", "isolate", "labels",
-    "labels_file", "max_pixels", "min_margin", "min_probability", "min_similarity", "minus", "model", "multi_label",
+    "background", "baseline", "batch_size", "cache_dir", "calibrate", "calibration", "class_names", "column", "combine", "copy",
+    "decode_timeout", "device", "engine", "every", "exact", "format", "hidden", "id_column", "image", "into", "isolate", "labels",
+    "label_column", "labels_file", "max_pixels", "min_margin", "min_probability", "min_similarity", "minus", "model", "multi_label",
     "offline", "output", "per_host", "pool", "precision", "pretrained", "readers", "rehash", "report", "retry", "save_prompts", "text",
     "texts", "top_k", "unknown_label", "workers", *_OPTIONS,
 })  # fmt: skip

@@ -14,7 +14,11 @@ import typer
 from zsclip.errors import InputError
 from zsclip.images.archives.named import split
 from zsclip.images.formats import PICTURES, VIDEO
-from zsclip.images.remote.addresses import address_of, scheme, shown
+from zsclip.images.remote.addresses import address_of, is_address, scheme, shown
+from zsclip.images.sources import Finder
+from zsclip.images.tables.kinds import PARTS
+from zsclip.images.tables.table import Table, split_row
+from zsclip.images.videos import file_of
 
 
 class Outputs:
@@ -36,15 +40,49 @@ class Outputs:
             if _is_same(first, second):
                 raise typer.BadParameter(f"both would write {second}. Name two files.", param_hint=f"{one} and {other}")
         self._replaced = {identity: one for one in named.items() if (identity := _identity(one[1]))}
+        self._objects = {shown(address): option for option, path in named.items() if (address := address_of(path))}
+        self._parts = {option: path for option, path in named.items() if path.suffix.lower() in PARTS}
 
     def refuse(self, *inputs: Iterable[str] | str | Path | None) -> None:
         """Raise `InputError` for an input that one of them would replace."""
-        for path in _flat(inputs) if self._replaced else ():
-            inside = split(str(path))
-            identity = _identity(inside[0] if inside else path)
-            if identity in self._replaced:
+        for path in _flat(inputs):
+            file = _holder(path)
+            if (identity := _identity(file)) in self._replaced and identity is not None:
                 option, output = self._replaced[identity]
                 raise InputError(f"{option} {output} is also an input, and would be replaced. Name another file.")
+            if self._objects and is_address(file) and shown(file) in self._objects:
+                option = self._objects[shown(file)]
+                raise InputError(
+                    f"{option} {shown(file)} is also an input, and would be replaced. Name another object."
+                )
+            for option, output in self._parts.items():
+                if _is_among_parts(output, path):
+                    raise InputError(
+                        f"{option} {output}: it would be one of the parts of the table {path}. Name a file elsewhere."
+                    )
+
+
+def _holder(path: str) -> str:
+    """What a picture is in, of one in an archive, table or video: that is what must not be replaced."""
+    if is_address(path):
+        inside = split(path, lambda beginning: True)
+    else:
+        inside = split(path)
+    if inside:
+        return inside[0]
+    for whole in (split_row(path)[0], file_of(path)):
+        if whole != path and (is_address(path) or not os.path.lexists(path)):
+            return whole
+    return path
+
+
+def _is_among_parts(output: Path, folder: str) -> bool:
+    if is_address(folder) or not os.path.isdir(folder) or address_of(output):
+        return False
+    around = os.path.join(os.path.realpath(folder), "")
+    if not os.path.join(os.path.dirname(os.path.realpath(output)), "").startswith(around):
+        return False
+    return isinstance(next(Finder([folder]).pieces(), None), Table)
 
 
 def _require_writable(option: str, address: str, *, offline: bool) -> None:

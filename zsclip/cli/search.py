@@ -90,7 +90,7 @@ def search(
     require_writable(name, output)
     outputs.refuse((str(source) for source, _ in query.images), prompts.prompts, model.files, store.files)
     _require_reachable(query, offline=model.offline)
-    images = open_images(where, outputs, offline=model.offline)
+    images = open_images(where, outputs, offline=model.offline, reading=reading.settings)
     with groups.open_classifier(model, reading, store) as classifier:
         hidden = messages.quiet or into_pipe(output)
         with progress(classifier, images.count, hidden=hidden, is_listing=images.is_listing) as advance:

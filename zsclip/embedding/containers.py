@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from itertools import groupby
 
@@ -12,7 +13,7 @@ from zsclip.embedding.model import Model
 from zsclip.embedding.records import Entry, Known
 from zsclip.errors import ImageError
 from zsclip.images.container import Container
-from zsclip.images.item import Member, Unreadable
+from zsclip.images.item import Item, Member, Unreadable
 from zsclip.images.listing import BackgroundListing
 from zsclip.store.database import Store
 from zsclip.store.members import KeptMember, MemberList, find_list, list_length, missing_positions, read_list
@@ -41,34 +42,40 @@ def _opened(
     container: Container, number: int, listed: MemberList | None = None, after: int = -1
 ) -> Iterator[list[Known | Entry]]:
     """The members after a position as entries; where the container breaks, an entry that says so is the last."""
-    first = number
+    first, open_list = number, listed
     with closing(BackgroundListing(container.members())) as listing:
-        while not listing.ended:
-            try:
+        try:
+            while not listing.ended:
                 items = [one for one in listing.take(_WINDOW) if isinstance(one, Member) and one.position > after]
-            except ImageError as error:
-                yield [Entry(number, Unreadable(container.name, error))]
-                return
-            if any(item.elsewhere for item in items):
-                listed = None  # a list would say of them what they were
-            yield [Entry(number + place, item, listed=listed) for place, item in enumerate(items)]
-            number += len(items)
-    if listed is not None:
-        listed.end(number - first)
+                if any(item.elsewhere for item in items):
+                    listed = None  # a list would say of them what they were
+                yield [Entry(number + place, item, listed=listed) for place, item in enumerate(items)]
+                number += len(items)
+            if listed is not None:
+                listed.end(number - first)
+                open_list = None
+        except ImageError as error:
+            yield [Entry(number, Unreadable(container.name, error))]
+        finally:
+            if open_list is not None:
+                open_list.discard()
 
 
 def _kept(container: Container, number: int, model: Model, store: Store, kept: int) -> Iterator[list[Known | Entry]]:
     """The members as the store has them; the container is opened only if some have no vector, and for these only."""
     total, missing = list_length(store, kept), missing_positions(store, kept, model.identity, least=model.least)
     seen, last = 0, -1
-    with closing(BackgroundListing(container.members(missing) if missing else ())) as listing:
+    with closing(_Again(container, missing)) as again:
         for part in read_list(store, kept, model.identity, model.spec.embed_dim, least=model.least):
-            for is_known, together in groupby(part, lambda member: member.embedding is not None):
+            # Told by the set and not by the vector: one may have come meanwhile, or gone.
+            for is_missing, together in groupby(
+                part, lambda member: member.position in missing or member.embedding is None
+            ):
                 members = list(together)
-                if is_known:
-                    yield [_known(container, number + seen, members)]
+                if is_missing:
+                    yield from again.read(number + seen, members)
                 else:
-                    yield from _missing(container, number + seen, members, listing)
+                    yield [_known(container, number + seen, members)]
                 seen, last = seen + len(members), members[-1].position
     if seen < total:  # the store failed meanwhile
         yield from _opened(container, number + seen, after=last)
@@ -84,20 +91,42 @@ def _known(container: Container, number: int, members: list[KeptMember]) -> Know
     )
 
 
-def _missing(
-    container: Container, number: int, members: list[KeptMember], listing: BackgroundListing
-) -> Iterator[list[Known | Entry]]:
-    """Members that are read again, of a listing that has exactly those."""
-    at = 0
-    error = ImageError("it is not where it was in its container", kind="not_found")
-    while at < len(members) and not listing.ended:
+class _Again:
+    """The members of a container at some positions, which are read again."""
+
+    def __init__(self, container: Container, wanted: Collection[int]) -> None:
+        self._container = container
+        self._listing = BackgroundListing(container.members(wanted) if wanted else ())
+        self._ahead: deque[Member] = deque()
+        self._broken = False
+        self._error = ImageError("it is not where it was in its container", kind="not_found")
+
+    def close(self) -> None:
+        """Look for no more."""
+        self._listing.close()
+
+    def read(self, number: int, members: list[KeptMember]) -> Iterator[list[Known | Entry]]:
+        """Entries of members, the first with that number; each is paired by its position, so that none takes another's place."""
+        for place, member in enumerate(members):
+            while not (self._ahead and self._ahead[-1].position >= member.position):
+                if self._broken or self._listing.ended:
+                    break
+                if not self._take():
+                    yield []
+            while self._ahead and self._ahead[0].position < member.position:
+                self._ahead.popleft()
+            item: Item
+            if self._ahead and self._ahead[0].position == member.position:
+                item = self._ahead.popleft()
+            else:
+                item = Unreadable(self._container.row_name(member.position, member.inner), self._error)
+            yield [Entry(number + place, item)]
+
+    def _take(self) -> bool:
         try:
-            items = [one for one in listing.take(min(_WINDOW, len(members) - at)) if isinstance(one, Member)]
+            taken = [one for one in self._listing.take(_WINDOW) if isinstance(one, Member)]
         except ImageError as broken:
-            error = broken
-            break
-        yield [Entry(number + at + place, item) for place, item in enumerate(items)]
-        at += len(items)
-    names = [container.row_name(member.position, member.inner) for member in members]
-    if at < len(members):
-        yield [Entry(number + place, Unreadable(names[place], error)) for place in range(at, len(members))]
+            self._error, self._broken = broken, True
+            return True
+        self._ahead += taken
+        return bool(taken)

@@ -102,10 +102,11 @@ class Loader(Closing):
 
     def _load(self, item: Item) -> Loaded:
         measure, wanted = self._timings.measure, self._model.spec.preprocessing
-        if isinstance(item, Revalidated) and item.stamp() is None and not self._rehash:
-            known = self._kept(item.key)
+        origin = item.origin
+        if isinstance(origin, Revalidated) and origin.stamp() is None and not self._rehash:
+            known = self._kept(origin.key)
             with measure("read"):
-                contents = item.read_unless(known.stamp, self.reading.max_pixels)
+                contents = origin.read_unless(known.stamp, self.reading.max_pixels)
             if contents is None:
                 return known
         else:

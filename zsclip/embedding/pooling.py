@@ -70,7 +70,7 @@ def pooled(parts: Iterable[ImageEmbeddings]) -> Iterator[ImageEmbeddings]:
         read = zip(part.vectors, part.qualities.tolist(), strict=True)
         for place, path in enumerate(part.paths):
             found = _FRAME.fullmatch(path)
-            if frames and (found is None or found["video"] != frames.name or float(found["time"]) < frames.times[-1]):
+            if frames and (found is None or found["video"] != frames.name or float(found["time"]) <= frames.times[-1]):
                 rows.add_video(frames)
                 frames = None
             if place in part.errors:

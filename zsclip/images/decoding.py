@@ -178,7 +178,9 @@ def _told_as_image_errors() -> Iterator[None]:
         raise ImageError("too large to decode in the memory there is", kind="too_large") from None
     except Exception as error:
         # Fed with the bytes of strangers, Pillow's decoders have been seen to raise nearly everything there is.
-        raise ImageError(f"damaged or unsupported image: {str(error) or type(error).__name__}") from None
+        raise ImageError(
+            f"damaged or unsupported image: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,11 @@ class Item(ABC):
     def prepare(self) -> None:  # noqa: B027  (most have nothing to prepare)
         """Called shortly before `read`, on the thread that takes the items."""
 
+    @property
+    def origin(self) -> Item:
+        """The picture itself, of what only names it."""
+        return self
+
     @abstractmethod
     def read(self, max_pixels: int) -> Contents:
         """Read the picture, unless it is larger than may be decoded; raises `ImageError`. Called on a thread."""

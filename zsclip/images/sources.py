@@ -180,6 +180,8 @@ def require_files(path: str) -> None:
             where=shown(path),
             remedy="Download them first.",
         )
+    if is_table(path) or is_row(path):
+        raise InputError("tables are not sorted.", where=path, remedy="Pass the paths of its pictures as a list (-).")
     if not source_of(path).of_files:
         raise InputError(
             "the pictures in it are no files of their own, to be linked, copied or moved.",

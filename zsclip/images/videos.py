@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 from zsclip.errors import ImageError
@@ -94,9 +94,9 @@ class Video(Container):
         with self._place.open_seekable() as file:
             digest = _digest(file)
             sampling = self._sampling if wanted is None else Sampling(times=tuple(sorted(wanted)))
-            for frame in self._frames(file, sampling):
-                if wanted is None or frame.time in wanted:
-                    yield _FrameOf(self, frame, digest)
+            frames = self._frames(file, sampling)
+            for frame in frames if wanted is None else _paired(frames, sorted(wanted)):
+                yield _FrameOf(self, frame, digest)
 
     def _frames(self, file: BinaryIO, sampling: Sampling) -> Iterator[Frame]:
         from zsclip.images.reading import Reading
@@ -105,6 +105,18 @@ class Video(Container):
         if limits.isolate:
             return isolated_frames(file, sampling, limits.max_pixels, limits.decode_timeout)
         return frames(file, sampling, limits.max_pixels)
+
+
+def _paired(frames: Iterator[Frame], times: Sequence[int]) -> Iterator[Frame]:
+    """The frames at these times, in order; where one is damaged, decoders go on with another."""
+    frame = next(frames, None)
+    for time in times:
+        while frame is not None and frame.time < time:
+            frame = next(frames, None)
+        if frame is not None and frame.time == time:
+            yield frame
+        else:
+            yield Frame(time, None, "damaged frame: nothing can be decoded there")
 
 
 class _FrameOf(Member):

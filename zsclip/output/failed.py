@@ -24,10 +24,10 @@ def failed(path: Path) -> list[str]:
     try:
         for row in read(path):
             rows += 1
-            if row.get("error") and (row.get("error_kind") or "network") in PASSING:
+            if row["error"] and (row.get("error_kind") or "network") in PASSING:
                 names.append(str(row["path"]))
-    except KeyError:
-        raise InputError("it has no column `path`.", where=where, remedy="Name a file of results.") from None
+    except KeyError as missing:
+        raise InputError(f"it has no column {missing}.", where=where, remedy="Name a file of results.") from None
     except OSError as error:
         raise InputError(f"{error.strerror or error}.", where=where) from None
     except (ValueError, csv.Error) as error:

@@ -41,9 +41,19 @@ class MemberList:
         self._number = secrets.randbits(62)
         self._kept = 0
         self._length: int | None = None
+        self._discarded = False
+
+    def discard(self) -> None:
+        """The container was not read to its end: keep nothing of the list, now and of what is still to come."""
+        self._discarded = True
+        with self._store.writing() as connection:
+            if connection:
+                connection.execute("DELETE FROM members WHERE container = ?", (self._number,))
 
     def keep(self, members: Sequence[tuple[int, str, bytes | None]]) -> None:
         """Take members, by position, name and the digest of what they hold; without one they are read again each time."""
+        if self._discarded:
+            return
         with self._store.writing() as connection:
             if connection:
                 connection.executemany(

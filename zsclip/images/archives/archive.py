@@ -26,7 +26,9 @@ HEAD_BYTES = 1_000_000  # of a large picture, which say what it is
 
 
 class ArchiveError(ImageError):
-    """An archive that cannot be read any further."""
+    """An archive that cannot be read any further; `within` is the position of the member that it ends in, if it does."""
+
+    within: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +113,22 @@ class Archive(Container):
     def labelled(self) -> Iterator[tuple[str, str | None]]:
         """See `Container`. Pictures and sidecars of one sample share their folder and the name up to its first dot."""
         takes, pictures, labels = self._taking(None), list[tuple[str, str]](), dict[str, str | None]()
+        last = None  # the position of the last picture
         broken = None
         try:
             for one in self.found():
                 key, extension = _sample(one.inner)
                 if takes(one.inner):
                     pictures.append((self.row_name(one.position, one.inner), key))
+                    last = one.position
                 elif self._sidecar and extension == self._sidecar.extension:
                     label = self._label(one)
                     # Of a name that comes twice nobody knows which picture is meant.
                     labels[key] = label if labels.get(key, label) == label else None
         except ArchiveError as error:
             broken = error
+            if last is not None and error.within == last:
+                pictures.pop()
         yield from ((name, labels.get(key)) for name, key in pictures)
         if broken is not None:
             raise broken

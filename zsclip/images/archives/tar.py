@@ -62,9 +62,18 @@ class _Headers(tarfile.TarFile):
         self.offset = 0
 
     def __iter__(self) -> Iterator[tarfile.TarInfo]:
+        position = 0
         while (info := self._header()) is not None:
             yield info
+            end = info.offset_data + info.size
+            if info.isreg() and not info.sparse and self._stream.position < end <= self.offset:
+                self._stream.skip_to(end - 1)
+                if not self._stream.read(1):
+                    cut = ArchiveError(_cut(f"ends within {info.name}"))
+                    cut.within = position
+                    raise cut
             self._stream.skip_to(self.offset)
+            position += 1
 
     def _header(self) -> tarfile.TarInfo | None:
         """The next one; None at the end, which two empty blocks are."""

@@ -71,7 +71,8 @@ class Asked:
 
 @dataclass
 class Answer(Closing):
-    """An answer whose body is still to be read. `address` gave it, after redirects; `held` is what ends with it."""
+    """An answer whose body is still to be read. `address` gave it, after redirects; `held` is what ends with it, `turn` that of its
+    host, which may end before."""
 
     address: str
     status: int
@@ -79,6 +80,7 @@ class Answer(Closing):
     body: http.client.HTTPResponse
     deadline: Deadline
     held: ExitStack
+    turn: ExitStack
 
     def close(self) -> None:
         """See `Closing`. The connection is kept if the body was read to its end."""
@@ -137,6 +139,8 @@ class Web:
         def once(deadline: Deadline) -> Answer:
             answer = self._open(asked, deadline)
             deadline.extend(_FOREVER)
+            # What names pictures of the same host is open as long as they are read.
+            answer.turn.close()
             return answer
 
         return self._tried(once)
@@ -202,11 +206,13 @@ class Web:
         if proxy and not secure:
             target = f"http://{_host(parts)}{target}"
             sent.update(connections.proxy_headers(proxy))
+        turn = ExitStack()
         with ExitStack() as held, _faults():
-            held.enter_context(self._pool.turn(host, deadline))
+            held.callback(turn.close)
+            turn.enter_context(self._pool.turn(host, deadline))
             connection, body = self._response(destination, target, sent, deadline)
             held.callback(self._release, connection, body)
-            answer = Answer(address, body.status, body.headers, body, deadline, held.pop_all())
+            answer = Answer(address, body.status, body.headers, body, deadline, held.pop_all(), turn)
         return answer, connection.is_private
 
     def _response(

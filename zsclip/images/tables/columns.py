@@ -58,6 +58,8 @@ def picture_column(table: str, columns: Sequence[Column], named: str | None) -> 
                 remedy=f"Pictures are binary, a struct of bytes and path, or text with paths or addresses. {_all(columns)}",
             )
         return found
+    # What zsclip writes beside paths, for those that are no UTF-8.
+    columns = [column for column in columns if column.name not in ("path_bytes", "name_bytes")]
     fitting = (
         [column for column in columns if column.is_image and column.kind != "other"],
         [column for column in columns if column.kind == "struct"],

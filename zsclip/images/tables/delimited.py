@@ -69,10 +69,10 @@ class PictureList(Table):
         elif asked.picture is not None and first.get(asked.picture, "") is None:
             picture = asked.picture  # of which the first row happens to have none
         else:
-            picture = picture_column(self.name, columns, asked.picture).name
+            picture = picture_column(self.table, columns, asked.picture).name
         for named, setting in ((asked.ids, "id_column"), (asked.labels, "label_column")):
             if named is not None:
-                column_called(self.name, columns, named, setting)
+                column_called(self.table, columns, named, setting)
         return picture, asked.ids, asked.labels
 
 
@@ -82,7 +82,7 @@ class DelimitedList(PictureList):
     def records(self, stream: TextIO) -> Iterator[Mapping[str, Any] | str]:
         """See `PictureList`."""
         head = stream.readline(_MOST_IN_A_LINE)
-        tab = self.name.lower().partition("?")[0].endswith(".tsv")
+        tab = self.table.lower().partition("?")[0].endswith(".tsv")
         rows = csv.reader(chain([head], _bounded(stream)), delimiter="\t" if tab else _delimiter(head))
         try:
             header = [cell.strip() for cell in next(rows, [])]

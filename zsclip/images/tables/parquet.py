@@ -42,7 +42,7 @@ class ParquetTable(Table):
     def _read(self, wanted: Collection[int] | None, *, with_pictures: bool = True) -> Iterator[Member]:
         with closing(self.place.open_seekable()) as stream, closing(_opened(stream)) as file:
             size = stream.seek(0, 2)
-            chosen, first = ChosenColumns.of(self.name, file.schema_arrow, self.columns), 0
+            chosen, first = ChosenColumns.of(self.table, file.schema_arrow, self.columns), 0
             chosen = chosen if with_pictures else chosen.beside or chosen
             for number in range(file.num_row_groups):
                 group = _Group(file, number, first, size)

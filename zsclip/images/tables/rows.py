@@ -6,6 +6,7 @@ import os
 
 from zsclip.errors import ImageError
 from zsclip.images.item import Contents, Item, Member, Stamp
+from zsclip.images.remote.addresses import is_address
 
 
 class Inside(Member):
@@ -30,7 +31,13 @@ class Elsewhere(Member):
     def __init__(self, name: str, position: int, inner: str, picture: Item, where: str) -> None:
         super().__init__(name, position, inner)
         self._picture = picture
+        self.remote = picture.remote
         self._path = "" if "://" in where else f"{where}: "  # an address may have secrets in it
+
+    @property
+    def origin(self) -> Item:
+        """See `Item`."""
+        return self._picture
 
     def stamp(self) -> Stamp | None:
         """See `Item`."""
@@ -62,12 +69,12 @@ class NoPicture(Member):
 
 def beside(table: str, where: str) -> str:
     """Where a row's path or address leads: paths start at the table's folder. Raises `ImageError` for what may not be followed."""
-    if "://" in where:
+    if is_address(where):
         return where
-    if "://" not in table:
+    if not is_address(table):
         return os.path.join(os.path.dirname(table), where)
     # A table from elsewhere says nothing about the files of this machine.
-    if where.startswith(("/", "\\")) or ":" in where[:3]:
+    if where.startswith(("/", "\\")) or ":" in where.partition("/")[0]:
         raise ImageError("a path of some machine, in a table that is not on this one", kind="denied")
     address, _, _ = table.partition("?")
     return f"{address.rpartition('/')[0]}/{where}"

@@ -22,7 +22,8 @@ class Table(Container):
 
     def __init__(self, name: str, opening: Opening, only: int | None = None, at: Place | None = None) -> None:
         self.place = at or place(name, opening)
-        super().__init__(self.place.name)
+        super().__init__(self.place.name if only is None else f"{self.place.name}#{only}")
+        self.table = self.place.name
         self.opening = opening
         self.columns = opening.tables
         self._only = only
@@ -30,14 +31,18 @@ class Table(Container):
 
     def row_name(self, position: int, inner: str) -> str:
         """See `Container`: the id, if the row has one."""
-        return inner or f"{self.name}#{position}"
+        return inner or f"{self.table}#{position}"
 
     def members(self, wanted: Collection[int] | None = None) -> Iterator[Member]:
         """See `Container`. Raises `InputError` where no column of pictures can be told."""
-        if self._only is None:
-            yield from self.rows(wanted)
-            return
         found = False
+        if self._only is None:
+            for row in self.rows(wanted):
+                found = True
+                yield row
+            if not found and wanted is None:  # no input goes without a row
+                raise ImageError("no rows in it", kind="not_found")
+            return
         for row in self.rows({self._only}):
             found = True
             yield row
@@ -58,7 +63,7 @@ class Table(Container):
             made = self.fault(position, inner, "no picture in this row")
         else:
             try:
-                where = beside(self.name, where)
+                where = beside(self.table, where)
                 made = Elsewhere(name, position, inner, picture_at(where, name, self.opening), where)
             except ImageError as error:
                 made = NoPicture(name, position, inner, error)
