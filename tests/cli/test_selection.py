@@ -145,8 +145,6 @@ def test_what_failed_for_a_passing_reason_is_done_again(cli: Cli, scenes: Path, 
 
 def test_errors_of_rows_are_of_a_kind(cli: Cli, scenes: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
-    run = cli("classify", scenes / "00.png", tmp_path / "empty.png", tmp_path / "none.png", *LABELS, "-f", "jsonl")
-    assert run.code in (1, 3)
     run = cli("classify", scenes / "00.png", tmp_path / "empty.png", *LABELS, "-f", "jsonl")
     assert [json.loads(line)["error_kind"] for line in run.out.splitlines()] == [None, "damaged"]
 
