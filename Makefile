@@ -61,6 +61,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/relabel.py
 	$(BIN)/python -m benchmarks.known
 	$(BIN)/python -m benchmarks.precision
+	$(BIN)/python -m benchmarks.containers --members 0
+	$(BIN)/python benchmarks/bucket.py
+	$(BIN)/python benchmarks/vectors.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
