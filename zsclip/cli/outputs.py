@@ -45,7 +45,7 @@ class Outputs:
 
     def refuse(self, *inputs: Iterable[str] | str | Path | None) -> None:
         """Raise `InputError` for an input that one of them would replace."""
-        for path in _flat(inputs):
+        for path in _flat(inputs) if self._replaced or self._objects or self._parts else ():
             file = _holder(path)
             if (identity := _identity(file)) in self._replaced and identity is not None:
                 option, output = self._replaced[identity]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
 
 EXTENSIONS = frozenset({
@@ -28,6 +29,11 @@ RAW_HINT = "RAW is read with: pip install 'zsclip[raw]'"
 VIDEO_HINT = "videos are read with: pip install 'zsclip[video]'"
 
 
+@cache  # asked for every picture, and a tenth of a millisecond to find out
+def _is_installed(module: str) -> bool:
+    return find_spec(module) is not None
+
+
 def image_extensions() -> frozenset[str]:
     """The extensions of what can be read as a picture here."""
     supported = ((HEIF, heif_supported), (JXL, jxl_supported), (RAW, raw_supported))
@@ -36,19 +42,19 @@ def image_extensions() -> frozenset[str]:
 
 def heif_supported() -> bool:
     """Whether `.heic` can be read: with the extra `heic` (pillow-heif) installed."""
-    return find_spec("pillow_heif") is not None
+    return _is_installed("pillow_heif")
 
 
 def jxl_supported() -> bool:
     """Whether `.jxl` can be read: with the extra `jxl` (pillow-jxl-plugin) installed."""
-    return find_spec("pillow_jxl") is not None
+    return _is_installed("pillow_jxl")
 
 
 def raw_supported() -> bool:
     """Whether RAW files of cameras can be read: with the extra `raw` (rawpy) installed."""
-    return find_spec("rawpy") is not None
+    return _is_installed("rawpy")
 
 
 def video_supported() -> bool:
     """Whether videos can be read: with the extra `video` (PyAV) installed."""
-    return find_spec("av") is not None
+    return _is_installed("av")

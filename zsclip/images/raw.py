@@ -8,15 +8,12 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from PIL import Image
 
 from zsclip.errors import ImageError
 from zsclip.images.formats import RAW_HINT, raw_supported
-
-if TYPE_CHECKING:
-    pass
 
 # Beginnings of files, with their place: Fujifilm, Olympus, Panasonic and Leica, Sigma, Minolta, Canon three times, Phase One.
 _BEGINNINGS = (

@@ -19,7 +19,6 @@ class _Chosen(Container):
 
     def __init__(self, container: Container, positions: frozenset[int]) -> None:
         super().__init__(container.name)
-        self.reading = container.reading
         self._container = container
         self._positions = positions
 

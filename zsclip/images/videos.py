@@ -40,7 +40,7 @@ def is_video(name: str) -> bool:
 
 def file_of(name: str) -> str:
     """The video of a name such as `clip.mp4#t=12.500`; any other name as it is."""
-    found = _AT_TIME.fullmatch(name)
+    found = _AT_TIME.fullmatch(name) if "#t=" in name else None
     return found["file"] if found and is_video(found["file"]) and not os.path.lexists(name) else name
 
 

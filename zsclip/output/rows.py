@@ -121,7 +121,8 @@ def match_layout(*, timed: bool = False) -> Layout[Sequence[Match]]:
     def document(match: Match) -> dict[str, Any]:
         similarity = None if match.similarity is None else round(match.similarity, 6)
         time = {"time": match.time} if timed else {}
-        return {"path": match.path, "similarity": similarity, **time, "error": match.error}
+        said = {"error": match.error, "error_kind": match.error_kind}
+        return {"path": match.path, "similarity": similarity, **time, **said}
 
     columns = ("path", "similarity", *(["time"] if timed else []), "error")
     return Layout(

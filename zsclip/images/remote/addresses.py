@@ -26,7 +26,7 @@ _AZURE = frozenset({
 
 def is_address(text: str) -> bool:
     """Whether it is an address and not a path."""
-    return _ADDRESS.match(text) is not None
+    return "://" in text and _ADDRESS.match(text) is not None
 
 
 def scheme(address: str) -> str:

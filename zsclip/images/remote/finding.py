@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from zsclip.errors import ImageError, InputError
 from zsclip.images.folders import PassedOver, Search
-from zsclip.images.folders import Place as Kept
 from zsclip.images.formats import PICTURES, image_extensions
 from zsclip.images.item import Item, Unreadable
 from zsclip.images.place import Place
@@ -57,11 +56,11 @@ def pictures(address: str, network: Network, search: Search, passed_over: Passed
         yield picture(address, "", network, typed=typed)
         return
     network.require_online(shown(address))
-    found = False
+    found, start, extensions = False, len(_below(address)), image_extensions()
     try:
         for path, make in _KINDS[scheme(address)].below(address, network):
             found = True
-            if _wanted(path[len(_below(address)) :], search, passed_over):
+            if _wanted(path[start:], search, extensions, passed_over):
                 yield make()
     except ImageError as error:
         raise InputError(f"{error}.", where=shown(address)) from None
@@ -75,7 +74,7 @@ def _below(address: str) -> str:
     return f"{path.rstrip('/')}/" if path.strip("/") else ""
 
 
-def _wanted(path: str, search: Search, passed_over: PassedOver) -> bool:
+def _wanted(path: str, search: Search, extensions: frozenset[str], passed_over: PassedOver) -> bool:
     """Whether an object is one of the pictures that would be taken in a folder; else it is counted."""
     *folders, name = path.split("/")
     if folders and not search.recursive:
@@ -84,14 +83,7 @@ def _wanted(path: str, search: Search, passed_over: PassedOver) -> bool:
         if (place := search.place(folder)) is not None:
             passed_over.places[place] += 1
             return False
-    if (suffix := extension(name)) not in image_extensions():
-        if name:  # else it stands for the folder itself
-            passed_over.files[suffix] += 1
-        return False
-    if not search.hidden and name.startswith("."):
-        passed_over.places[Kept.HIDDEN_FILE] += 1
-        return False
-    return True
+    return bool(name) and search.takes(name, extensions, passed_over)  # without a name it stands for the folder itself
 
 
 def picture(address: str, name: str, network: Network, *, typed: bool) -> Item:

@@ -27,6 +27,8 @@ class Head(NamedTuple):
 class RemotePlace(Place, ABC):
     """An object at an address. What is read of it is of one version; if it changes meanwhile, that is an error."""
 
+    _known: Head | None = None
+
     @abstractmethod
     def head(self) -> Head:
         """Ask for its size and version; raises `ImageError`."""
@@ -42,7 +44,7 @@ class RemotePlace(Place, ABC):
     def stamp(self) -> Stamp | None:
         """See `Place`."""
         try:
-            head = self.head()
+            self._known = head = self.head()
         except ImageError:
             return None
         return (
@@ -53,13 +55,16 @@ class RemotePlace(Place, ABC):
 
     def open(self) -> BinaryIO:
         """See `Place`."""
-        head = self.head()
-        return cast("BinaryIO", io.BufferedReader(_Forward(self, head), _BLOCK))
+        return cast("BinaryIO", io.BufferedReader(_Forward(self, self._head_once()), _BLOCK))
 
     def open_seekable(self) -> BinaryIO:
         """See `Place`."""
-        head = self.head()
-        return cast("BinaryIO", io.BufferedReader(_Blocks(self, head), 1 << 16))
+        return cast("BinaryIO", io.BufferedReader(_Blocks(self, self._head_once()), 1 << 16))
+
+    def _head_once(self) -> Head:
+        """What its stamp was made of, if that was asked for just before; so what is read is what the stamp says."""
+        head, self._known = self._known, None
+        return head or self.head()
 
 
 class _Forward(io.RawIOBase):

@@ -77,5 +77,5 @@ class Table(Container):
 
 def split_row(path: str) -> tuple[str, int | None]:
     """A path as a table's and the number of a row in it, if it ends in one."""
-    found = _ROW.match(path)
+    found = _ROW.match(path) if "#" in path else None
     return (found[1], int(found[2])) if found else (path, None)
