@@ -309,10 +309,11 @@ if __name__ == "__main__":
 def test_many_threads_share_it() -> None:
     files = [saved(picture((64 + number, 64))) for number in range(60)]
     expected = [pixels(data, WANTED)[0] for data in files]
+    others = threading.active_count()  # of other tests in this process, some of which end later
     with IsolatedDecoder(WANTED) as isolated, ThreadPoolExecutor(6) as pool:
         found = list(pool.map(lambda data: isolated(data)[0], files))
         assert len(isolated._idle) <= 6
-        assert threading.active_count() < 20
+        assert threading.active_count() < others + 20
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
