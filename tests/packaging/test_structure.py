@@ -29,7 +29,7 @@ ROOMS = (
         "engines",
         "embedding",
     ),
-    *("classifier", "evaluation", "output", "report", "cli", "__main__"),
+    *("classifier", "evaluation", "output", "report", "cluster", "cli", "__main__"),
 )
 ONLY_IN_ENGINES = {"torch", "torchvision", "open_clip", "timm"}
 

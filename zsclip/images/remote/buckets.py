@@ -146,6 +146,17 @@ class Bucket:
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise fault(error, signed=self.signed) from None
 
+    def delete(self, key: str) -> None:
+        """Remove an object, which may be gone already. Raises `ImageError`."""
+        import obstore
+
+        try:
+            obstore.delete(self.pictures, key)
+        except FileNotFoundError:
+            return
+        except (obstore.exceptions.BaseError, OSError, ValueError) as error:
+            raise fault(error, signed=self.signed) from None
+
 
 def bucket(address: str, network: Network) -> Bucket:
     """The bucket of an address; raises `InputError`."""

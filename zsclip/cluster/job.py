@@ -1,0 +1,83 @@
+"""What travels between a driver and its workers: a job once, then numbers of parts, and what came of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Protocol
+
+
+class Way(IntEnum):
+    """How a part is done. Each next way is slower and bears more."""
+
+    PLAIN = 0
+    ISOLATED = 1  # pictures are decoded in worker processes, as with `--isolate`
+    HALVED = 2  # halves of it in child processes, again and again, until the picture is found that ends them
+
+
+@dataclass(frozen=True)
+class Task:
+    """A part that is to be done, and how. With `failed`, of a part that is there: the pictures whose error may have passed."""
+
+    part: int
+    way: Way = Way.PLAIN
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A part that is done and written: pictures with a row, those without one by kind of error, and how long it took.
+
+    `seconds` is its time in the worker, of which loading the model is no part.
+    """
+
+    part: int
+    rows: int
+    errors: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def pictures(self) -> int:
+        """How many there are in it."""
+        return self.rows + sum(self.errors.values())
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a worker may use. `cpus` None: all of the machine's. GPUs are those that CUDA_VISIBLE_DEVICES leaves it."""
+
+    cpus: int | None = None
+    gpus: float = 0
+
+
+class Worker(Protocol):
+    """One process that does parts, one at a time. Its model is loaded."""
+
+    def run(self, task: Task) -> Outcome:
+        """Do a part and write it, whole or not at all; done twice, it is the same.
+
+        Raises `ZsclipError` for what is not the part's fault: results that cannot be written, a model that cannot be used.
+        Any other exception, and a death of the process, count against the part.
+        """
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
+class Job(Protocol):
+    """All that a worker needs to know but the numbers of parts. Can be pickled."""
+
+    def open(self, resources: Resources) -> Worker:
+        """A worker in this process; loads the model. Raises `ZsclipError` where this machine lacks something."""
+
+
+class Tasks(Protocol):
+    """The parts that are to be done, as they become known."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether all were taken; an error of the source comes out of `take`."""
+
+    def take(self) -> Task | None:
+        """The next one; None where it is not known yet, or at the end. Never waits for long."""
