@@ -39,6 +39,15 @@ class ParquetTable(Table):
         """See `Table`."""
         return self._read(wanted)
 
+    def row_groups(self) -> list[int]:
+        """See `Table`. Raises `InputError` where no column of pictures can be told."""
+        with closing(self.place.open_seekable()) as stream, closing(_opened(stream)) as file:
+            size = stream.seek(0, 2)
+            ChosenColumns.of(self.table, file.schema_arrow, self.columns)
+            groups = [_Group(file, number, 0, size) for number in range(file.num_row_groups)]
+            # What a group claims beyond all reason is not planned: reading it says so.
+            return [len(group.rows) if group.is_credible else 1 for group in groups]
+
     def _read(self, wanted: Collection[int] | None, *, with_pictures: bool = True) -> Iterator[Member]:
         with closing(self.place.open_seekable()) as stream, closing(_opened(stream)) as file:
             size = stream.seek(0, 2)
@@ -47,7 +56,7 @@ class ParquetTable(Table):
             for number in range(file.num_row_groups):
                 group = _Group(file, number, first, size)
                 first = group.rows.stop
-                if wanted is None or any(position in group.rows for position in wanted):
+                if wanted is None or group.has_any(wanted):
                     yield from self._rows_of(group, chosen, wanted)
 
     def _rows_of(self, group: _Group, chosen: ChosenColumns, wanted: Collection[int] | None) -> Iterator[Member]:
@@ -93,6 +102,12 @@ class _Group:
         self.batch_size = min(
             max(1, _BYTES_AT_ONCE * len(self.rows) // max(1, metadata.total_byte_size)), _ROWS_AT_ONCE
         )
+
+    def has_any(self, wanted: Collection[int]) -> bool:
+        """Whether some of the wanted positions are in it."""
+        if isinstance(wanted, range):
+            return wanted.start < self.rows.stop and self.rows.start < wanted.stop
+        return any(position in self.rows for position in wanted)
 
     def ids(self, chosen: ChosenColumns) -> dict[int, str]:
         """The ids of the rows, by position, as far as they can be read by themselves."""

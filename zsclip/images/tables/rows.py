@@ -24,13 +24,17 @@ class Inside(Member):
 
 
 class Elsewhere(Member):
-    """A picture that the row names, and that is as it was if the picture itself is, whatever became of the table."""
+    """A picture that the row names, and that is as it was if the picture itself is, whatever became of the table.
+
+    `where` is its path or address, secrets included.
+    """
 
     elsewhere = True
 
     def __init__(self, name: str, position: int, inner: str, picture: Item, where: str) -> None:
         super().__init__(name, position, inner)
         self._picture = picture
+        self.where = where
         self.remote = picture.remote
         self._path = "" if "://" in where else f"{where}: "  # an address may have secrets in it
 
@@ -60,11 +64,11 @@ class NoPicture(Member):
 
     def __init__(self, name: str, position: int, inner: str, error: ImageError) -> None:
         super().__init__(name, position, inner)
-        self._error = error
+        self.error = error
 
     def read(self, max_pixels: int) -> Contents:  # noqa: ARG002
         """See `Item`."""
-        raise self._error
+        raise self.error
 
 
 def beside(table: str, where: str) -> str:

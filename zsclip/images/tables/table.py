@@ -49,6 +49,13 @@ class Table(Container):
         if not found:
             raise ImageError(f"it has no row {self._only}", kind="not_found")
 
+    def row_groups(self) -> list[int] | None:
+        """How many rows each of its groups has, which can be read without those before; None where rows are read from the first on.
+
+        Raises `ImageError` where it cannot be read.
+        """
+        return None
+
     @abstractmethod
     def rows(self, wanted: Collection[int] | None = None) -> Iterator[Member]:
         """The rows, or the `wanted` ones, in order."""

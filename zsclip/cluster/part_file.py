@@ -1,0 +1,243 @@
+"""The files of a part: its pictures with their vectors, and those that could not be read. Each says in its metadata what is in it.
+
+`part-00042.parquet` is written last: a part that has it is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zsclip.cluster.results import ResultFolder
+from zsclip.errors import InputError
+from zsclip.output.failed import PASSING
+from zsclip.output.parquet import METADATA_KEY, ErrorColumns
+from zsclip.unit_vectors import Floats
+
+if TYPE_CHECKING:
+    import pyarrow
+    import pyarrow.parquet
+
+    from zsclip.errors import ErrorKind
+
+_PART = re.compile(r"part-(\d{5,})\.parquet")
+_GROUP_BYTES = 32 << 20
+
+
+def part_name(number: int) -> str:
+    """The file of a part's rows."""
+    return f"part-{number:05d}.parquet"
+
+
+def errors_name(number: int) -> str:
+    """The file of what could not be read of a part; there is none where all could."""
+    return f"errors-{number:05d}.parquet"
+
+
+def done_parts(results: ResultFolder) -> Iterator[int]:
+    """The numbers of the parts that are there."""
+    for name in results.names():
+        if found := _PART.fullmatch(name):
+            yield int(found[1])
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What is in a part: rows, errors by kind, and a digest of names and vectors."""
+
+    rows: int
+    errors: Mapping[str, int] = field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def may_pass(self) -> int:
+        """How many of its errors may have passed."""
+        return sum(count for kind, count in self.errors.items() if kind in PASSING)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Pictures of a part that could be read, in order: their places in it (n,), and their columns, the vectors last."""
+
+    places: list[int]
+    table: pyarrow.RecordBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """A picture of a part that could not be read."""
+
+    place: int
+    path: str
+    error: str
+    kind: ErrorKind | None
+
+
+class PartWriter:
+    """Writes a part as it is made; `close` commits it. `said` is the metadata that all parts of a run have."""
+
+    def __init__(self, results: ResultFolder, number: int, said: Mapping[str, Any]) -> None:
+        self._results, self._number, self._said = results, number, said
+        self._digest = hashlib.sha256()
+        self._rows = 0
+        self._errors: list[Error] = []
+        self._waiting: list[pyarrow.Table] = []
+        self._writer: pyarrow.parquet.ParquetWriter | None = None
+        self._to = results.write(part_name(number))
+        self._stream = self._to.__enter__()
+
+    def add(self, batch: pyarrow.RecordBatch) -> None:
+        """Rows in order: `path`, `path_bytes`, `place` and what else there is, with `vector` last."""
+        import pyarrow
+
+        self._rows += len(batch)
+        for name in ("path", "path_bytes"):
+            for value in batch.column(name).to_pylist():
+                self._digest.update(repr(value).encode("utf-8", "surrogateescape"))
+        self._digest.update(vectors_of(batch).tobytes())
+        self._waiting.append(pyarrow.Table.from_batches([batch]))
+        if sum(table.nbytes for table in self._waiting) >= _GROUP_BYTES:
+            self._write_group()
+
+    def add_errors(self, errors: list[Error]) -> None:
+        """What could not be read."""
+        self._errors += errors
+
+    def close(self, schema: pyarrow.Schema) -> Tally:
+        """Write both files, the errors first. `schema` is that of the rows, of which there may be none."""
+        if self._writer is None and not self._waiting:
+            self._waiting.append(schema.empty_table())
+        self._write_group()
+        assert self._writer is not None
+        by_kind = Counter(one.kind or "other" for one in self._errors)
+        tally = Tally(self._rows, dict(sorted(by_kind.items())), self._digest.hexdigest())
+        said = {**self._said, "part": self._number, **tally.__dict__}
+        self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(said)})
+        self._writer.close()
+        self._write_errors(said)
+        self._to.__exit__(None, None, None)
+        return tally
+
+    def abandon(self) -> None:
+        """Leave nothing."""
+        error = RuntimeError("the part is not written")
+        try:
+            self._to.__exit__(RuntimeError, error, None)
+        except RuntimeError:
+            return
+
+    def _write_group(self) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        if not self._waiting:
+            return
+        table = pyarrow.concat_tables(self._waiting)
+        if self._writer is None:
+            # Unit vectors have nothing that would compress or repeat.
+            plain = "vector.list.element"
+            self._writer = pyarrow.parquet.ParquetWriter(
+                self._stream, table.schema,
+                use_dictionary=_text_columns(table.schema),
+                compression={**dict.fromkeys(_leaves(table.schema), "zstd"), plain: "none"},
+            )  # fmt: skip
+        self._writer.write_table(table, row_group_size=1 << 30)
+        self._waiting = []
+
+    def _write_errors(self, said: Mapping[str, Any]) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        if not self._errors:
+            self._results.remove(errors_name(self._number))
+            return
+        batch = ErrorColumns().batch([(one.path, one.error, one.kind) for one in self._errors])
+        places = pyarrow.array([one.place for one in self._errors], pyarrow.int32())
+        table = pyarrow.Table.from_batches([batch]).add_column(2, "place", places)
+        table = table.replace_schema_metadata({METADATA_KEY: json.dumps(said)})
+        with self._results.write(errors_name(self._number)) as stream:
+            pyarrow.parquet.write_table(table, stream, compression="zstd")
+
+
+def vectors_of(batch: pyarrow.RecordBatch) -> np.ndarray[Any, Any]:
+    """The column of vectors as it is kept: float32 or float16 (n, d)."""
+    column = batch.column("vector")
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    return np.ascontiguousarray(flat).reshape(len(batch), column.type.list_size)
+
+
+def vector_column(vectors: Floats, *, half: bool) -> pyarrow.Array:
+    """Unit vectors (n, d) as a column of lists of fixed length."""
+    import pyarrow
+
+    flat = pyarrow.array(np.ascontiguousarray(vectors, np.float16 if half else np.float32).ravel())
+    return pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+
+
+def read_tally(results: ResultFolder, number: int) -> Tally:
+    """What a part says of itself; raises `InputError` where it is none."""
+    with closing(_open(results, part_name(number))) as file:
+        return _tally(results, number, file)
+
+
+def read_part(results: ResultFolder, number: int) -> tuple[pyarrow.Table, list[Error]]:
+    """A part's rows and its errors; raises `InputError`."""
+    with closing(_open(results, part_name(number))) as file:
+        table, tally = file.read(use_threads=False), _tally(results, number, file)
+    errors = list[Error]()
+    if tally.errors:
+        with closing(_open(results, errors_name(number))) as file:
+            for row in file.read(use_threads=False).to_pylist():
+                path = (
+                    row["path"] if row["path_bytes"] is None else row["path_bytes"].decode("utf-8", "surrogateescape")
+                )
+                errors.append(Error(row["place"], path, row["error"], row["error_kind"]))
+    return table, errors
+
+
+def _tally(results: ResultFolder, number: int, file: pyarrow.parquet.ParquetFile) -> Tally:
+    try:
+        said = json.loads(file.metadata.metadata[METADATA_KEY.encode()])
+        return Tally(said["rows"], said["errors"], said["digest"])
+    except (KeyError, TypeError, ValueError):
+        raise InputError("not a part that zsclip wrote.", where=results.path(part_name(number))) from None
+
+
+def _open(results: ResultFolder, name: str) -> pyarrow.parquet.ParquetFile:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.ParquetFile(results.open(name), pre_buffer=False)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"cannot be read: {error}.", where=results.path(name)) from None
+
+
+def _text_columns(schema: pyarrow.Schema) -> list[str]:
+    """Columns of few values."""
+    return [name for name in ("label", "best_label") if name in schema.names]
+
+
+def _leaves(schema: pyarrow.Schema) -> list[str]:
+    """The columns as Parquet names them."""
+    import pyarrow
+
+    named = []
+    for field_ in schema:
+        if field_.name == "vector":
+            continue
+        if pyarrow.types.is_list(field_.type):
+            inner = field_.type.value_type
+            start = f"{field_.name}.list.element"
+            named += [f"{start}.{one.name}" for one in inner] if pyarrow.types.is_struct(inner) else [start]
+        else:
+            named.append(field_.name)
+    return named
