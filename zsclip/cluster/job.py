@@ -29,13 +29,14 @@ class Task:
 class Outcome:
     """A part that is done and written: pictures with a row, those without one by kind of error, and how long it took.
 
-    `seconds` is its time in the worker, of which loading the model is no part.
+    `seconds` is its time in the worker, of which loading the model is no part; `digest` that of names and vectors.
     """
 
     part: int
     rows: int
     errors: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    digest: str = ""
 
     @property
     def pictures(self) -> int:

@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ from zsclip.output.parquet import METADATA_KEY, ErrorColumns
 from zsclip.unit_vectors import Floats
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     import pyarrow
     import pyarrow.parquet
 
@@ -64,14 +66,6 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """Pictures of a part that could be read, in order: their places in it (n,), and their columns, the vectors last."""
-
-    places: list[int]
-    table: pyarrow.RecordBatch
-
-
-@dataclass(frozen=True, slots=True)
 class Error:
     """A picture of a part that could not be read."""
 
@@ -82,17 +76,30 @@ class Error:
 
 
 class PartWriter:
-    """Writes a part as it is made; `close` commits it. `said` is the metadata that all parts of a run have."""
+    """Writes a part as it is made; `close` commits it, and leaving the block without it leaves nothing.
+
+    `said` is the metadata that all parts of a run have.
+    """
 
     def __init__(self, results: ResultFolder, number: int, said: Mapping[str, Any]) -> None:
         self._results, self._number, self._said = results, number, said
         self._digest = hashlib.sha256()
         self._rows = 0
+        self._is_closed = False
         self._errors: list[Error] = []
         self._waiting: list[pyarrow.Table] = []
         self._writer: pyarrow.parquet.ParquetWriter | None = None
-        self._to = results.write(part_name(number))
-        self._stream = self._to.__enter__()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> PartWriter:
+        self._stream = self._stack.enter_context(self._results.write(part_name(self._number)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._is_closed:
+            self._stack.__exit__(kind or RuntimeError, error or RuntimeError("the part was not closed"), trace)
 
     def add(self, batch: pyarrow.RecordBatch) -> None:
         """Rows in order: `path`, `path_bytes`, `place` and what else there is, with `vector` last."""
@@ -123,16 +130,9 @@ class PartWriter:
         self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(said)})
         self._writer.close()
         self._write_errors(said)
-        self._to.__exit__(None, None, None)
+        self._is_closed = True
+        self._stack.close()
         return tally
-
-    def abandon(self) -> None:
-        """Leave nothing."""
-        error = RuntimeError("the part is not written")
-        try:
-            self._to.__exit__(RuntimeError, error, None)
-        except RuntimeError:
-            return
 
     def _write_group(self) -> None:
         import pyarrow

@@ -1,0 +1,229 @@
+"""Parts: from a plan's slices along the straight path to the files of a part."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zsclip.classifier import Classifier
+from zsclip.closing import Closing
+from zsclip.cluster.job import Outcome, Resources, Task, Way
+from zsclip.cluster.part_file import Error, PartWriter, Tally, read_part, vector_column
+from zsclip.cluster.plan import Plan, Slice
+from zsclip.cluster.results import result_folder
+from zsclip.cluster.slices import Source
+from zsclip.embedding.records import ImageEmbeddings
+from zsclip.engines.base import Computing
+from zsclip.errors import InputError, ModelError
+from zsclip.images.listing import Listing
+from zsclip.images.reading import Reading
+from zsclip.models import ModelSpec
+from zsclip.models.weights import fingerprint
+from zsclip.output.failed import PASSING
+from zsclip.output.parquet import ResultColumns, name_columns, name_fields
+from zsclip.scoring.batches import ImageResults
+from zsclip.scoring.classes import ClassVectors
+from zsclip.scoring.rules import Rules
+from zsclip.store.keeping import Keeping
+from zsclip.unit_vectors import Floats
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_OF_ERRORS = 2  # columns at the end of results' rows
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How pictures get their labels: the same class vectors and rules for all parts. `unknown` is what an abstention is called."""
+
+    classes: ClassVectors
+    rules: Rules
+    top_k: int
+    unknown: str | None = None
+
+
+@dataclass(frozen=True)
+class PartJob:
+    """Does the parts of the plan in a folder of results; see `job.Job`.
+
+    Paths are as they were typed in the folder `typed_in`. The model's vectors are those of `identity`; `computing` names a precision, for
+    `auto` could mean another on each machine. Without a `labelling` there are vectors alone. `said` is in the metadata of every part.
+    """
+
+    results: str
+    spec: ModelSpec
+    identity: str
+    weights: Path
+    computing: Computing
+    reading: Reading = field(default_factory=Reading)
+    source: Source = field(default_factory=Source)
+    labelling: Labelling | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
+    typed_in: str = field(default_factory=os.getcwd)
+
+    @property
+    def weights_key(self) -> str:
+        """What its weights are known by."""
+        return fingerprint(self.weights).key
+
+    def at(self, weights: Path) -> PartJob:
+        """The same where the weights are in another file."""
+        return replace(self, weights=weights)
+
+    @property
+    def half(self) -> bool:
+        """Whether vectors are kept as float16."""
+        return self.computing.effective_precision not in ("fp32", "auto")
+
+    def open(self, resources: Resources) -> PartWorker:
+        """See `job.Job`. Raises `InputError` and `ModelError`."""
+        if os.getcwd() != self.typed_in:
+            try:
+                os.chdir(self.typed_in)
+            except OSError:
+                raise InputError(
+                    "this machine has no such folder, in which the command was typed.",
+                    where=self.typed_in,
+                    remedy="Run it in a folder that all machines share.",
+                ) from None
+        computing = replace(self.computing, threads=self.computing.threads or resources.cpus)
+        reading = replace(self.reading, workers=self.reading.workers or resources.cpus)
+        worker = PartWorker(replace(self, computing=computing, reading=reading))
+        worker.load()
+        return worker
+
+
+class PartWorker(Closing):
+    """Does parts, one at a time, with a model that is loaded once; see `job.Worker`."""
+
+    def __init__(self, job: PartJob) -> None:
+        self._job = job
+        self._results = result_folder(job.results)
+        self._plan = Plan(self._results)
+        spec = replace(job.spec, checkpoint=job.weights)
+        self._plain = Classifier.open(spec, job.computing, job.reading, Keeping(use_cache=False))
+        self._isolated: Classifier | None = None
+        self._rows = _Rows(job)
+
+    def load(self) -> None:
+        """Load the model; raises `ModelError` where this machine's is another."""
+        model = self._plain.model
+        if model.identity != self._job.identity:
+            raise ModelError(
+                f"the weights in {self._job.weights} are others than those that the run was planned with.",
+                where=model.spec.title,
+            )
+        model.load()
+
+    def close(self) -> None:
+        """See `job.Worker`."""
+        with ExitStack() as stack:
+            for classifier in filter(None, (self._plain, self._isolated)):
+                stack.callback(classifier.close)
+
+    def run(self, task: Task) -> Outcome:
+        """See `job.Worker`."""
+        started = time.perf_counter()
+        slices = self._plan.part(task.part)
+        tally = self._again(task, slices) if task.failed else self._write(task, self._embedded(task.way, slices))
+        return Outcome(task.part, tally.rows, tally.errors, time.perf_counter() - started, tally.digest)
+
+    def _write(self, task: Task, embedded: Iterator[ImageEmbeddings]) -> Tally:
+        with PartWriter(self._results, task.part, self._job.said) as writer:
+            place = 0
+            for batch in embedded:
+                rows, errors = self._rows.of(batch, range(place, place + len(batch)))
+                writer.add(rows)
+                writer.add_errors(errors)
+                place += len(batch)
+            return writer.close(self._rows.schema)
+
+    def _again(self, task: Task, slices: Sequence[Slice]) -> Tally:
+        """Read again what could not be read for a reason that may have passed. A part whose archives or videos would have to be opened
+        to find it is done anew.
+        """
+        import pyarrow
+
+        old, errors = read_part(self._results, task.part)
+        places = sorted(one.place for one in errors if one.kind in PASSING)
+        size, total = self._job.source.size(slices), len(old) + len(errors)
+        if size != total:
+            return self._write(task, self._embedded(task.way, slices))
+        kept = {one.place: one for one in errors if one.place not in set(places)}
+        tables, place = [old], 0
+        for batch in self._embedded(task.way, slices, places):
+            rows, still = self._rows.of(batch, places[place : place + len(batch)])
+            tables.append(pyarrow.Table.from_batches([rows]))
+            kept |= {one.place: one for one in still}
+            place += len(batch)
+        if place != len(places):  # a table that breaks off
+            return self._write(task, self._embedded(task.way, slices))
+        rows = pyarrow.concat_tables(tables).sort_by("place").combine_chunks()
+        with PartWriter(self._results, task.part, self._job.said) as writer:
+            for batch in rows.to_batches():
+                writer.add(batch)
+            writer.add_errors([kept[number] for number in sorted(kept)])
+            return writer.close(self._rows.schema)
+
+    def _embedded(
+        self, way: Way, slices: Sequence[Slice], places: Sequence[int] | None = None
+    ) -> Iterator[ImageEmbeddings]:
+        source = self._job.source
+        pieces = source.pieces(slices) if places is None else source.chosen(slices, set(places))
+        return self._classifier(way).embed_images(Listing(pieces))
+
+    def _classifier(self, way: Way) -> Classifier:
+        if way is Way.PLAIN:
+            return self._plain
+        if self._isolated is None:
+            model, reading = self._plain.model, replace(self._job.reading, isolate=True)
+            self._isolated = Classifier(model, Keeping(use_cache=False).open(), reading)
+        return self._isolated
+
+
+class _Rows:
+    """The rows of a part: names, places in it, labels if there are any, vectors."""
+
+    def __init__(self, job: PartJob) -> None:
+        import pyarrow
+
+        self._half, self._labelling = job.half, job.labelling
+        labelling = job.labelling
+        self._columns = (
+            None if labelling is None else ResultColumns(labelling.unknown, several=labelling.rules.multi_label)
+        )
+        told = list(self._columns.schema)[2:-_OF_ERRORS] if self._columns else []
+        number = pyarrow.float16() if self._half else pyarrow.float32()
+        self.schema = pyarrow.schema([
+            *name_fields(), ("place", pyarrow.int32()), *told,
+            pyarrow.field("vector", pyarrow.list_(number, job.spec.embed_dim)),
+        ])  # fmt: skip
+
+    def of(self, batch: ImageEmbeddings, places: Sequence[int]) -> tuple[pyarrow.RecordBatch, list[Error]]:
+        """Pictures at their places as rows, and those that could not be read."""
+        import pyarrow
+
+        errors = [Error(places[n], batch.paths[n], *error) for n, error in batch.errors.items()]
+        read = [place for n, place in enumerate(places) if n not in batch.errors]
+        # Rows come from what is kept, so that other labels for the same vectors say the same.
+        vectors = batch.vectors.astype(np.float16).astype(np.float32) if self._half else batch.vectors
+        columns = [
+            *name_columns(batch.read), pyarrow.array(read, pyarrow.int32()),
+            *self._told(batch.read, vectors), vector_column(vectors, half=self._half),
+        ]  # fmt: skip
+        return pyarrow.RecordBatch.from_arrays(columns, schema=self.schema), errors
+
+    def _told(self, names: Sequence[str], vectors: Floats) -> list[pyarrow.Array]:
+        if self._columns is None or self._labelling is None:
+            return []
+        how = self._labelling
+        decided = how.classes.score(vectors, how.top_k, how.rules)
+        return list(self._columns.batch(ImageResults(names, decided, {})).columns[2:-_OF_ERRORS])
