@@ -1,0 +1,172 @@
+"""A run in parts: the same command goes on, another one is refused, and what is there is not done again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from zsclip.cluster.identity import remove, settle, told
+from zsclip.cluster.job import Outcome, Resources, Task
+from zsclip.cluster.part_file import Error, PartWriter, Tally, part_name, vector_column
+from zsclip.cluster.plan import Part, Plan, Slice
+from zsclip.cluster.results import LocalFolder
+from zsclip.cluster.run import Account, alone, work_here
+from zsclip.cluster.tasks import PlannedTasks
+from zsclip.errors import InputError
+from zsclip.unit_vectors import Floats
+
+DECIDES = {"model": "m", "precision": "fp32", "labels": ["cat", "dog"]}
+
+
+@dataclass
+class Copying:
+    """A job whose rows are the slices' paths; `done` are the parts, in order. One that is called `bad` has a passing error."""
+
+    results: LocalFolder
+    done: list[Task] = field(default_factory=list)
+    opened: int = 0
+
+    def open(self, resources: Resources) -> Copying:
+        self.opened += 1
+        return self
+
+    def run(self, task: Task) -> Outcome:
+        import numpy as np
+
+        names = [one.path for one in Plan(self.results).part(task.part)]
+        good = [(place, name) for place, name in enumerate(names) if name != "bad" or task.failed]
+        vectors: Floats = np.eye(4, dtype=np.float32)[[place % 4 for place, _ in good]]
+        columns = {
+            "path": pyarrow.array([name for _, name in good], pyarrow.string()),
+            "path_bytes": pyarrow.nulls(len(good), pyarrow.binary()),
+            "place": pyarrow.array([place for place, _ in good], pyarrow.int32()),
+            "vector": vector_column(vectors, half=False),
+        }
+        batch = pyarrow.RecordBatch.from_pydict(columns)
+        with PartWriter(self.results, task.part, {}) as writer:
+            writer.add(batch)
+            writer.add_errors([Error(0, "bad", "it did not answer", "timeout")] * (len(names) - len(good)))
+            tally = writer.close(batch.schema)
+        self.done.append(task)
+        return Outcome(task.part, tally.rows, tally.errors, 0, tally.digest)
+
+    def close(self) -> None:
+        self.opened -= 1
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> LocalFolder:
+    return LocalFolder(str(tmp_path / "out"))
+
+
+def parts(count: int, bad: int = -1) -> Iterator[Part]:
+    return ([Slice("bad" if number == bad else f"{number}.jpg")] for number in range(count))
+
+
+def go_on(results: LocalFolder, listed: Iterator[Part], most: int = 10**9, **how: Any) -> tuple[Copying, PlannedTasks]:
+    job, tasks = Copying(results), PlannedTasks(results, listed, 1, **how)
+    for number, _ in enumerate(work_here(job, tasks), 1):
+        if number == most:
+            break
+    return job, tasks
+
+
+def test_a_run_goes_on_where_it_was_and_does_nothing_twice(results: LocalFolder) -> None:
+    before, _ = go_on(results, parts(20), most=7)
+    assert [task.part for task in before.done] == list(range(7))
+    assert before.opened == 0, "what was interrupted let go of its model"
+    results.remove(part_name(3))
+    after, tasks = go_on(results, parts(20))
+    assert [task.part for task in after.done] == [3, *range(7, 20)]
+    assert (tasks.were_done, tasks.known, tasks.ended) == (6, 20, True)
+    last, _ = go_on(results, iter(()))
+    assert last.done == []
+    assert last.opened == 0
+
+
+def test_a_listing_that_fails_ends_the_run_after_what_was_planned(results: LocalFolder) -> None:
+    def broken() -> Iterator[Part]:
+        yield from parts(5)
+        raise InputError("the server went away")
+
+    with pytest.raises(InputError, match="went away"):
+        go_on(results, broken())
+    job, _ = go_on(results, parts(6))
+    assert {task.part for task in job.done} >= {4, 5}, "what the listing did not reach is done now"
+    assert sum(1 for _ in results.names()) == 6
+
+
+def test_only_parts_with_errors_that_may_have_passed_are_retried(results: LocalFolder) -> None:
+    go_on(results, parts(4, bad=2))
+    job, _ = go_on(results, parts(4), failed=True)
+    assert job.done == [Task(2, failed=True)]
+    assert list(results.names()) == [part_name(number) for number in range(4)]
+
+
+def test_a_whole_run_says_so_with_every_part(results: LocalFolder) -> None:
+    account = Account()
+    job, tasks = Copying(results), PlannedTasks(results, parts(5, bad=1), 1)
+    for outcome in work_here(job, tasks):
+        if outcome.part != 3:  # as if it had been there
+            account.add(outcome.part, Tally(outcome.rows, outcome.errors, outcome.digest))
+    account.finish(results, 5)
+    said = json.loads(results.read("_SUCCESS") or b"")
+    assert (said["parts"], said["pictures"], said["errors"]) == (5, 5, {"timeout": 1})
+    manifest = pyarrow.parquet.read_table(results.path(said["manifest"])).to_pylist()
+    assert [(row["part"], row["rows"], row["errors"]) for row in manifest] == [
+        (0, 1, 0), (1, 0, 1), (2, 1, 0), (3, 1, 0), (4, 1, 0)
+    ]  # fmt: skip
+    assert len({row["digest"] for row in manifest}) == 5
+
+
+def test_another_run_is_refused_with_what_differs_and_restart_removes_it(results: LocalFolder) -> None:
+    assert settle(results, DECIDES, {"title": "M"}) is False
+    assert settle(results, DECIDES, {}) is True
+    assert told(results) == (DECIDES, {"title": "M"})
+    go_on(results, parts(3))
+    with pytest.raises(
+        InputError, match=r'differs in labels \(\["cat", "dog"\], not \["cat"\]\), precision \("fp32", not "bf16"\)'
+    ):
+        settle(results, {**DECIDES, "labels": ["cat"], "precision": "bf16"}, {})
+    assert len(list(results.names())) == 3
+    assert settle(results, {**DECIDES, "labels": ["cat"]}, {}, restart=True) is False
+    assert list(results.names()) == list(results.names("_zsclip/plan")) == []
+
+
+def test_parts_of_nobody_knows_whom_are_left_alone(results: LocalFolder) -> None:
+    results.put(part_name(0), b"somebody's")
+    for restart in (False, True):
+        with pytest.raises(InputError, match="nothing that says of which run"):
+            settle(results, DECIDES, {}, restart=restart)
+    assert results.read(part_name(0)) == b"somebody's"
+    remove(results)
+    results.put("_zsclip/run.json", b"{")
+    with pytest.raises(InputError, match="damaged"):
+        settle(results, DECIDES, {})
+    results.put("_zsclip/run.json", b'{"format": 2}')
+    with pytest.raises(InputError, match=r"format 2; this version of zsclip knows 1\. Update"):
+        settle(results, DECIDES, {})
+
+
+def test_two_drivers_do_not_share_a_folder_and_a_killed_one_leaves_it_free(results: LocalFolder) -> None:
+    code = (
+        "import sys, time; from zsclip.cluster.run import alone; from zsclip.cluster.results import LocalFolder\n"
+        f"with alone(LocalFolder({results.name!r})): print('in', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"in\n"
+        with pytest.raises(InputError, match="another zsclip is at work in it"), alone(results):
+            pytest.fail("both are in")
+        other.kill()
+    with alone(results):
+        results.put("whole", b"")

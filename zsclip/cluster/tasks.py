@@ -1,0 +1,86 @@
+"""The parts of a run that are to be done: those planned, while the planning goes on, minus those that are there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from zsclip.cluster.job import Task
+from zsclip.cluster.part_file import done_parts, errors_name, part_name, read_tally
+from zsclip.cluster.plan import Extent, Part, Plan
+from zsclip.cluster.results import ResultFolder
+
+
+class PlannedTasks:
+    """See `job.Tasks`. Of a plan that is not complete, all `parts` are listed on a thread.
+
+    With `failed`, parts that are there and have errors which may have passed are to be done too, for these only. It holds a byte a part.
+    """
+
+    def __init__(self, results: ResultFolder, parts: Iterable[Part], part_size: int, *, failed: bool = False) -> None:
+        self._results, self._failed = results, failed
+        self._done = bytearray()
+        for number in done_parts(results):
+            self._set_done(number, is_done=True)
+        self.were_done = sum(self._done)
+        self._next = self._known = 0
+        self._error: BaseException | None = None
+        self._lock = threading.Lock()
+        plan = Plan(results)
+        self.extent: Extent | None = plan.extent()
+        if self.extent is None:
+            planning = (plan, parts, part_size)
+            threading.Thread(target=self._plan, args=planning, daemon=True, name="planning").start()
+        else:
+            self._known = self.extent.parts
+
+    @property
+    def known(self) -> int:
+        """How many parts are known so far."""
+        return self._known
+
+    @property
+    def ended(self) -> bool:
+        """See `Tasks`."""
+        return self._error is None and self.extent is not None and self._next >= self.extent.parts
+
+    def take(self) -> Task | None:
+        """See `Tasks`. What is there is passed over some hundred parts at a time."""
+        for _ in range(256):
+            with self._lock:
+                if self._next >= self._known:
+                    if self._error is not None:
+                        raise self._error
+                    return None
+                number, self._next = self._next, self._next + 1
+                is_done = number < len(self._done) and self._done[number]
+            if not is_done:
+                return Task(number)
+            if self._failed and read_tally(self._results, number).may_pass:
+                return Task(number, failed=True)
+        return None
+
+    def is_done(self, number: int) -> bool:
+        """Whether a part was there at the beginning."""
+        return number < len(self._done) and bool(self._done[number])
+
+    def _plan(self, plan: Plan, parts: Iterable[Part], part_size: int) -> None:
+        try:
+            self.extent = plan.write(parts, part_size, self._planned, self._redo)
+        except BaseException as error:  # carried over to the thread that takes
+            self._error = error
+
+    def _planned(self, count: int) -> None:
+        with self._lock:
+            self._known = count
+
+    def _redo(self, number: int) -> None:
+        for name in (part_name(number), errors_name(number)):
+            self._results.remove(name)
+        with self._lock:
+            self._set_done(number, is_done=False)
+
+    def _set_done(self, number: int, *, is_done: bool) -> None:
+        if number >= len(self._done):
+            self._done.extend(bytes(number + 1 - len(self._done)))
+        self._done[number] = is_done
