@@ -14,7 +14,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from zsclip.cluster.identity import remove, settle, told
+from zsclip.cluster.identity import remove, settle
 from zsclip.cluster.job import Outcome, Resources, Task
 from zsclip.cluster.part_file import Error, PartWriter, Tally, part_name, vector_column
 from zsclip.cluster.plan import Part, Plan, Slice
@@ -131,7 +131,11 @@ def test_a_whole_run_says_so_with_every_part(results: LocalFolder) -> None:
 def test_another_run_is_refused_with_what_differs_and_restart_removes_it(results: LocalFolder) -> None:
     assert settle(results, DECIDES, {"title": "M"}) is False
     assert settle(results, DECIDES, {}) is True
-    assert told(results) == (DECIDES, {"title": "M"})
+    assert json.loads(results.read("_zsclip/run.json") or b"") == {
+        "format": 1,
+        "decides": DECIDES,
+        "said": {"title": "M"},
+    }
     go_on(results, parts(3))
     with pytest.raises(
         InputError, match=r'differs in labels \(\["cat", "dog"\], not \["cat"\]\), precision \("fp32", not "bf16"\)'

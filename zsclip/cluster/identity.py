@@ -46,15 +46,6 @@ def settle(
     return False
 
 
-def told(results: ResultFolder) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """What decided the results in a folder, and what else was told of the run; raises `InputError` where there are none."""
-    known = results.read(RUN)
-    if known is None:
-        raise InputError("there are no results of `into` in it.", where=results.name)
-    document = _read(results, known)
-    return document["decides"], document["said"]
-
-
 def remove(results: ResultFolder) -> None:
     """Remove a run: first what says that it is whole, last what says which it is, so that an interruption can be gone on with."""
     for name in (SUCCESS, MANIFEST, COMPLETE):

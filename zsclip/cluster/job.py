@@ -9,11 +9,10 @@ from typing import Protocol
 
 
 class Way(IntEnum):
-    """How a part is done. Each next way is slower and bears more."""
+    """How a part is done."""
 
     PLAIN = 0
     ISOLATED = 1  # pictures are decoded in worker processes, as with `--isolate`
-    HALVED = 2  # halves of it in child processes, again and again, until the picture is found that ends them
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a worker may use. `cpus` None: all of the machine's. GPUs are those that CUDA_VISIBLE_DEVICES leaves it."""
+    """What a worker may use. `cpus` None: all of the machine's."""
 
     cpus: int | None = None
-    gpus: float = 0
 
 
 class Worker(Protocol):

@@ -25,7 +25,6 @@ from zsclip.errors import InputError, ModelError
 from zsclip.images.listing import Listing
 from zsclip.images.reading import Reading
 from zsclip.models import ModelSpec
-from zsclip.models.weights import fingerprint
 from zsclip.output.failed import PASSING
 from zsclip.output.parquet import ResultColumns, name_columns, name_fields
 from zsclip.scoring.batches import ImageResults
@@ -68,15 +67,6 @@ class PartJob:
     labelling: Labelling | None = None
     said: Mapping[str, Any] = field(default_factory=dict)
     typed_in: str = field(default_factory=os.getcwd)
-
-    @property
-    def weights_key(self) -> str:
-        """What its weights are known by."""
-        return fingerprint(self.weights).key
-
-    def at(self, weights: Path) -> PartJob:
-        """The same where the weights are in another file."""
-        return replace(self, weights=weights)
 
     @property
     def half(self) -> bool:

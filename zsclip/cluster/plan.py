@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from zsclip.errors import ErrorKind
 
-DEFAULT_PART_SIZE = 4096
 PLAN = "_zsclip/plan"
 COMPLETE = "_zsclip/plan.json"
 _MOST_IN_SEGMENT = 256

@@ -31,7 +31,9 @@ def alone(results: ResultFolder) -> Iterator[None]:
 
     if not isinstance(results, LocalFolder):
         raise InputError(
-            "a run in parts cannot keep others out of a bucket yet.", where=f"`into={results.name}`", remedy="Name a folder."
+            "a run in parts cannot keep others out of a bucket yet.",
+            where=f"`into={results.name}`",
+            remedy="Name a folder.",
         )
     path = Path(results.path("_zsclip/lock"))
     try:

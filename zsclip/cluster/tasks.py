@@ -60,10 +60,6 @@ class PlannedTasks:
                 return Task(number, failed=True)
         return None
 
-    def is_done(self, number: int) -> bool:
-        """Whether a part was there at the beginning."""
-        return number < len(self._done) and bool(self._done[number])
-
     def _plan(self, plan: Plan, parts: Iterable[Part], part_size: int) -> None:
         try:
             self.extent = plan.write(parts, part_size, self._planned, self._redo)
