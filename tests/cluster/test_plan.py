@@ -14,6 +14,7 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import s3_server
 
 from zsclip.cluster.plan import Extent, Part, Plan, Slice, cut, segment_of
 from zsclip.cluster.results import LocalFolder, result_folder
@@ -162,3 +163,30 @@ def test_results_are_files_or_objects_and_nothing_else(tmp_path: Path) -> None:
     folder.remove("a/whole")
     with pytest.raises(InputError, match="cannot be written there"):
         result_folder("https://host/out")
+
+
+@pytest.mark.slow
+def test_results_in_a_bucket_are_as_those_in_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("obstore", reason="buckets need obstore")
+    pytest.importorskip("moto", reason="the bucket is moto's")
+    with s3_server.serve(monkeypatch) as bucket:
+        folder = result_folder("s3://pictures/out")
+        assert folder.read("_zsclip/run.json") is None
+        assert not list(folder.names())
+        with suppress(ZeroDivisionError), folder.write("half.parquet") as stream:
+            stream.write(b"half")
+            raise ZeroDivisionError
+        assert bucket.listed() == []
+        bucket.put("outside", b"")
+        plan = Plan(folder)
+        extent, _, redone = write(plan, [of(str(number)) for number in range(5)])
+        assert planned(Plan(folder), extent) == [of(str(number)) for number in range(5)]
+        folder.put("whole", b"all")
+        assert list(folder.names()) == ["whole"]
+        assert list(folder.names("_zsclip/plan")) == [f"segment-{number:05d}.parquet" for number in range(4)]
+        extent, _, redone = write(plan, [of("0"), of("other")])
+        assert redone == [1, 2, 3, 4]
+        assert list(folder.names("_zsclip/plan")) == ["segment-00000.parquet", "segment-00001.parquet"]
+        folder.remove("whole")
+        folder.remove("whole")
+        assert folder.read("whole") is None

@@ -16,12 +16,13 @@ import pytest
 
 from zsclip.cluster.identity import remove, settle
 from zsclip.cluster.job import Outcome, Resources, Task
-from zsclip.cluster.part_file import Error, PartWriter, Tally, part_name, vector_column
+from zsclip.cluster.part_file import Error, PartWriter, Tally, part_name
 from zsclip.cluster.plan import Part, Plan, Slice
 from zsclip.cluster.results import LocalFolder
 from zsclip.cluster.run import Account, alone, work_here
 from zsclip.cluster.tasks import PlannedTasks
 from zsclip.errors import InputError
+from zsclip.output.parquet import vector_column
 from zsclip.unit_vectors import Floats
 
 DECIDES = {"model": "m", "precision": "fp32", "labels": ["cat", "dog"]}
@@ -49,7 +50,7 @@ class Copying:
             "path": pyarrow.array([name for _, name in good], pyarrow.string()),
             "path_bytes": pyarrow.nulls(len(good), pyarrow.binary()),
             "place": pyarrow.array([place for place, _ in good], pyarrow.int32()),
-            "vector": vector_column(vectors, half=False),
+            "vector": vector_column(vectors, np.float32),
         }
         batch = pyarrow.RecordBatch.from_pydict(columns)
         with PartWriter(self.results, task.part, {}) as writer:

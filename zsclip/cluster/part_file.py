@@ -20,7 +20,6 @@ from zsclip.cluster.results import ResultFolder
 from zsclip.errors import InputError
 from zsclip.output.failed import PASSING
 from zsclip.output.parquet import METADATA_KEY, ErrorColumns
-from zsclip.unit_vectors import Floats
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -83,7 +82,8 @@ class PartWriter:
 
     def __init__(self, results: ResultFolder, number: int, said: Mapping[str, Any]) -> None:
         self._results, self._number, self._said = results, number, said
-        self._digest = hashlib.sha256()
+        # Apart, for batches are of other sizes each time.
+        self._names, self._vectors = hashlib.sha256(), hashlib.sha256()
         self._rows = 0
         self._is_closed = False
         self._errors: list[Error] = []
@@ -106,10 +106,9 @@ class PartWriter:
         import pyarrow
 
         self._rows += len(batch)
-        for name in ("path", "path_bytes"):
-            for value in batch.column(name).to_pylist():
-                self._digest.update(repr(value).encode("utf-8", "surrogateescape"))
-        self._digest.update(vectors_of(batch).tobytes())
+        for row in zip(*(batch.column(name).to_pylist() for name in ("path", "path_bytes")), strict=True):
+            self._names.update(repr(row).encode())
+        self._vectors.update(vectors_of(batch).tobytes())
         self._waiting.append(pyarrow.Table.from_batches([batch]))
         if sum(table.nbytes for table in self._waiting) >= _GROUP_BYTES:
             self._write_group()
@@ -125,7 +124,8 @@ class PartWriter:
         self._write_group()
         assert self._writer is not None
         by_kind = Counter(one.kind or "other" for one in self._errors)
-        tally = Tally(self._rows, dict(sorted(by_kind.items())), self._digest.hexdigest())
+        digest = hashlib.sha256(self._names.digest() + self._vectors.digest()).hexdigest()
+        tally = Tally(self._rows, dict(sorted(by_kind.items())), digest)
         said = {**self._said, "part": self._number, **tally.__dict__}
         self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(said)})
         self._writer.close()
@@ -146,7 +146,7 @@ class PartWriter:
             plain = "vector.list.element"
             self._writer = pyarrow.parquet.ParquetWriter(
                 self._stream, table.schema,
-                use_dictionary=_text_columns(table.schema),
+                use_dictionary=[name for name in ("label", "best_label") if name in table.schema.names],
                 compression={**dict.fromkeys(_leaves(table.schema), "zstd"), plain: "none"},
             )  # fmt: skip
         self._writer.write_table(table, row_group_size=1 << 30)
@@ -174,14 +174,6 @@ def vectors_of(batch: pyarrow.RecordBatch) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(flat).reshape(len(batch), column.type.list_size)
 
 
-def vector_column(vectors: Floats, *, half: bool) -> pyarrow.Array:
-    """Unit vectors (n, d) as a column of lists of fixed length."""
-    import pyarrow
-
-    flat = pyarrow.array(np.ascontiguousarray(vectors, np.float16 if half else np.float32).ravel())
-    return pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-
-
 def read_tally(results: ResultFolder, number: int) -> Tally:
     """What a part says of itself; raises `InputError` where it is none."""
     with closing(_open(results, part_name(number))) as file:
@@ -189,11 +181,14 @@ def read_tally(results: ResultFolder, number: int) -> Tally:
 
 
 def read_part(results: ResultFolder, number: int) -> tuple[pyarrow.Table, list[Error]]:
-    """A part's rows and its errors; raises `InputError`."""
+    """A part's rows and its errors; raises `InputError`.
+
+    Where the part was done again and that was killed between its two files, the errors are not those of the rows, or are none.
+    """
     with closing(_open(results, part_name(number))) as file:
         table, tally = file.read(use_threads=False), _tally(results, number, file)
     errors = list[Error]()
-    if tally.errors:
+    if tally.errors and errors_name(number) in results:
         with closing(_open(results, errors_name(number))) as file:
             for row in file.read(use_threads=False).to_pylist():
                 path = (
@@ -219,11 +214,6 @@ def _open(results: ResultFolder, name: str) -> pyarrow.parquet.ParquetFile:
         return pyarrow.parquet.ParquetFile(results.open(name), pre_buffer=False)
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"cannot be read: {error}.", where=results.path(name)) from None
-
-
-def _text_columns(schema: pyarrow.Schema) -> list[str]:
-    """Columns of few values."""
-    return [name for name in ("label", "best_label") if name in schema.names]
 
 
 def _leaves(schema: pyarrow.Schema) -> list[str]:

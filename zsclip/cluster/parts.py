@@ -15,10 +15,10 @@ import numpy as np
 from zsclip.classifier import Classifier
 from zsclip.closing import Closing
 from zsclip.cluster.job import Outcome, Resources, Task, Way
-from zsclip.cluster.part_file import Error, PartWriter, Tally, read_part, vector_column
+from zsclip.cluster.part_file import Error, PartWriter, Tally, read_part
 from zsclip.cluster.plan import Plan, Slice
 from zsclip.cluster.results import result_folder
-from zsclip.cluster.slices import Source
+from zsclip.cluster.slices import Finding
 from zsclip.embedding.records import ImageEmbeddings
 from zsclip.engines.base import Computing
 from zsclip.errors import InputError, ModelError
@@ -26,7 +26,7 @@ from zsclip.images.listing import Listing
 from zsclip.images.reading import Reading
 from zsclip.models import ModelSpec
 from zsclip.output.failed import PASSING
-from zsclip.output.parquet import ResultColumns, name_columns, name_fields
+from zsclip.output.parquet import ResultColumns, name_columns, name_fields, vector_column
 from zsclip.scoring.batches import ImageResults
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.rules import Rules
@@ -63,7 +63,7 @@ class PartJob:
     weights: Path
     computing: Computing
     reading: Reading = field(default_factory=Reading)
-    source: Source = field(default_factory=Source)
+    finding: Finding = field(default_factory=Finding)
     labelling: Labelling | None = None
     said: Mapping[str, Any] = field(default_factory=dict)
     typed_in: str = field(default_factory=os.getcwd)
@@ -138,16 +138,15 @@ class PartWorker(Closing):
 
     def _again(self, task: Task, slices: Sequence[Slice]) -> Tally:
         """Read again what could not be read for a reason that may have passed. A part whose archives or videos would have to be opened
-        to find it is done anew.
+        to find it is done anew, and so is one whose two files do not belong together.
         """
         import pyarrow
 
         old, errors = read_part(self._results, task.part)
         places = sorted(one.place for one in errors if one.kind in PASSING)
-        size, total = self._job.source.size(slices), len(old) + len(errors)
-        if size != total:
+        if self._job.finding.size(slices) != len(old) + len(errors):
             return self._write(task, self._embedded(task.way, slices))
-        kept = {one.place: one for one in errors if one.place not in set(places)}
+        kept = {one.place: one for one in errors if one.kind not in PASSING}
         tables, place = [old], 0
         for batch in self._embedded(task.way, slices, places):
             rows, still = self._rows.of(batch, places[place : place + len(batch)])
@@ -166,8 +165,8 @@ class PartWorker(Closing):
     def _embedded(
         self, way: Way, slices: Sequence[Slice], places: Sequence[int] | None = None
     ) -> Iterator[ImageEmbeddings]:
-        source = self._job.source
-        pieces = source.pieces(slices) if places is None else source.chosen(slices, set(places))
+        finding = self._job.finding
+        pieces = finding.pieces(slices) if places is None else finding.chosen(slices, set(places))
         return self._classifier(way).embed_images(Listing(pieces))
 
     def _classifier(self, way: Way) -> Classifier:
@@ -185,13 +184,13 @@ class _Rows:
     def __init__(self, job: PartJob) -> None:
         import pyarrow
 
-        self._half, self._labelling = job.half, job.labelling
+        self._dtype, self._labelling = np.float16 if job.half else np.float32, job.labelling
         labelling = job.labelling
         self._columns = (
             None if labelling is None else ResultColumns(labelling.unknown, several=labelling.rules.multi_label)
         )
         told = list(self._columns.schema)[2:-_OF_ERRORS] if self._columns else []
-        number = pyarrow.float16() if self._half else pyarrow.float32()
+        number = pyarrow.from_numpy_dtype(self._dtype)
         self.schema = pyarrow.schema([
             *name_fields(), ("place", pyarrow.int32()), *told,
             pyarrow.field("vector", pyarrow.list_(number, job.spec.embed_dim)),
@@ -204,10 +203,10 @@ class _Rows:
         errors = [Error(places[n], batch.paths[n], *error) for n, error in batch.errors.items()]
         read = [place for n, place in enumerate(places) if n not in batch.errors]
         # Rows come from what is kept, so that other labels for the same vectors say the same.
-        vectors = batch.vectors.astype(np.float16).astype(np.float32) if self._half else batch.vectors
+        vectors = batch.vectors.astype(self._dtype).astype(np.float32)
         columns = [
             *name_columns(batch.read), pyarrow.array(read, pyarrow.int32()),
-            *self._told(batch.read, vectors), vector_column(vectors, half=self._half),
+            *self._told(batch.read, vectors), vector_column(vectors, self._dtype),
         ]  # fmt: skip
         return pyarrow.RecordBatch.from_arrays(columns, schema=self.schema), errors
 

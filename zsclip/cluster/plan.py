@@ -20,7 +20,7 @@ from zsclip.errors import ImageError, InputError
 from zsclip.images.container import Container
 from zsclip.images.listing import Piece
 from zsclip.images.siblings import Siblings
-from zsclip.images.sources import Finder, source_of
+from zsclip.images.sources import Finder, Source
 from zsclip.images.tables.rows import Elsewhere, NoPicture
 from zsclip.images.tables.table import Table
 from zsclip.images.videos import Video
@@ -70,42 +70,36 @@ def cut(finder: Finder, part_size: int) -> Iterator[Part]:
     videos together. Raises `InputError` where a table has no column of pictures.
     """
     waiting, room = Part(), 1.0
-    for path in finder.paths:
-        for piece in source_of(path).items(path, finder):
-            if isinstance(piece, Table):
-                finder.tables += 1
-            for some, share in _slices(path, piece, finder.is_typed(path), part_size):
-                if share >= 1:
-                    yield [some]
-                    continue
-                waiting.append(some)
-                room -= share
-                if room < share / 2:
-                    yield waiting
-                    waiting, room = Part(), 1.0
+    for path, source, piece in finder.found():
+        for some, share in _slices(path, source, piece, finder.is_typed(path), part_size):
+            if share >= 1:
+                yield [some]
+                continue
+            waiting.append(some)
+            room -= share
+            if room < share / 2:
+                yield waiting
+                waiting, room = Part(), 1.0
     if waiting:
         yield waiting
 
 
-def _slices(path: str, piece: Piece, typed: bool, part_size: int) -> Iterator[tuple[Slice, float]]:
+def _slices(path: str, source: Source, piece: Piece, typed: bool, part_size: int) -> Iterator[tuple[Slice, float]]:
     """A piece as slices, each with its share of a part."""
     one = 1 / part_size
     if isinstance(piece, Siblings):
         yield from ((Slice(file, typed), one) for file in piece.paths)
-    elif not isinstance(piece, Container):
-        # What lies under a prefix is called by its address, what was named itself by what was typed, which may have secrets.
-        yield Slice(path if source_of(path).is_one else piece.name, typed), one
-    elif source_of(path).is_one:
-        yield Slice(path, typed), one
+        return
+    is_large = isinstance(piece, Container) and not source.is_one
+    # What was found in a folder or under a prefix is called by its name, what was named itself by what was typed: that may have
+    # secrets, which names have not.
+    where = path if source.is_one or (is_large and not source.of_files) else piece.name
+    if is_large and isinstance(piece, Table):
+        yield from _of_table(where, piece, typed, part_size)
+    elif is_large and isinstance(piece, Video):
+        yield Slice(where, typed), max(one, 1 / _VIDEOS)
     else:
-        inside = source_of(path).of_files  # found in a folder
-        where = piece.name if inside else path
-        if isinstance(piece, Video):
-            yield Slice(where, typed), max(one, 1 / _VIDEOS)
-        elif isinstance(piece, Table):
-            yield from _of_table(where, piece, typed, part_size)
-        else:
-            yield Slice(where, typed), 1.0
+        yield Slice(where, typed), 1.0 if is_large else one
 
 
 def _of_table(path: str, table: Table, typed: bool, part_size: int) -> Iterator[tuple[Slice, float]]:
@@ -190,16 +184,15 @@ class Plan:
         Where a part is another than an interrupted listing made of it, `redo` is called with its number, before it is replaced.
         """
         source, number, slices, self._opened = iter(parts), 0, 0, None
-        while True:
+        ahead = 0  # the first part of the next segment
+        while number == ahead:
             segment, first, most = segment_of(number)
             made = self._write_segment(segment, first, islice(source, most), redo)
-            if made:
-                number += len(made)
-                slices += sum(made)
-                planned(number)
-            if len(made) < most:
+            if not made:
                 break
-        self._remove_from(segment + bool(made), redo)
+            number, slices, ahead = number + len(made), slices + sum(made), first + most
+            planned(number)
+        self._remove_from(ahead, redo)
         extent = Extent(number, slices, part_size)
         self._results.put(COMPLETE, json.dumps(extent.__dict__).encode())
         return extent
@@ -228,14 +221,14 @@ class Plan:
                     redo(first + place)
         return sizes
 
-    def _remove_from(self, segment: int, redo: Callable[[int], None]) -> None:
-        """Remove segments of an interrupted listing that found more."""
-        while former := self._digests(segment):
-            first = _first_of(segment)
+    def _remove_from(self, part: int, redo: Callable[[int], None]) -> None:
+        """Remove the segments from a part on, of an interrupted listing that found more."""
+        while former := self._digests(segment_of(part)[0]):
+            segment, first, most = segment_of(part)
             for place in range(len(former)):
                 redo(first + place)
             self._results.remove(_file(segment))
-            segment += 1
+            part = first + most
 
     def _digests(self, segment: int) -> list[str]:
         try:
@@ -250,11 +243,6 @@ class Plan:
         import pyarrow.parquet
 
         return pyarrow.parquet.ParquetFile(self._results.open(_file(segment)), pre_buffer=False)
-
-
-def _first_of(segment: int) -> int:
-    small = _MOST_IN_SEGMENT.bit_length() - 1  # segments that are smaller, but for the first
-    return (segment - small) * _MOST_IN_SEGMENT if segment > small else 1 << (segment - 1) if segment else 0
 
 
 def _file(segment: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -59,14 +59,16 @@ class ResultFolder(ABC):
                 return None
             raise InputError(f"cannot be read: {error}.", where=self.path(name)) from None
 
-    @contextmanager
-    def write(self, name: str) -> Iterator[BinaryIO]:
-        """A stream whose bytes are the file once the block ends well, and are nowhere else."""
-        with self._target(name) as stream:
-            yield stream
+    def __contains__(self, name: str) -> bool:
+        try:
+            self.open(name).close()
+        except FileNotFoundError:
+            return False
+        return True
 
-    @abstractmethod
-    def _target(self, name: str) -> AbstractContextManager[BinaryIO]: ...
+    def write(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """A stream whose bytes are the file once the block ends well, and are nowhere else."""
+        return target(Path(self.path(name)), "into").open()
 
     def put(self, name: str, data: bytes) -> None:
         """Write a small file."""
@@ -94,13 +96,13 @@ class LocalFolder(ResultFolder):
         except OSError as error:
             raise InputError(f"cannot be removed: {error.strerror}.", where=self.path(name)) from None
 
-    def _target(self, name: str) -> AbstractContextManager[BinaryIO]:
-        path = Path(self.path(name))
+    def write(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """See `ResultFolder`."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot be made: {error.strerror}.", where=f"`into={self.name}`") from None
-        return target(path, "into").open()
+        return super().write(name)
 
     def tidy(self) -> None:
         """Remove what killed processes of this machine left half written."""
@@ -133,9 +135,6 @@ class BucketFolder(ResultFolder):
             bucket(self.name, Network()).delete(split(self.path(name))[1])
         except ImageError as error:
             raise InputError(f"cannot be removed: {error}.", where=self.path(name)) from None
-
-    def _target(self, name: str) -> AbstractContextManager[BinaryIO]:
-        return target(Path(self.path(name)), "into").open()
 
 
 def result_folder(name: str | os.PathLike[str]) -> ResultFolder:

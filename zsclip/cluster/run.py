@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from zsclip import __version__
 from zsclip.cluster.identity import FORMAT, MANIFEST, SUCCESS
-from zsclip.cluster.job import Job, Outcome, Resources, Tasks
+from zsclip.cluster.job import Job, Outcome, Resources, Task, Tasks
 from zsclip.cluster.part_file import Tally, read_tally
 from zsclip.cluster.results import LocalFolder, ResultFolder
 from zsclip.errors import InputError
@@ -57,20 +56,16 @@ def alone(results: ResultFolder) -> Iterator[None]:
 
 def work_here(job: Job, tasks: Tasks) -> Iterator[Outcome]:
     """Do parts in this process, one after the other. The model is loaded once there is one to do. Raises `ZsclipError`."""
-    first = _next(tasks)
-    if first is None:
+    task = _next(tasks)
+    if task is None:
         return
     with closing(job.open(Resources())) as worker:
-        task = first
-        while True:
+        while task is not None:
             yield worker.run(task)
-            following = _next(tasks)
-            if following is None:
-                return
-            task = following
+            task = _next(tasks)
 
 
-def _next(tasks: Tasks) -> Any:
+def _next(tasks: Tasks) -> Task | None:
     while (task := tasks.take()) is None:
         if tasks.ended:
             return None

@@ -35,7 +35,7 @@ class Some(Container):
 
 
 @dataclass(frozen=True)
-class Source:
+class Finding:
     """How folders and archives are searched, and what holds pictures is opened: the same in all parts of a run."""
 
     search: Search = field(default_factory=Search)

@@ -52,11 +52,16 @@ class Finder:
 
     def pieces(self) -> Iterator[Piece]:
         """The same, where files of one folder that follow each other are one piece."""
+        return (piece for _, _, piece in self.found())
+
+    def found(self) -> Iterator[tuple[str, Source, Piece]]:
+        """The pieces, each with the path that led to it and the kind of input that this is."""
         self.passed_over.clear()
         for path in self.paths:
-            for piece in source_of(path).items(path, self):
+            source = source_of(path)
+            for piece in source.items(path, self):
                 self.tables += isinstance(piece, Table)
-                yield piece
+                yield path, source, piece
 
 
 @dataclass(frozen=True)

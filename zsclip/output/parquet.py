@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zsclip.errors import ErrorKind
     from zsclip.scoring.batches import ImageResults
     from zsclip.scoring.results import Match
+    from zsclip.unit_vectors import Floats
 
 R_contra = TypeVar("R_contra", contravariant=True)
 # What is said in the file's metadata, asked for when all rows are written.
@@ -191,6 +192,14 @@ def name_columns(names: Sequence[str]) -> list[pyarrow.Array]:
     text = [data.decode("utf-8", "replace") for data in exact]
     kept = [data if data != shown.encode() else None for data, shown in zip(exact, text, strict=True)]
     return [pyarrow.array(text, pyarrow.string()), pyarrow.array(kept, pyarrow.binary())]
+
+
+def vector_column(vectors: Floats, dtype: type[np.floating[Any]]) -> pyarrow.Array:
+    """Unit vectors (n, d) as a column of lists of fixed length, of numbers of that type."""
+    import pyarrow
+
+    flat = pyarrow.array(np.ascontiguousarray(vectors, dtype).ravel())
+    return pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
 
 
 def error_columns(errors: Sequence[tuple[str | None, ErrorKind | None]]) -> list[pyarrow.Array]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from zsclip.errors import InputError
 from zsclip.images.remote.addresses import address_of
-from zsclip.output.parquet import name_columns, name_fields, require_pyarrow
+from zsclip.output.parquet import name_columns, name_fields, require_pyarrow, vector_column
 from zsclip.unit_vectors import Floats
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class ParquetVectorWriter:
         import pyarrow
         import pyarrow.parquet
 
-        self._dimension, self._dtype = dimension, np.float32 if exact else np.float16
+        self._dtype = np.float32 if exact else np.float16
         number = pyarrow.from_numpy_dtype(self._dtype)
         self._schema = pyarrow.schema([*name_fields("name"), ("vector", pyarrow.list_(number, dimension))])
         self._writer: pyarrow.parquet.ParquetWriter = pyarrow.parquet.ParquetWriter(
@@ -143,9 +143,8 @@ class ParquetVectorWriter:
 
         if not names:
             return
-        flat = pyarrow.array(np.ascontiguousarray(vectors, self._dtype).ravel())
-        column = pyarrow.FixedSizeListArray.from_arrays(flat, self._dimension)
-        self._waiting.append(pyarrow.RecordBatch.from_arrays([*name_columns(names), column], schema=self._schema))
+        columns = [*name_columns(names), vector_column(vectors, self._dtype)]
+        self._waiting.append(pyarrow.RecordBatch.from_arrays(columns, schema=self._schema))
         if sum(batch.nbytes for batch in self._waiting) >= _GROUP:
             self._write_group()
 
