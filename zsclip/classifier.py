@@ -154,6 +154,21 @@ class Classifier(Closing):
         self.model.labels = np.concatenate([scoring.unit_mean(vectors)[None] for vectors in made.vectors])
         return made
 
+    def classes(
+        self, labels: LabelSet, sets: Sequence[PromptSet], rules: Rules, background: Sequence[str] | None = None
+    ) -> ClassVectors:
+        """The class vectors that images are scored against as the rules say. Warns of labels that cannot be told apart.
+
+        Raises `LabelError`, `PromptSetError` and `ModelError`.
+        """
+        require_choice(labels.names, rules, background)
+        if rules.multi_label and background is None and not self.model.facts.logit_bias:
+            background = curated_background()
+        classes = self.class_vectors(labels, sets, combine=rules.combine, background=background)
+        if alike := classes.alike():
+            logger.warning("%s", alike_in_words(alike))
+        return classes
+
     def prompt_vectors(
         self, labels: LabelSet, sets: Sequence[PromptSet], background: Sequence[str] | None = None
     ) -> PromptVectors:
@@ -211,12 +226,7 @@ class Classifier(Closing):
         label_set, sets, rules = as_label_set(labels), as_prompt_sets(prompts), rules or Rules()
         if calibration is not None:
             rules = self.calibrated(rules, calibration, label_set, sets, background)
-        require_choice(label_set.names, rules, background)
-        if rules.multi_label and background is None and not self.model.facts.logit_bias:
-            background = curated_background()
-        classes = self.class_vectors(label_set, sets, combine=rules.combine, background=background)
-        if alike := classes.alike():
-            logger.warning("%s", alike_in_words(alike))
+        classes = self.classes(label_set, sets, rules, background)
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k must be at least 1, or None for all labels, not {top_k}.")
         kept = len(label_set) if top_k is None else min(top_k, len(label_set))

@@ -14,12 +14,13 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from zsclip.cluster.account import Account
 from zsclip.cluster.identity import remove, settle
-from zsclip.cluster.job import Outcome, Resources, Task
+from zsclip.cluster.job import Advance, Outcome, Resources, Task, no_advance
 from zsclip.cluster.part_file import Error, PartWriter, Tally, part_name
 from zsclip.cluster.plan import Part, Plan, Slice
 from zsclip.cluster.results import LocalFolder
-from zsclip.cluster.run import Account, alone, work_here
+from zsclip.cluster.run import alone, work_here
 from zsclip.cluster.tasks import PlannedTasks
 from zsclip.errors import InputError
 from zsclip.output.parquet import vector_column
@@ -40,7 +41,7 @@ class Copying:
         self.opened += 1
         return self
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: Task, advance: Advance = no_advance) -> Outcome:
         import numpy as np
 
         names = [one.path for one in Plan(self.results).part(task.part)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,8 +11,6 @@ import typer
 
 from zsclip.cli import groups, options
 from zsclip.cli.grouping import grouped
-
-logger = logging.getLogger("zsclip")
 
 CalibrationFile = Annotated[
     Optional[Path],
@@ -34,6 +31,7 @@ def classify(
     multi_label: options.MultiLabel = False,
     calibration: CalibrationFile = None,
     rows: groups.RowsGroup,
+    parts: groups.PartsGroup,
     page: groups.ReportGroup,
     store: groups.StoreGroup,
     messages: groups.MessageGroup,
@@ -44,42 +42,41 @@ def classify(
 
     find . -name '*.jpg' -print0 | zsclip classify -0 - -L labels.txt -f jsonl
 
+    zsclip classify s3://bucket/photos/ -L labels.txt --into parts/
+
     A single image gives a ranked table, more give a row each. Probabilities are a softmax
     over your labels: they say which of them fits best, not whether any does.
     """
+    from zsclip.cli.asked import Asked
     from zsclip.cli.inputs import open_images, read_top_k
     from zsclip.cli.outputs import Outputs
+    from zsclip.cli.parts import run_in_parts
     from zsclip.cli.printing import Printing, print_results
-    from zsclip.output.provenance import Provenance
     from zsclip.output.rows import result_layout
-    from zsclip.scoring.calibration import read_file
-    from zsclip.scoring.rules import require_choice
 
     messages.listen()
-    kept, rules = read_top_k(rows.top_k), decision.rules(multi_label=multi_label)
-    label_set, background = labels.read(where.paths), decision.read_background()
-    require_choice(label_set.names, rules, background, unknown=decision.unknown_label)
-    unknown = decision.unknown_label if rules.abstains or background is not None else None
+    kept, rules, label_set = read_top_k(rows.top_k), decision.rules(multi_label=multi_label), labels.read(where.paths)
+    asked = Asked.read(label_set, prompts, decision, rules, kept, calibration)
     outputs = Outputs(output=rows.output, report=page.report, offline=model.offline)
-    rows.check((*label_set.names, unknown))
-    sets, calibrated = prompts.read(), read_file(calibration) if calibration else None
+    rows.check((*asked.labels.names, asked.unknown))
+    if parts.parts_folder is not None:
+        run_in_parts(parts, where, model, reading, store, messages, asked.told, asked.decides)
+        return
     page.check()
     outputs.refuse(labels.labels_file, decision.background, prompts.prompts, calibration, model.files, store.files)
     images = open_images(where, outputs, offline=model.offline, reading=reading.settings)
     with groups.open_classifier(model, reading, store) as classifier:
-        if calibrated and calibration:
-            rules = classifier.calibrated(rules, calibrated, label_set, sets, background, calibration)
-        verb = partial(classifier.classify_batches, top_k=kept, rules=rules, background=background, pool=where.pool)
-        shown = min(kept or len(label_set), len(label_set))
-        layout = result_layout(shown, unknown, several=multi_label, timed=where.pool is not None)
+        start = partial(asked.results, classifier, images.listing, pool=where.pool)
+        layout = result_layout(asked.top_k, asked.unknown, several=multi_label, timed=where.pool is not None)
+        gallery = page.gallery(asked.labels.names, asked.unknown, classifier)
         how = Printing(
-            rows, messages.quiet, label_set.names, layout, unknown, where.null, images.is_one_file,
-            page.gallery(label_set.names, unknown, classifier), Provenance(classifier.model, label_set, sets, rules.combine, background),
+            rows, messages.quiet, asked.labels.names, layout, asked.unknown, where.null, images.is_one_file,
+            gallery, asked.provenance(classifier),
         )  # fmt: skip
-        unreadable = print_results(classifier, partial(verb, images.listing, label_set, sets), images, how)
+        unreadable = print_results(classifier, start, images, how)
         images.report(classifier.counts)
         messages.report(classifier)
-    if gallery := how.gallery:
+    if gallery is not None:
         page.write(lambda pictures: gallery.html(_title(where.paths or [str(where.retry)]), pictures))
     if unreadable:
         raise typer.Exit(3)

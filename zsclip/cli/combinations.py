@@ -25,12 +25,21 @@ CONTRADICTIONS = (
     (("tag", "pretrained"), "both name its weights"),
     (("limit", "sample"), "each chooses a part of the images"),
     (("retry", "paths"), "the file's names stand in the place of paths"),
+    *((("parts_folder", other), "results in parts go into a folder, with all that is told of each image")
+      for other in ("output", "format", "only", "report", "embed_thumbnails")),
+    *((("parts_folder", other), "a run in parts takes all that it was planned with") for other in ("limit", "sample", "retry")),
+    *((("parts_folder", other), "parts are kept in the place of the store") for other in ("no_cache", "rehash")),
+    (("parts_folder", "pool"), "parts have a row for each frame"),
+    (("parts_folder", "timings"), "each part is timed by itself"),
+    (("parts_folder", "texts"), "texts are embedded at once"),
+    (("restart", "retry_errors"), "one removes what is there, the other goes on with it"),
     *((("texts", other), "with texts no pictures are read")
       for other in ("no_recursive", "null", "hidden", "limit", "sample", "seed", "retry", "column", "id_column", "every", "rehash",
                     "workers", "readers", "max_pixels", "isolate", "decode_timeout", "per_host", "allow_private", "no_sign_request")),
 )  # fmt: skip
 # What does nothing unless one of these is given too.
 NEEDS = {
+    **dict.fromkeys(("part_size", "restart", "retry_errors", "max_errors"), ("parts_folder",)),
     "decode_timeout": ("isolate",),
     "allow_predictions": ("manifest",),
     "embed_thumbnails": ("report",),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zsclip.classifier import Classifier
     from zsclip.cli.inputs import FoundImages
     from zsclip.errors import ErrorKind
+    from zsclip.output.provenance import Provenance
     from zsclip.output.vectors import VectorWriter
 
     Unread = tuple[str, str, ErrorKind | None]  # path, error, kind
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("zsclip")
 
 EmbedOutput = Annotated[
-    Path, typer.Option("-o", "--output", metavar="FILE", help="A file ending in .npz, .parquet or .jsonl.")
+    Optional[Path], typer.Option("-o", "--output", metavar="FILE", help="A file ending in .npz, .parquet or .jsonl.")
 ]
 TextsFile = Annotated[
     Optional[Path], typer.Option("--texts", metavar="FILE", help="Embed the texts of a file, one a line, instead.")
@@ -32,12 +33,13 @@ TextsFile = Annotated[
 
 @grouped
 def embed(
-    output: EmbedOutput,
     where: groups.PathGroup,
+    output: EmbedOutput = None,
     texts: TextsFile = None,
     *,
     model: groups.ModelGroup,
     reading: groups.ReadingGroup,
+    parts: groups.PartsGroup,
     store: groups.StoreGroup,
     messages: groups.MessageGroup,
 ) -> None:
@@ -49,20 +51,22 @@ def embed(
 
     Numbers are float32; in Parquet float16, unless --exact. Beside a Parquet file, pictures that could not be read are in
     one ending in .errors.parquet.
+
+    zsclip embed s3://bucket/photos/ --into vectors/ writes them in parts; the same command goes on.
     """
     from zsclip.cli.inputs import open_images
     from zsclip.cli.outputs import Outputs, require_format
+    from zsclip.cli.parts import run_in_parts
     from zsclip.output.targets import target
     from zsclip.output.vectors import VECTOR_WRITERS, vector_writer
 
     messages.listen()
-    if bool(where.paths or where.retry) == bool(texts):
-        raise typer.BadParameter("give either paths or --texts FILE.", param_hint="PATHS")
-    if where.pool == "max":
-        raise typer.BadParameter(
-            "the best frame depends on what is asked for; vectors need 'mean'.", param_hint="--pool"
-        )
-    pool = where.pool
+    _check(where, texts)
+    if parts.parts_folder is not None:
+        run_in_parts(parts, where, model, reading, store, messages, _vectors_only, {"labels": None})
+        return
+    if output is None:
+        raise typer.BadParameter("give --output FILE, or --into OUT for parts.", param_hint="--output")
     require_format(output, None, VECTOR_WRITERS)
     errors_file = output.with_suffix(".errors.parquet") if output.suffix.lower() == ".parquet" and not texts else None
     outputs = Outputs(output=output, errors_of_output=errors_file, offline=model.offline)
@@ -77,7 +81,9 @@ def embed(
             classifier.model.fetch()
             writer.write(lines, classifier.embed_texts(lines))
         else:
-            unreadable = _write_images(classifier, images, writer, pool=pool, quiet=messages.quiet)
+            unreadable = _write_images(
+                classifier, images, writer, pool="mean" if where.pool else None, quiet=messages.quiet
+            )
             images.report(classifier.counts)
         writer.close()
         messages.report(classifier)
@@ -85,6 +91,21 @@ def embed(
         _write_errors(unreadable, errors_file)
     if unreadable:
         raise typer.Exit(3)
+
+
+def _check(where: groups.PathGroup, texts: Path | None) -> None:
+    if bool(where.paths or where.retry) == bool(texts):
+        raise typer.BadParameter("give either paths or --texts FILE.", param_hint="PATHS")
+    if where.pool == "max":
+        raise typer.BadParameter(
+            "the best frame depends on what is asked for; vectors need 'mean'.", param_hint="--pool"
+        )
+
+
+def _vectors_only(classifier: Classifier) -> tuple[None, Provenance]:
+    from zsclip.output.provenance import Provenance
+
+    return None, Provenance(classifier.model)
 
 
 def _write_images(

@@ -17,6 +17,8 @@ from zsclip.cli.grouping import Typed
 
 if TYPE_CHECKING:
     from zsclip.classifier import Classifier
+    from zsclip.cluster.results import ResultFolder
+    from zsclip.cluster.run import Settings
     from zsclip.engines.base import Computing
     from zsclip.images.folders import Search
     from zsclip.images.opening import Opening
@@ -237,14 +239,19 @@ class StoreGroup:
         return Keeping(self.cache_dir, not self.no_cache, self.rehash)
 
 
+def classifier_of(model: ModelGroup, reading: ReadingGroup, store: StoreGroup) -> Classifier:
+    """The classifier that the three groups ask for, not loaded yet; raises `ModelError`."""
+    from zsclip.classifier import Classifier
+
+    return Classifier.open(model.resolve(), model.computing, reading.settings, store.settings)
+
+
 @contextmanager
 def open_classifier(model: ModelGroup, reading: ReadingGroup, store: StoreGroup) -> Iterator[Classifier]:
-    """The classifier that the three groups ask for, not loaded yet; raises `ModelError`. Says at the end what of them had no
-    effect."""
-    from zsclip.classifier import Classifier
+    """See `classifier_of`. Says at the end what of the groups had no effect."""
     from zsclip.cli.unused import tell_unused
 
-    with Classifier.open(model.resolve(), model.computing, reading.settings, store.settings) as classifier:
+    with classifier_of(model, reading, store) as classifier:
         yield classifier
         tell_unused(classifier, {**model.typed, **reading.typed})
 
@@ -299,6 +306,37 @@ class RowsGroup:
             raise typer.BadParameter(f"{self.only!r} is not among the labels.", param_hint="--only")
         require_format(self.output, self.format, EXTENSIONS, bare=True)
         require_writable(choose_format(self.format, self.output, sys.stdout.isatty()), self.output)
+
+
+@dataclass(repr=False, eq=False)
+class PartsGroup:
+    """A run in parts."""
+
+    parts_folder: options.IntoParts = None
+    part_size: options.PartSize = 4096
+    restart: options.Restart = False
+    retry_errors: options.RetryErrors = False
+    max_errors: options.MaxErrors = None
+
+    def results(self) -> ResultFolder:
+        """The folder of results; raises `InputError`."""
+        from zsclip.cluster.results import result_folder
+
+        assert self.parts_folder is not None
+        return result_folder(self.parts_folder)
+
+    @property
+    def settings(self) -> Settings:
+        """The same as the library has it."""
+        from zsclip.cluster.account import MostErrors
+        from zsclip.cluster.run import Settings
+        from zsclip.errors import InputError
+
+        try:
+            most = None if self.max_errors is None else MostErrors.parse(self.max_errors)
+        except InputError as error:
+            raise typer.BadParameter(error.what, param_hint="--max-errors") from None
+        return Settings(self.part_size, self.restart, self.retry_errors, most)
 
 
 @dataclass(repr=False, eq=False)

@@ -120,10 +120,7 @@ class FoundImages:
 
     def report(self, counts: Counts) -> None:
         """Say what was passed over and how much was known."""
-        if others := str(self._finder.passed_over):
-            logger.info("%s%s.", others[0].upper(), others[1:])
-        if self._columns and not self._finder.tables:
-            logger.warning("%s had no effect: there was no table.", " and ".join(self._columns))
+        report_found(self._finder, self._columns)
         report_known(counts)
 
 
@@ -134,6 +131,14 @@ def _count(finder: Finder) -> int | None:
             return None
         total += size(piece)
     return total
+
+
+def report_found(finder: Finder, columns: Collection[str]) -> None:
+    """Say what was passed over, and that options for tables were of no use."""
+    if others := str(finder.passed_over):
+        logger.info("%s%s.", others[0].upper(), others[1:])
+    if columns and not finder.tables:
+        logger.warning("%s had no effect: there was no table.", " and ".join(columns))
 
 
 def report_known(counts: Counts) -> None:
@@ -156,6 +161,26 @@ def open_images(
     """Find the images, at least one of them; raises `InputError` for paths that are not there, lead to none, or are among
     the `outputs`, those of a list on standard input when they come by. `refuse` is called with each path, and may raise.
     """
+    paths, finder = find(where, outputs, search, offline=offline, refuse=refuse)
+    # Another program may still be writing its list, and a server be listing: what is known is worked on meanwhile.
+    in_background = paths.from_stdin or where.sample is not None or any(map(is_address, paths.named))
+    pieces = finder.pieces() if where.sample is None else sampled(finder.pieces(), where.sample, where.seed, reading)
+    listing = (BackgroundListing if in_background else Listing)(pieces, limit=where.limit)
+    if listing.is_empty():
+        raise no_images(finder)
+    again = None if in_background else Finder(paths, finder.search, finder.opening)
+    return FoundImages(listing, paths.is_one_file, finder, again, where.columns)
+
+
+def find(
+    where: FileGroup,
+    outputs: Outputs | None = None,
+    search: Search | None = None,
+    *,
+    offline: bool = False,
+    refuse: Callable[[str], None] = lambda path: None,
+) -> tuple[PathList, Finder]:
+    """What is to be looked at, and what finds images there; see `open_images`."""
     outputs, search = outputs or Outputs(), search or where.search
     named = where.named
     outputs.refuse(named, where.retry)
@@ -174,17 +199,15 @@ def open_images(
         refuse(path)
     finder = Finder(paths, search, opening, typed=frozenset(where.paths))
     finder.passed_over.offers_frames = not search.files_only
-    # Another program may still be writing its list, and a server be listing: what is known is worked on meanwhile.
-    in_background = paths.from_stdin or where.sample is not None or any(map(is_address, paths.named))
-    pieces = finder.pieces() if where.sample is None else sampled(finder.pieces(), where.sample, where.seed, reading)
-    listing = (BackgroundListing if in_background else Listing)(pieces, limit=where.limit)
-    if listing.is_empty():
-        said = "; ".join(["No images found", *filter(None, [str(finder.passed_over)])])
-        if not search.recursive:
-            said += " (folders inside folders are left out: --no-recursive)"
-        raise InputError(f"{said}. Name a folder with images in it, or image files.")
-    again = None if in_background else Finder(paths, search, opening)
-    return FoundImages(listing, paths.is_one_file, finder, again, where.columns)
+    return paths, finder
+
+
+def no_images(finder: Finder) -> InputError:
+    """The error to raise where nothing was found."""
+    said = "; ".join(["No images found", *filter(None, [str(finder.passed_over)])])
+    if not finder.search.recursive:
+        said += " (folders inside folders are left out: --no-recursive)"
+    return InputError(f"{said}. Name a folder with images in it, or image files.")
 
 
 def require_commas(labels: Sequence[str], paths: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ import typer
 from zsclip.engines.names import EngineName, PrecisionName
 
 _INPUT, _DECISION, _MODEL, _OUTPUT, _STORE = "Images and labels", "Decision", "Model", "Output", "Store"
+_PARTS = "Many images, in parts"
 
 Paths = Annotated[
     list[str],
@@ -245,6 +246,27 @@ Only = Annotated[
     Optional[str],
     typer.Option("--only", metavar="LABEL", help="Only images for which this label holds.", rich_help_panel=_OUTPUT),
 ]
+IntoParts = Annotated[
+    Optional[str],
+    typer.Option("--into", metavar="OUT", rich_help_panel=_PARTS,
+                 help="Write rows and vectors in parts (Parquet) into a folder. The same command goes on where it was."),
+]  # fmt: skip
+PartSize = Annotated[
+    int, typer.Option("--part-size", min=1, metavar="N", help="Images in a part.", rich_help_panel=_PARTS)
+]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Remove the run that is there, and begin anew.", rich_help_panel=_PARTS)
+]
+RetryErrors = Annotated[
+    bool,
+    typer.Option("--retry-errors", rich_help_panel=_PARTS,
+                 help="Also try again what could not be read for a reason that may have passed."),
+]  # fmt: skip
+MaxErrors = Annotated[
+    Optional[str],
+    typer.Option("--max-errors", metavar="N|P%", rich_help_panel=_PARTS,
+                 help="End the run when more images than that cannot be read; a share counts from 100 images on."),
+]  # fmt: skip
 Report = Annotated[
     Optional[Path],
     typer.Option("--report", metavar="FILE.html", rich_help_panel=_OUTPUT,

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from zsclip.cluster.part_file import Error
+
+Advance: TypeAlias = (
+    "Callable[[int, Sequence[Error]], None]"  # so many more pictures of a part, and those that could not be read
+)
+
+
+def no_advance(pictures: int, errors: Sequence[Error]) -> None:
+    """Nobody wants to know."""
 
 
 class Way(IntEnum):
@@ -53,8 +64,10 @@ class Resources:
 class Worker(Protocol):
     """One process that does parts, one at a time. Its model is loaded."""
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: Task, advance: Advance = no_advance) -> Outcome:
         """Do a part and write it, whole or not at all; done twice, it is the same.
+
+        Calls `advance` as it goes on, which may raise to end it.
 
         Raises `ZsclipError` for what is not the part's fault: results that cannot be written, a model that cannot be used.
         Any other exception, and a death of the process, count against the part.

@@ -14,7 +14,7 @@ import numpy as np
 
 from zsclip.classifier import Classifier
 from zsclip.closing import Closing
-from zsclip.cluster.job import Outcome, Resources, Task, Way
+from zsclip.cluster.job import Advance, Outcome, Resources, Task, Way, no_advance
 from zsclip.cluster.part_file import Error, PartWriter, Tally, read_part
 from zsclip.cluster.plan import Plan, Slice
 from zsclip.cluster.results import result_folder
@@ -119,24 +119,25 @@ class PartWorker(Closing):
             for classifier in filter(None, (self._plain, self._isolated)):
                 stack.callback(classifier.close)
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: Task, advance: Advance = no_advance) -> Outcome:
         """See `job.Worker`."""
         started = time.perf_counter()
         slices = self._plan.part(task.part)
-        tally = self._again(task, slices) if task.failed else self._write(task, self._embedded(task.way, slices))
+        tally = (self._again if task.failed else self._anew)(task, slices, advance)
         return Outcome(task.part, tally.rows, tally.errors, time.perf_counter() - started, tally.digest)
 
-    def _write(self, task: Task, embedded: Iterator[ImageEmbeddings]) -> Tally:
+    def _anew(self, task: Task, slices: Sequence[Slice], advance: Advance) -> Tally:
         with PartWriter(self._results, task.part, self._job.said) as writer:
             place = 0
-            for batch in embedded:
+            for batch in self._embedded(task.way, slices):
                 rows, errors = self._rows.of(batch, range(place, place + len(batch)))
                 writer.add(rows)
                 writer.add_errors(errors)
                 place += len(batch)
+                advance(len(batch), errors)
             return writer.close(self._rows.schema)
 
-    def _again(self, task: Task, slices: Sequence[Slice]) -> Tally:
+    def _again(self, task: Task, slices: Sequence[Slice], advance: Advance) -> Tally:
         """Read again what could not be read for a reason that may have passed. A part whose archives or videos would have to be opened
         to find it is done anew, and so is one whose two files do not belong together.
         """
@@ -145,7 +146,7 @@ class PartWorker(Closing):
         old, errors = read_part(self._results, task.part)
         places = sorted(one.place for one in errors if one.kind in PASSING)
         if self._job.finding.size(slices) != len(old) + len(errors):
-            return self._write(task, self._embedded(task.way, slices))
+            return self._anew(task, slices, advance)
         kept = {one.place: one for one in errors if one.kind not in PASSING}
         tables, place = [old], 0
         for batch in self._embedded(task.way, slices, places):
@@ -153,8 +154,9 @@ class PartWorker(Closing):
             tables.append(pyarrow.Table.from_batches([rows]))
             kept |= {one.place: one for one in still}
             place += len(batch)
+            advance(len(batch), still)
         if place != len(places):  # a table that breaks off
-            return self._write(task, self._embedded(task.way, slices))
+            return self._anew(task, slices, advance)
         rows = pyarrow.concat_tables(tables).sort_by("place").combine_chunks()
         with PartWriter(self._results, task.part, self._job.said) as writer:
             for batch in rows.to_batches():

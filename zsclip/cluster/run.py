@@ -1,22 +1,24 @@
-"""A run in parts, in this process: what is planned and not there yet, one part after the other, and what says that it is whole."""
+"""A run in parts: what is planned and not there yet, one part after the other, and what says that it is whole."""
 
 from __future__ import annotations
 
-import json
 import time
-from array import array
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-from zsclip import __version__
-from zsclip.cluster.identity import FORMAT, MANIFEST, SUCCESS
-from zsclip.cluster.job import Job, Outcome, Resources, Task, Tasks
-from zsclip.cluster.part_file import Tally, read_tally
+from zsclip.cluster.account import Account, ErrorsSoFar, MostErrors, Whole, read_whole
+from zsclip.cluster.identity import RUN, SUCCESS, settle
+from zsclip.cluster.job import Advance, Job, Outcome, Resources, Task, Tasks, no_advance
+from zsclip.cluster.part_file import Error, Tally
+from zsclip.cluster.plan import PLAN, Part
 from zsclip.cluster.results import LocalFolder, ResultFolder
-from zsclip.errors import InputError
+from zsclip.cluster.tasks import PlannedTasks
+from zsclip.errors import InputError, ZsclipError
 
+PART_SIZE = 4096
 _WAIT_SECONDS = 0.02
 
 
@@ -54,14 +56,83 @@ def alone(results: ResultFolder) -> Iterator[None]:
         lock.release()
 
 
-def work_here(job: Job, tasks: Tasks) -> Iterator[Outcome]:
+class Watch(Protocol):
+    """Who is told how a run goes."""
+
+    def begins(self, tasks: PlannedTasks) -> None:
+        """Parts are being planned and done."""
+
+    def advance(self, pictures: int, errors: Sequence[Error]) -> None:
+        """Some pictures of a part in this process are done, some of which could not be read."""
+
+    def done(self, outcome: Outcome) -> None:
+        """A part is done, whose pictures this process may have told of already."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run begins and ends; see `identity.settle`, `tasks.PlannedTasks` and `MostErrors`."""
+
+    part_size: int = PART_SIZE
+    restart: bool = False
+    retry_errors: bool = False
+    most_errors: MostErrors | None = None
+
+
+def run(
+    results: ResultFolder,
+    decides: Mapping[str, Any],
+    said: Mapping[str, Any],
+    parts: Iterable[Part],
+    job: Callable[[], Job],
+    settings: Settings,
+    watch: Watch,
+) -> Whole:
+    """Begin a run or go on with it, until it is whole. Raises `ZsclipError`; what is done by then is kept.
+
+    `decides` and `said` are those of `identity.settle`. `parts` are listed unless they are planned already; the `job` is made once it is
+    known that the run may go on.
+    """
+    with alone(results):
+        went_on = settle(results, decides, said, restart=settings.restart)
+        try:
+            if (whole := read_whole(results)) and not settings.retry_errors:
+                return whole
+            return _work(results, parts, job(), settings, watch)
+        except ZsclipError:
+            if not went_on and not any(results.names(PLAN)):
+                results.remove(RUN)  # nothing came of it, which must not be in another run's way
+            raise
+
+
+def _work(results: ResultFolder, parts: Iterable[Part], job: Job, settings: Settings, watch: Watch) -> Whole:
+    tasks = PlannedTasks(results, parts, settings.part_size, failed=settings.retry_errors)
+    watch.begins(tasks)
+    account, pace = Account(), ErrorsSoFar(settings.most_errors)
+
+    def advance(pictures: int, errors: Sequence[Error]) -> None:
+        watch.advance(pictures, errors)
+        pace.add(pictures, errors)
+
+    done = 0
+    results.remove(SUCCESS)
+    for outcome in work_here(job, tasks, advance):
+        account.add(outcome.part, Tally(outcome.rows, outcome.errors, outcome.digest))
+        done += 1
+        watch.done(outcome)
+    assert tasks.extent is not None
+    account.finish(results, tasks.extent.parts)
+    return Whole(tasks.extent.parts, account.pictures, account.errors, done)
+
+
+def work_here(job: Job, tasks: Tasks, advance: Advance = no_advance) -> Iterator[Outcome]:
     """Do parts in this process, one after the other. The model is loaded once there is one to do. Raises `ZsclipError`."""
     task = _next(tasks)
     if task is None:
         return
     with closing(job.open(Resources())) as worker:
         while task is not None:
-            yield worker.run(task)
+            yield worker.run(task, advance)
             task = _next(tasks)
 
 
@@ -71,49 +142,3 @@ def _next(tasks: Tasks) -> Task | None:
             return None
         time.sleep(_WAIT_SECONDS)
     return task
-
-
-class Account:
-    """What is in all parts: some ten bytes of each, and their digests."""
-
-    def __init__(self) -> None:
-        self._rows, self._unread = array("q"), array("q")
-        self._digests = bytearray()
-        self.errors: Counter[str] = Counter()
-        self.pictures = 0
-
-    def add(self, part: int, tally: Tally) -> None:
-        """Add a part, once."""
-        missing = part + 1 - len(self._rows)
-        if missing > 0:
-            self._rows.extend([-1] * missing)
-            self._unread.extend([0] * missing)
-            self._digests.extend(bytes(32 * missing))
-        unread = sum(tally.errors.values())
-        self._rows[part], self._unread[part] = tally.rows, unread
-        self._digests[32 * part : 32 * part + 32] = bytes.fromhex(tally.digest)
-        self.errors.update(tally.errors)
-        self.pictures += tally.rows + unread
-
-    def finish(self, results: ResultFolder, parts: int) -> None:
-        """Write the manifest of all parts, of which those that were not added are read, and then what says that the run is whole."""
-        import pyarrow
-        import pyarrow.parquet
-
-        for number in range(parts):
-            if number >= len(self._rows) or self._rows[number] < 0:
-                self.add(number, read_tally(results, number))
-        digests = [self._digests[32 * part : 32 * part + 32].hex() for part in range(parts)]
-        table = pyarrow.table({
-            "part": pyarrow.array(range(parts), pyarrow.int64()),
-            "rows": pyarrow.array(self._rows, pyarrow.int64()),
-            "errors": pyarrow.array(self._unread, pyarrow.int64()),
-            "digest": digests,
-        })  # fmt: skip
-        with results.write(MANIFEST) as stream:
-            pyarrow.parquet.write_table(table, stream, compression="zstd")
-        said = {
-            "format": FORMAT, "version": __version__, "parts": parts, "pictures": self.pictures,
-            "errors": dict(sorted(self.errors.items())), "manifest": MANIFEST,
-        }  # fmt: skip
-        results.put(SUCCESS, json.dumps(said, indent=1).encode())

@@ -1,0 +1,102 @@
+"""The labels that a command asks for, and how they are decided."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from zsclip.classifier import Classifier
+    from zsclip.cli.groups import DecisionGroup, PromptGroup
+    from zsclip.cluster.parts import Labelling
+    from zsclip.images.listing import Listing
+    from zsclip.output.provenance import Provenance
+    from zsclip.scoring.batches import ImageResults
+    from zsclip.scoring.calibration import Calibration
+    from zsclip.scoring.rules import Rules
+    from zsclip.text.labels import LabelSet
+    from zsclip.text.prompts import PromptSet
+
+
+@dataclass(frozen=True)
+class Asked:
+    """See the module. `unknown` is what an abstention is called, None where there is none; a `calibration` comes with its file."""
+
+    labels: LabelSet
+    sets: tuple[PromptSet, ...]
+    rules: Rules
+    background: tuple[str, ...] | None
+    unknown: str | None
+    top_k: int
+    calibration: tuple[Calibration, Path] | None
+
+    @classmethod
+    def read(
+        cls,
+        labels: LabelSet,
+        prompts: PromptGroup,
+        decision: DecisionGroup,
+        rules: Rules,
+        top_k: int | None,
+        calibration: Path | None,
+    ) -> Asked:
+        """What the options say; raises `ZsclipError`."""
+        from zsclip.scoring.calibration import read_file
+        from zsclip.scoring.rules import require_choice
+
+        background = decision.read_background()
+        require_choice(labels.names, rules, background, unknown=decision.unknown_label)
+        unknown = decision.unknown_label if rules.abstains or background is not None else None
+        calibrated = (read_file(calibration), calibration) if calibration else None
+        kept = min(top_k or len(labels), len(labels))
+        return cls(labels, prompts.read(), rules, background, unknown, kept, calibrated)
+
+    def results(
+        self, classifier: Classifier, images: Listing, pool: Literal["mean", "max"] | None = None
+    ) -> Generator[ImageResults, None, None]:
+        """The images' results; see `Classifier.classify_batches`."""
+        return classifier.classify_batches(
+            images,
+            self.labels,
+            self.sets,
+            top_k=self.top_k,
+            rules=self.rules_for(classifier),
+            background=self.background,
+            pool=pool,
+        )
+
+    def rules_for(self, classifier: Classifier) -> Rules:
+        """The rules, with the temperature of the calibration if there is one; raises `CalibrationError`."""
+        if self.calibration is None:
+            return self.rules
+        calibrated, file = self.calibration
+        return classifier.calibrated(self.rules, calibrated, self.labels, self.sets, self.background, file)
+
+    def provenance(self, classifier: Classifier) -> Provenance:
+        """What is to be said of the results."""
+        from zsclip.output.provenance import Provenance
+
+        return Provenance(classifier.model, self.labels, self.sets, self.rules.combine, self.background)
+
+    @property
+    def decides(self) -> dict[str, Any]:
+        """What labels in parts depend on, the model apart; as JSON has it."""
+        from zsclip.scoring.calibration import Binding
+        from zsclip.text.labels import LabelSet
+
+        return {
+            "labels": [[one.name, *one.members] if one.members != (one.name,) else one.name for one in self.labels.labels],
+            "prompts": Binding.of("", LabelSet.of(["<label>"]), self.sets).prompts, "background": self.background,
+            "rules": asdict(self.rules), "temperature": self.calibration[0].temperature if self.calibration else None,
+            "unknown_label": self.unknown, "top_k": self.top_k,
+        }  # fmt: skip
+
+    def told(self, classifier: Classifier) -> tuple[Labelling, Provenance]:
+        """What is told of each picture in parts, and of the run."""
+        from zsclip.cluster.parts import Labelling
+
+        rules = self.rules_for(classifier)
+        classes = classifier.classes(self.labels, self.sets, rules, self.background)
+        return Labelling(classes, rules, self.top_k, self.unknown), self.provenance(classifier)

@@ -1,0 +1,176 @@
+"""`--into` of `classify` and `embed`: a run in parts, which the same command goes on with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from zsclip.cli import groups
+from zsclip.text.wording import counted
+
+if TYPE_CHECKING:
+    from zsclip.classifier import Classifier
+    from zsclip.cli.parts_progress import PartsProgress
+    from zsclip.cluster.account import Whole
+    from zsclip.cluster.parts import Labelling, PartJob
+    from zsclip.cluster.plan import Part
+    from zsclip.cluster.results import ResultFolder
+    from zsclip.images.folders import Search
+    from zsclip.images.sources import Finder
+    from zsclip.output.provenance import Provenance
+
+    Told = tuple[Labelling | None, Provenance]
+
+logger = logging.getLogger("zsclip")
+
+
+def run_in_parts(
+    asked: groups.PartsGroup,
+    where: groups.PathGroup,
+    model: groups.ModelGroup,
+    reading: groups.ReadingGroup,
+    store: groups.StoreGroup,
+    messages: groups.MessageGroup,
+    told: Callable[[Classifier], Told],
+    decides: Mapping[str, Any],
+) -> None:
+    """Do a run in parts. `told` is what is told of each picture beside its vector, and of the run; `decides` what this depends on.
+
+    Raises `typer.Exit` where pictures could not be read, and `ZsclipError`.
+    """
+    from zsclip.cli.inputs import find, report_found
+    from zsclip.cli.parts_progress import PartsProgress
+    from zsclip.cluster.plan import cut
+    from zsclip.cluster.run import run
+    from zsclip.output.parquet import require_pyarrow
+
+    require_pyarrow()
+    results, settings = asked.results(), asked.settings
+    _pin_precision(model)
+    _, finder = find(where, search=_search(results, where), offline=model.offline)
+    with groups.classifier_of(model, reading, store) as classifier:
+        all_decides = {
+            **_of_pictures(where, reading, finder), **_of_model(classifier), **decides, "part_size": settings.part_size
+        }  # fmt: skip
+
+        def job() -> PartJob:
+            with classifier:  # whose model must not lie beside the worker's
+                return _job(results, classifier, finder, reading, told(classifier))
+
+        with PartsProgress(results, hidden=messages.quiet) as watch:
+            parts = _some(cut(finder, settings.part_size), finder)
+            whole = run(results, all_decides, {"model": classifier.model.spec.title}, parts, job, settings, watch)
+    report_found(finder, where.columns)
+    _report(results, whole, watch)
+    if whole.errors:
+        raise typer.Exit(3)
+
+
+def _pin_precision(model: groups.ModelGroup) -> None:
+    """Let it mean the same on every machine."""
+    if model.precision == "int8":
+        raise typer.BadParameter(
+            "int8 is calibrated on the first pictures of a process, and parts would not agree. Choose another.",
+            param_hint="--precision",
+        )
+    if model.precision == "auto" and not model.exact:
+        model.precision = "fp32"
+
+
+def _search(results: ResultFolder, where: groups.PathGroup) -> Search:
+    """How folders are searched: never among the results."""
+    from zsclip.cluster.results import LocalFolder
+
+    if not isinstance(results, LocalFolder):
+        return where.search
+    into = os.path.realpath(results.name)
+    if same := [path for path in where.paths if path != "-" and os.path.realpath(path) == into]:
+        raise typer.BadParameter(
+            "that is what is searched for pictures. Name a folder of its own.", param_hint=f"--into {same[0]}"
+        )
+    return replace(where.search, exclude=(results.name,))
+
+
+def _some(parts: Iterator[Part], finder: Finder) -> Iterator[Part]:
+    """The same; raises `InputError` where there is none."""
+    from zsclip.cli.inputs import no_images
+
+    first = next(parts, None)
+    if first is None:
+        raise no_images(finder)
+    yield first
+    yield from parts
+
+
+def _of_pictures(where: groups.PathGroup, reading: groups.ReadingGroup, finder: Finder) -> dict[str, Any]:
+    """What decides which pictures there are, and whether they can be read."""
+    from zsclip.images.remote.addresses import is_address, shown
+
+    opening = finder.opening
+    is_relative = any(not (is_address(path) or os.path.isabs(path)) for path in where.paths)
+    return {
+        "paths": [shown(path) for path in where.paths],
+        "folder": os.getcwd() if is_relative else None,
+        "recursive": finder.search.recursive, "hidden": finder.search.hidden,
+        "tables": asdict(opening.tables), "videos": asdict(opening.video),
+        "allow_private": opening.network.allow_private, "max_pixels": reading.max_pixels,
+    }  # fmt: skip
+
+
+def _of_model(classifier: Classifier) -> dict[str, Any]:
+    """What decides the vectors."""
+    model = classifier.model
+    return {
+        "model": json.loads(model.identity), "precision": model.computing.effective_precision, "exact": model.exact
+    }  # fmt: skip
+
+
+def _job(
+    results: ResultFolder,
+    classifier: Classifier,
+    finder: Finder,
+    reading: groups.ReadingGroup,
+    told: Told,
+) -> PartJob:
+    from zsclip.cluster.parts import PartJob
+    from zsclip.cluster.slices import Finding
+
+    labelling, provenance = told
+    model = classifier.model
+    said = {**provenance(), "precision": model.computing.effective_precision}
+    return PartJob(
+        results.name, model.spec, model.identity, model.weights, model.computing, reading.settings,
+        Finding(finder.search, finder.opening), labelling, said,
+    )  # fmt: skip
+
+
+def _report(results: ResultFolder, whole: Whole, watch: PartsProgress) -> None:
+    from zsclip.images.remote.addresses import shown
+
+    said = f"{counted(whole.pictures, 'picture')} in {counted(whole.parts, 'part')} in {shown(results.name)}"
+    if not whole.done:
+        logger.info("%s: all were there.", said)
+    else:
+        before = whole.parts - whole.done
+        were = f", of which {before:,} were there" if before > 0 else ""
+        logger.info("%s%s; %s.", said, were, watch.pace)
+    if unread := sum(whole.errors.values()):
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in whole.errors.items())
+        logger.warning(
+            "%s of %s could not be read (%s). %s",
+            f"{unread:,}", f"{whole.pictures:,}", kinds, _remedy(results, whole),
+        )  # fmt: skip
+
+
+def _remedy(results: ResultFolder, whole: Whole) -> str:
+    from zsclip.images.remote.addresses import shown
+    from zsclip.output.failed import PASSING
+
+    why = f"Why is in {shown(results.path('errors-*.parquet'))}."
+    return f"{why} --retry-errors tries again what may have passed." if PASSING & whole.errors.keys() else why
