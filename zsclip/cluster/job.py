@@ -24,6 +24,7 @@ class Way(IntEnum):
 
     PLAIN = 0
     ISOLATED = 1  # pictures are decoded in worker processes, as with `--isolate`
+    HALVED = 2  # child processes do it, given less and less down to the picture that ends them
 
 
 @dataclass(frozen=True)

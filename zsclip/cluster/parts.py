@@ -14,6 +14,7 @@ import numpy as np
 
 from zsclip.classifier import Classifier
 from zsclip.closing import Closing
+from zsclip.cluster.halving import Work, embed_in_children
 from zsclip.cluster.job import Advance, Outcome, Resources, Task, Way, no_advance
 from zsclip.cluster.part_file import Error, PartWriter, Tally, read_part
 from zsclip.cluster.plan import Plan, Slice
@@ -55,6 +56,7 @@ class PartJob:
 
     Paths are as they were typed in the folder `typed_in`. The model's vectors are those of `identity`; `computing` names a precision, for
     `auto` could mean another on each machine. Without a `labelling` there are vectors alone. `said` is in the metadata of every part.
+    A child process that does a part halved is ended if it gives no sign for `silence_seconds` and the time that decoding may take.
     """
 
     results: str
@@ -67,6 +69,7 @@ class PartJob:
     labelling: Labelling | None = None
     said: Mapping[str, Any] = field(default_factory=dict)
     typed_in: str = field(default_factory=os.getcwd)
+    silence_seconds: float = 240.0
 
     @property
     def half(self) -> bool:
@@ -168,8 +171,17 @@ class PartWorker(Closing):
         self, way: Way, slices: Sequence[Slice], places: Sequence[int] | None = None
     ) -> Iterator[ImageEmbeddings]:
         finding = self._job.finding
+        if way is Way.HALVED:
+            return self._halved(slices, places)
         pieces = finding.pieces(slices) if places is None else finding.chosen(slices, set(places))
         return self._classifier(way).embed_images(Listing(pieces))
+
+    def _halved(self, slices: Sequence[Slice], places: Sequence[int] | None) -> Iterator[ImageEmbeddings]:
+        job, model = self._job, self._plain.model
+        model.unload()  # what they die of may be want of memory
+        work = Work(model.spec, job.computing, job.reading, job.finding, slices)
+        seconds = job.reading.decode_timeout + job.silence_seconds
+        return embed_in_children(work, None if places is None else set(places), seconds=seconds)
 
     def _classifier(self, way: Way) -> Classifier:
         if way is Way.PLAIN:

@@ -25,6 +25,10 @@ class Some(Container):
         super().__init__(whole.name)
         self._whole, self._positions = whole, positions
 
+    def row_name(self, position: int, inner: str) -> str:
+        """See `Container`."""
+        return self._whole.row_name(position, inner)
+
     def prepare(self, reading: Reading) -> None:
         """See `Container`."""
         self._whole.prepare(reading)

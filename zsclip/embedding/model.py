@@ -135,6 +135,10 @@ class Model:
             self.engine = engine
         return self.engine
 
+    def unload(self) -> None:
+        """Let go of the engine; it is loaded again when it is needed."""
+        self.engine = self._fp32 = None
+
     def encode_images(self, pixels: NDArray[np.uint8], reduced: Sequence[bool]) -> list[Embedding | None]:
         """Embeddings of preprocessed images (n, height, width, 3), of which some were decoded at a `reduced` scale; None where
         the model gives no finite vector.
