@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +18,7 @@ from zsclip.cluster.job import Advance, Outcome, Resources, Task, no_advance
 from zsclip.cluster.part_file import Error, PartWriter, Tally, part_name
 from zsclip.cluster.plan import Part, Plan, Slice
 from zsclip.cluster.results import LocalFolder
-from zsclip.cluster.run import alone, work_here
+from zsclip.cluster.run import work_here
 from zsclip.cluster.tasks import PlannedTasks
 from zsclip.errors import InputError
 from zsclip.output.parquet import vector_column
@@ -161,18 +159,3 @@ def test_parts_of_nobody_knows_whom_are_left_alone(results: LocalFolder) -> None
     results.put("_zsclip/run.json", b'{"format": 2}')
     with pytest.raises(InputError, match=r"format 2; this version of zsclip knows 1\. Update"):
         settle(results, DECIDES, {})
-
-
-def test_two_drivers_do_not_share_a_folder_and_a_killed_one_leaves_it_free(results: LocalFolder) -> None:
-    code = (
-        "import sys, time; from zsclip.cluster.run import alone; from zsclip.cluster.results import LocalFolder\n"
-        f"with alone(LocalFolder({results.name!r})): print('in', flush=True); time.sleep(60)"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"in\n"
-        with pytest.raises(InputError, match="another zsclip is at work in it"), alone(results):
-            pytest.fail("both are in")
-        other.kill()
-    with alone(results):
-        results.put("whole", b"")

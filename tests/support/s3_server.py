@@ -6,7 +6,7 @@ import re
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,12 +15,13 @@ import pytest
 
 
 class Bucket:
-    """A bucket and what its server was asked for, as "GET key"."""
+    """A bucket. `meets` is shown each request (WSGI's) before it is served, may change it, and may give a status to answer with instead."""
 
     def __init__(self, address: str, name: str) -> None:
         import boto3
 
         self.address, self.name = address, name
+        self.meets: Callable[[dict[str, Any]], int | None] = lambda request: None
         self.client: Any = boto3.client(
             "s3",
             endpoint_url=address,
@@ -66,9 +67,25 @@ def serve(patch: pytest.MonkeyPatch, name: str = "pictures") -> Iterator[Bucket]
             patch.setenv(variable, value)
         # What earlier servers of this process had is there still.
         urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
-        yield Bucket(f"http://{host}:{port}", name)
+        bucket = Bucket(f"http://{host}:{port}", name)
+        _let_meet(bucket, server)
+        yield bucket
     finally:
         server.stop()
+
+
+def _let_meet(bucket: Bucket, server: Any) -> None:
+    served = server._server.app
+
+    def app(request: dict[str, Any], start: Any) -> Any:
+        status = bucket.meets(request)
+        if status is None:
+            return served(request, start)
+        request["wsgi.input"].read(int(request.get("CONTENT_LENGTH") or 0))
+        start(f"{status} Fault", [("Content-Length", "0")])
+        return [b""]
+
+    server._server.app = app
 
 
 @contextmanager

@@ -4,56 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from zsclip.cluster.account import Account, ErrorsSoFar, MostErrors, Whole, read_whole
 from zsclip.cluster.identity import RUN, SUCCESS, settle
 from zsclip.cluster.job import Advance, Job, Outcome, Resources, Task, Tasks, no_advance
+from zsclip.cluster.lock import alone
 from zsclip.cluster.part_file import Error, Tally
 from zsclip.cluster.plan import PLAN, Part
-from zsclip.cluster.results import LocalFolder, ResultFolder
+from zsclip.cluster.results import ResultFolder
 from zsclip.cluster.tasks import PlannedTasks
-from zsclip.errors import InputError, ZsclipError
+from zsclip.errors import ZsclipError
 
 PART_SIZE = 4096
 _WAIT_SECONDS = 0.02
-
-
-@contextmanager
-def alone(results: ResultFolder) -> Iterator[None]:
-    """Nobody else works in the folder while the block runs; raises `InputError` where somebody does.
-
-    The system takes the lock back from a process that ended in whatever way.
-    """
-    from filelock import FileLock, Timeout
-
-    if not isinstance(results, LocalFolder):
-        raise InputError(
-            "a run in parts cannot keep others out of a bucket yet.",
-            where=f"`into={results.name}`",
-            remedy="Name a folder.",
-        )
-    path = Path(results.path("_zsclip/lock"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path, timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise InputError(
-            "another zsclip is at work in it.",
-            where=f"`into={results.name}`",
-            remedy="Wait until it is done, or name another folder.",
-        ) from None
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}.", where=f"`into={results.name}`") from None
-    try:
-        results.tidy()
-        yield
-    finally:
-        lock.release()
 
 
 class Watch(Protocol):
@@ -93,20 +59,27 @@ def run(
     `decides` and `said` are those of `identity.settle`. `parts` are listed unless they are planned already; the `job` is made once it is
     known that the run may go on.
     """
-    with alone(results):
+    with alone(results) as check:
         went_on = settle(results, decides, said, restart=settings.restart)
         try:
             if (whole := read_whole(results)) and not settings.retry_errors:
                 return whole
-            return _work(results, parts, job(), settings, watch)
+            return _work(results, parts, job(), settings, watch, check)
         except ZsclipError:
             if not went_on and not any(results.names(PLAN)):
                 results.remove(RUN)  # nothing came of it, which must not be in another run's way
             raise
 
 
-def _work(results: ResultFolder, parts: Iterable[Part], job: Job, settings: Settings, watch: Watch) -> Whole:
-    tasks = PlannedTasks(results, parts, settings.part_size, failed=settings.retry_errors)
+def _work(
+    results: ResultFolder,
+    parts: Iterable[Part],
+    job: Job,
+    settings: Settings,
+    watch: Watch,
+    check: Callable[[], None],
+) -> Whole:
+    tasks = PlannedTasks(results, parts, settings.part_size, failed=settings.retry_errors, check=check)
     watch.begins(tasks)
     account, pace = Account(), ErrorsSoFar(settings.most_errors)
 
@@ -121,6 +94,7 @@ def _work(results: ResultFolder, parts: Iterable[Part], job: Job, settings: Sett
         done += 1
         watch.done(outcome)
     assert tasks.extent is not None
+    check()
     account.finish(results, tasks.extent.parts)
     return Whole(tasks.extent.parts, account.pictures, account.errors, done)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from zsclip.cluster.job import Task
 from zsclip.cluster.part_file import done_parts, errors_name, part_name, read_tally
@@ -14,11 +14,20 @@ from zsclip.cluster.results import ResultFolder
 class PlannedTasks:
     """See `job.Tasks`. Of a plan that is not complete, all `parts` are listed on a thread.
 
-    With `failed`, parts that are there and have errors which may have passed are to be done too, for these only. It holds a byte a part.
+    With `failed`, parts that are there and have errors which may have passed are to be done too, for these only. `check` raises where
+    somebody else has taken the run over (see `lock.alone`), out of `take` too. It holds a byte a part.
     """
 
-    def __init__(self, results: ResultFolder, parts: Iterable[Part], part_size: int, *, failed: bool = False) -> None:
-        self._results, self._failed = results, failed
+    def __init__(
+        self,
+        results: ResultFolder,
+        parts: Iterable[Part],
+        part_size: int,
+        *,
+        failed: bool = False,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._results, self._failed, self._check = results, failed, check
         self._done = bytearray()
         for number in done_parts(results):
             self._set_done(number, is_done=True)
@@ -46,6 +55,7 @@ class PlannedTasks:
 
     def take(self) -> Task | None:
         """See `Tasks`. What is there is passed over some hundred parts at a time."""
+        self._check()
         for _ in range(256):
             with self._lock:
                 if self._next >= self._known:
@@ -67,6 +77,7 @@ class PlannedTasks:
             self._error = error
 
     def _planned(self, count: int) -> None:
+        self._check()
         with self._lock:
             self._known = count
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Generator, Iterator
 from datetime import timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from zsclip import __version__
 from zsclip.errors import ImageError, InputError
@@ -46,6 +46,10 @@ for _names, _meaning in {
         "the server is asked too often", "network", "use fewer `readers`"),
 }.items():  # fmt: skip
     _CODES.update(dict.fromkeys(_names.split(), _meaning))  # type: ignore[arg-type]
+
+
+# What tells one state of an object from another, as a store takes it for a condition: ETag and version, where it has them.
+Version: TypeAlias = "tuple[tuple[str, str], ...]"
 
 
 class Object(NamedTuple):
@@ -146,6 +150,34 @@ class Bucket:
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise fault(error, signed=self.signed) from None
 
+    def put_if(self, key: str, data: bytes, former: Version | None) -> Version | None:
+        """Write a small object if there is none, or if it is still the `former` one; its version, or None where it is otherwise.
+
+        Raises `ImageError`, and `NotImplementedError` where the store says that it has no such condition. One that takes no notice writes.
+        """
+        import obstore
+
+        try:
+            return _condition(obstore.put(self.pictures, key, data, mode=dict(former) if former else "create"))  # type: ignore[arg-type]
+        except (obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError):
+            return None
+        except obstore.exceptions.NotSupportedError:
+            raise NotImplementedError from None
+        except (obstore.exceptions.BaseError, OSError, ValueError) as error:
+            if re.search(r"<Code>NotImplemented</Code>|status code: 501", str(error)):
+                raise NotImplementedError from None
+            raise fault(error, signed=self.signed) from None
+
+    def read(self, key: str) -> tuple[bytes, Version] | None:
+        """A small object and its version; None where there is none. Raises `ImageError`."""
+        try:
+            answer = self.get(self.pictures, key)
+            return b"".join(self.chunks(answer)), _condition(answer.meta)
+        except ImageError as error:
+            if error.kind == "not_found":
+                return None
+            raise
+
     def delete(self, key: str) -> None:
         """Remove an object, which may be gone already. Raises `ImageError`."""
         import obstore
@@ -219,6 +251,10 @@ def _version(meta: Any) -> str:
         return str(tag).strip('"')
     when = meta["last_modified"]
     return str(meta["version"] or (when and int(when.timestamp())) or "")
+
+
+def _condition(meta: Any) -> Version:
+    return tuple((name, str(meta[name])) for name in ("e_tag", "version") if meta[name])
 
 
 class BucketPicture(Revalidated):
