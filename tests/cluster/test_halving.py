@@ -168,6 +168,10 @@ def test_an_archive_that_ends_the_process_when_it_is_opened_is_one_error(
     work = job(classifier, tmp_path / "out", *(tmp_path / name for name in ("good.zip", "crash.zip", "z.zip")))
     _, found, errors = done(work, Way.HALVED)
     assert errors == {2: ("crash.zip", CRASHED, "damaged")}
+    with work.open(Resources()) as worker:
+        as_ever = worker.run(Task(0)).digest
+        worker.run(Task(0, Way.HALVED))
+        assert worker.run(Task(0)).digest == as_ever
     assert [os.path.relpath(found[place][0], tmp_path) for place in sorted(found)] == [
         "good.zip/a.png", "good.zip/b.png", "z.zip/a.png", "z.zip/b.png"
     ]  # fmt: skip

@@ -19,7 +19,7 @@ from zsclip.cluster.results import LocalFolder, result_folder
 from zsclip.errors import InputError
 
 # Renews ten times as often as it must; the numbers are the smallest that two busy cores bear.
-QUICK = {"beat": 0.15, "patience": 2.0}
+QUICK = {"beat": 0.15, "patience": 2.0, "outage": 0.0}
 HOLD = """
 import sys, time
 from zsclip.cluster.lock import alone

@@ -17,15 +17,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zsclip.cluster.results import LocalFolder, ResultFolder
 from zsclip.errors import ImageError, InputError
 from zsclip.images.remote.addresses import shown, split
 from zsclip.images.remote.settings import Network
+from zsclip.output.failed import PASSING
 
 if TYPE_CHECKING:
     from zsclip.images.remote.buckets import Bucket, Version
+
+T = TypeVar("T")
 
 logger = logging.getLogger("zsclip")
 
@@ -35,18 +38,20 @@ _OVERDUE = 0.7  # of the patience that others have
 
 
 @contextmanager
-def alone(results: ResultFolder, *, beat: float = 10.0, patience: float = 30.0) -> Iterator[Callable[[], None]]:
+def alone(
+    results: ResultFolder, *, beat: float = 10.0, patience: float = 30.0, outage: float = 120.0
+) -> Iterator[Callable[[], None]]:
     """Nobody else works in the folder while the block runs; raises `InputError` where somebody does.
 
     Gives what is to be called before more is written: it raises `InputError` once somebody else has taken the folder over. In a bucket
-    the lock is renewed every `beat` seconds, and one that a killed run left is taken over after `patience` seconds. On a disk the system
-    takes the lock back from a process that ended in whatever way.
+    the lock is renewed every `beat` seconds, and one that a killed run left is taken over after `patience` seconds; a server that cannot
+    answer is waited for `outage` seconds. On a disk the system takes the lock back from a process that ended in whatever way.
     """
     if isinstance(results, LocalFolder):
         with _locked(results):
             yield _nothing
         return
-    lock = _BucketLock(results, beat, patience)
+    lock = _BucketLock(results, beat, patience, outage)
     if not lock.acquire():
         yield _nothing
         return
@@ -83,10 +88,10 @@ def _locked(results: LocalFolder) -> Iterator[None]:
 class _BucketLock:
     """The lock of a folder in a bucket, renewed on a thread."""
 
-    def __init__(self, results: ResultFolder, beat: float, patience: float) -> None:
+    def __init__(self, results: ResultFolder, beat: float, patience: float, outage: float) -> None:
         from zsclip.images.remote.buckets import bucket
 
-        self._results, self._beat, self._patience = results, beat, patience
+        self._results, self._beat, self._patience, self._outage = results, beat, patience, outage
         self._bucket: Bucket = bucket(results.name, _NETWORK)
         self._key = split(results.path(LOCK))[1]
         self._owner = {"host": socket.gethostname(), "process": os.getpid(), "token": secrets.token_hex(16)}
@@ -103,13 +108,7 @@ class _BucketLock:
         Raises `InputError`.
         """
         try:
-            while not self._write(None):
-                if (seen := self._read()) is not None:
-                    self._take_over(*seen)
-                    break
-                time.sleep(0.1)  # it was removed meanwhile
-            # Who takes no notice of the condition would let everybody in.
-            is_safe = self._bucket.put_if(self._key, b"{}", None) is None
+            is_safe = self._patiently(self._acquire)
         except NotImplementedError:
             is_safe = False
         except ImageError as error:
@@ -129,7 +128,7 @@ class _BucketLock:
         """Raise `InputError` if somebody else has it, or if nobody can say that nobody has."""
         if self._taken_by is None and _now() - self._renewed > _OVERDUE * self._patience:
             try:
-                self._renew()
+                self._patiently(self._renew)
             except ImageError as error:
                 raise InputError(
                     f"it is not known whether another zsclip took it over: {error}.", where=_where(self._results),
@@ -147,6 +146,26 @@ class _BucketLock:
         with self._mutex, suppress(ImageError):  # where it fails, the next one waits a little
             if self._taken_by is None and (seen := self._read()) and seen[0].get("token") == self._owner["token"]:
                 self._bucket.delete(self._key)
+
+    def _acquire(self) -> bool:
+        """Take it; whether the store keeps to conditions: one that takes no notice of them would let everybody in."""
+        while not self._write(None):
+            if (seen := self._read()) is not None:
+                self._take_over(*seen)
+                break
+            time.sleep(0.1)  # it was removed meanwhile
+        return self._bucket.put_if(self._key, b"{}", None) is None
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Do it again while the server cannot answer. Raises `ImageError`."""
+        since = _now()
+        while True:
+            try:
+                return work()
+            except ImageError as error:
+                if error.kind not in PASSING or _now() - since >= self._outage:
+                    raise
+            time.sleep(1)
 
     def _keep(self) -> None:
         while self._taken_by is None and not self._released.wait(self._beat):

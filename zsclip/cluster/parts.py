@@ -184,6 +184,7 @@ class PartWorker(Closing):
         return embed_in_children(work, None if places is None else set(places), seconds=seconds)
 
     def _classifier(self, way: Way) -> Classifier:
+        self._plain.model.load()  # again after a part that was halved
         if way is Way.PLAIN:
             return self._plain
         if self._isolated is None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from zsclip import atomic
 from zsclip.errors import ImageError, InputError
+from zsclip.images.opening import Opening
 from zsclip.images.places import place
 from zsclip.images.remote.addresses import address_of, is_address, scheme, shown, split
 from zsclip.images.remote.settings import Network
+from zsclip.output.bucket_target import PATIENT, BucketTarget
 from zsclip.output.targets import target
 
 
@@ -22,6 +25,8 @@ class ResultFolder(ABC):
 
     Methods raise `InputError` where the folder cannot be read or written.
     """
+
+    opening = Opening()
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -41,11 +46,9 @@ class ResultFolder(ABC):
     def open(self, name: str) -> BinaryIO:
         """A file's bytes, in any order; raises `FileNotFoundError` where it is not there."""
         try:
-            return place(self.path(name)).open_seekable()
+            return place(self.path(name), self.opening).open_seekable()
         except ImageError as error:
-            if error.kind == "not_found":
-                raise FileNotFoundError(name) from None
-            raise InputError(f"cannot be read: {error}.", where=self.path(name)) from None
+            raise _unreadable(error, self.path(name)) from None
 
     def read(self, name: str) -> bytes | None:
         """A small file's bytes; None where it is not there."""
@@ -54,10 +57,6 @@ class ResultFolder(ABC):
                 return stream.read()
         except FileNotFoundError:
             return None
-        except ImageError as error:
-            if error.kind == "not_found":
-                return None
-            raise InputError(f"cannot be read: {error}.", where=self.path(name)) from None
 
     def __contains__(self, name: str) -> bool:
         try:
@@ -112,7 +111,15 @@ class LocalFolder(ResultFolder):
 
 
 class BucketFolder(ResultFolder):
-    """A prefix in a bucket."""
+    """A prefix in a bucket. `network` says how long a server that cannot answer is waited for."""
+
+    def __init__(self, name: str, network: Network = PATIENT) -> None:
+        super().__init__(name)
+        self.opening = Opening(network=network)
+
+    def open(self, name: str) -> BinaryIO:
+        """See `ResultFolder`. What breaks later names the file too."""
+        return cast("BinaryIO", io.BufferedReader(_Named(super().open(name), self.path(name)), 1 << 16))
 
     def names(self, under: str = "") -> Iterator[str]:
         """See `ResultFolder`."""
@@ -120,7 +127,7 @@ class BucketFolder(ResultFolder):
 
         prefix = split(self.path(under).rstrip("/"))[1]
         try:
-            for one in bucket(self.name, Network()).listed(f"{prefix}/"):
+            for one in bucket(self.name, self.opening.network).listed(f"{prefix}/"):
                 rest = one.key.removeprefix(f"{prefix}/")
                 if "/" not in rest:
                     yield rest
@@ -132,9 +139,51 @@ class BucketFolder(ResultFolder):
         from zsclip.images.remote.buckets import bucket
 
         try:
-            bucket(self.name, Network()).delete(split(self.path(name))[1])
+            bucket(self.name, self.opening.network).delete(split(self.path(name))[1])
         except ImageError as error:
             raise InputError(f"cannot be removed: {error}.", where=self.path(name)) from None
+
+    def write(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """See `ResultFolder`."""
+        return BucketTarget(self.path(name), "into", self.opening.network).open()
+
+
+class _Named(io.RawIOBase):
+    """A file of a bucket whose faults are told as the folder's."""
+
+    def __init__(self, stream: BinaryIO, where: str) -> None:
+        self._stream, self._where = stream, where
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def readinto(self, buffer: Any, /) -> int:
+        into = memoryview(buffer)
+        try:
+            data = self._stream.read(len(into))
+        except ImageError as error:
+            raise _unreadable(error, self._where) from None
+        into[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def _unreadable(error: ImageError, where: str) -> Exception:
+    if error.kind == "not_found":
+        return FileNotFoundError(where)
+    return InputError(f"cannot be read: {error}.", where=where)
 
 
 def result_folder(name: str | os.PathLike[str]) -> ResultFolder:

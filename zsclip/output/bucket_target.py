@@ -13,18 +13,21 @@ from zsclip.images.remote.addresses import scheme, split
 from zsclip.images.remote.buckets import bucket
 from zsclip.images.remote.settings import Network
 
+# An output is the work of hours, and not given up for a server that cannot answer for a minute: its tries end with the 120 s.
+PATIENT = Network(tries=60)
 _IN_PARTS = 64_000_000  # bytes; up to here one request does
 
 
 @dataclass(frozen=True)
 class BucketTarget:
-    """An object of a bucket, which is replaced. `setting` named it.
+    """An object of a bucket, which is replaced. `setting` named it. `network` says how long a server that cannot answer is waited for.
 
     The output waits in a temporary file until it is complete, so that whatever ends the run leaves nothing in the bucket.
     """
 
     address: str
     setting: str = "output"
+    network: Network = PATIENT
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -36,7 +39,7 @@ class BucketTarget:
                 where=self._where,
                 remedy="Outputs are files, or objects of s3://, gs:// or az://.",
             )
-        to = bucket(self.address, Network())
+        to = bucket(self.address, self.network)
         try:  # before the work, not after it; who may write need not be allowed to list
             next(iter(to.listed(key)), None)
         except ImageError as error:
