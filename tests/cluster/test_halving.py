@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import tarfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -158,16 +159,41 @@ def test_pictures_that_end_the_process_are_found_wherever_they_are(
     require_same_but(found, rows, {place for place, error in errors.items() if error[2] == "damaged"})
 
 
-def test_an_archive_that_ends_the_process_when_it_is_opened_is_one_error(
+def test_a_part_in_which_nothing_is_wrong_is_as_ever(
+    classifier: Classifier, scenes: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number, scene in enumerate(scenes[:9]):
+        shutil.copy(scene, tmp_path / "photos" / os.fsdecode(b"%d\xff.png" % number))
+    for name, mode in (("a.tar", "w"), ("b.tar.gz", "w:gz")):
+        with tarfile.open(tmp_path / name, mode) as made:  # type: ignore[call-overload]
+            for number, scene in enumerate(scenes[:6]):
+                made.add(scene, f"{number}.png")
+            made.add(__file__, "notes.txt")
+    with (tmp_path / "b.tar.gz").open("r+b") as file:
+        file.truncate(file.seek(0, os.SEEK_END) - 3000)
+    (tmp_path / "list.csv").write_text("path\na.tar/1.png\ngone.png\n", encoding="utf-8")
+    work = job(classifier, tmp_path / "out", *(tmp_path / name for name in ("photos", "a.tar", "b.tar.gz", "list.csv")))
+    plain, rows, unread = done(work, Way.PLAIN)
+    assert len(unread) >= 2, "the cut archive, and what is gone"
+    outcome, found, errors = done(work, Way.HALVED)
+    assert (outcome.rows, outcome.errors, errors) == (plain.rows, plain.errors, unread)
+    require_same_but(found, rows, set())
+
+
+def test_what_ends_the_process_when_it_is_opened_has_an_error_for_what_was_planned_of_it(
     classifier: Classifier, scenes: list[Path], tmp_path: Path
 ) -> None:
     for name in ("good.zip", "crash.zip", "z.zip"):
         with zipfile.ZipFile(tmp_path / name, "w") as made:
             made.write(scenes[0], "a.png")
             made.write(scenes[1], "b.png")
-    work = job(classifier, tmp_path / "out", *(tmp_path / name for name in ("good.zip", "crash.zip", "z.zip")))
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["a.png", "b.png"]}), tmp_path / "crash.parquet")
+    names = ("good.zip", "crash.zip", "crash.parquet", "z.zip")
+    work = job(classifier, tmp_path / "out", *(tmp_path / name for name in names))
     _, found, errors = done(work, Way.HALVED)
-    assert errors == {2: ("crash.zip", CRASHED, "damaged")}
+    of_table = {3 + row: (f"crash.parquet#{row}", CRASHED, "damaged") for row in range(2)}
+    assert errors == {2: ("crash.zip", CRASHED, "damaged"), **of_table}
     with work.open(Resources()) as worker:
         as_ever = worker.run(Task(0)).digest
         worker.run(Task(0, Way.HALVED))

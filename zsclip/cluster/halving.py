@@ -5,10 +5,10 @@ A child is this module in a process of its own, with a model of its own. Its dec
 
     first question: length (8 bytes), the `Work` (pickled); answered with b"o" once the model is loaded
     question:       length, a `Range` (JSON)
-    answers:        b"m" a member of a container is about to be read (JSON: position and name); b"v" some pictures, in order:
-                    length (8 bytes) and JSON of their names and errors, float32 vectors, a byte of quality each; at last b"z", and
-                    whether the container broke off (1 byte). Instead: b"e" an exception that ends the child, b"x" what is wrong and no
-                    picture's fault
+    answers:        b"s" a sign of life; b"m" a member of a container is about to be read (JSON: position and name); b"v" some pictures,
+                    in order: length (8 bytes) and JSON of their names and errors, float32 vectors, a byte of quality each; at last b"z",
+                    and whether the container broke off (1 byte). Instead: b"e" an exception that ends the child, b"x" what is wrong and
+                    no picture's fault
 """
 
 from __future__ import annotations
@@ -237,6 +237,8 @@ class _Child:
                     raise _GoneError(f"reading it took longer than {self._seconds:g} s", timed_out=True) from None
                 raise _GoneError(f"it ended the process that read it ({cause(end.code)})") from None
             question = ()  # the next answers come by themselves
+            if kind == b"s":
+                continue
             if kind == b"m":
                 position, name = json.loads(payload)
                 seen.named[position] = name
@@ -344,6 +346,7 @@ class _Named(Container):
             with closing(members):
                 for member in members:
                     if member.position <= self._after:
+                        answer(self._answers, b"s")
                         continue
                     answer(self._answers, b"m", json.dumps([member.position, member.name]).encode())
                     yield member
