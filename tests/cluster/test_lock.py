@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import s3_server
+from support import other_clouds, s3_server
 from support.s3_server import Bucket
 
 from zsclip.cluster.lock import alone
@@ -128,3 +129,25 @@ def test_a_bucket_without_conditional_writes_is_used_with_a_warning(
         check()
         assert "has no conditional writes, so nothing keeps a second run out" in caplog.text
     assert bucket.listed() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["gs", "az"])
+def test_other_clouds_have_conditions_of_their_own(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    pytest.importorskip("obstore", reason="buckets need obstore")
+    objects = dict[str, bytes]()
+    with other_clouds.serve(monkeypatch, objects):
+        results = result_folder(f"{scheme}://pictures/out")
+        with alone(results, **QUICK) as check:
+            time.sleep(1)
+            check()
+            assert json.loads(objects[LOCK])["beats"] > 2, "renewed"
+            with pytest.raises(InputError, match="is at work in it"), alone(results, **QUICK):
+                pytest.fail("both are in")
+        assert objects == {}
+        results.remove("gone")
+        objects[LOCK] = b"of a run that was killed"
+        with alone(results, **QUICK) as check:
+            check()
+            objects[LOCK] = b"of one that took it over"
+        assert objects == {LOCK: b"of one that took it over"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ _WHEN = "Wed, 25 Nov 2026 00:00:00 GMT"
 def serve(patch: pytest.MonkeyPatch, objects: dict[str, bytes]) -> Iterator[list[str]]:
     """The objects in a bucket or container called `pictures`; notes what is asked for."""
     asked: list[str] = []
+    generations: dict[str, int] = {}
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -28,6 +30,41 @@ def serve(patch: pytest.MonkeyPatch, objects: dict[str, bytes]) -> Iterator[list
 
         def do_HEAD(self) -> None:
             self.do_GET()
+
+        def do_PUT(self) -> None:
+            """Writes on the conditions that each of the two has: generations, or tags."""
+            data = self.rfile.read(int(self.headers["Content-Length"]))
+            key = unquote(urlsplit(self.path).path.removeprefix(f"/{ACCOUNT}")).removeprefix("/pictures/")
+            former, generation = objects.get(key), self.headers.get("x-goog-if-generation-match")
+            if self.headers.get("If-None-Match") == "*" and former is not None:
+                self._answer(409, b"<Error><Code>BlobAlreadyExists</Code></Error>")
+            elif generation not in (None, str(generations.get(key, 0))) or (
+                self.headers.get("If-Match") not in (None, former and tag(former))
+            ):
+                self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+            else:
+                objects[key] = data
+                generations[key] = 1 + max(generations.values(), default=0)
+                self._answer(201, b"", key)
+
+        def do_DELETE(self) -> None:
+            key = unquote(urlsplit(self.path).path.removeprefix(f"/{ACCOUNT}")).removeprefix("/pictures/")
+            there = objects.pop(key, None) is not None
+            generations.pop(key, None)
+            self._answer(202 if there else 404, b"")
+
+        def do_POST(self) -> None:
+            """Azure's batch, which its client deletes by."""
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            answers = ""
+            for number, path in enumerate(re.findall(r"^DELETE (\S+)", body, re.MULTILINE)):
+                there = objects.pop(unquote(urlsplit(path).path).split("/pictures/", 1)[-1], None) is not None
+                status = "202 Accepted" if there else "404 Not Found"
+                answers += (
+                    f"--batch\r\nContent-Type: application/http\r\nContent-ID: {number}\r\n\r\nHTTP/1.1 {status}\r\n"
+                    "x-ms-version: 2023-11-03\r\n\r\n\r\n"
+                )
+            self._answer(202, (answers + "--batch--\r\n").encode())
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
@@ -59,11 +96,14 @@ def serve(patch: pytest.MonkeyPatch, objects: dict[str, bytes]) -> Iterator[list
                 self.send_header("Content-Range", f"bytes {start}-{last}/{whole}")
             if key:
                 self.send_header("ETag", tag(objects[key]))
+                self.send_header("x-goog-generation", str(generations.get(key, 1)))
+            if self.command == "POST":
+                self.send_header("Content-Type", "multipart/mixed; boundary=batch")
             self.send_header("Last-Modified", _WHEN)
             self.send_header("x-ms-version", "2023-11-03")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            if self.command == "GET" and status != 304:
+            if self.command != "HEAD" and status != 304:
                 self.wfile.write(body)
 
     def googles(found: list[str]) -> str:
