@@ -18,7 +18,7 @@ from zsclip.embedding.loading import Loader
 from zsclip.embedding.model import Model
 from zsclip.embedding.path import embed_images
 from zsclip.embedding.pooling import pooled, stacked
-from zsclip.embedding.records import Counts, ImageEmbeddings
+from zsclip.embedding.records import Counts, Embedded, ImageEmbeddings
 from zsclip.embedding.texts import embed_texts
 from zsclip.engines.base import Computing
 from zsclip.errors import CalibrationError, InputError
@@ -48,7 +48,7 @@ from zsclip.unit_vectors import Floats
 
 logger = logging.getLogger("zsclip")
 
-Images: TypeAlias = "ImageSource | Iterable[ImageSource] | Listing"
+Images: TypeAlias = "ImageSource | Iterable[ImageSource] | Listing | Embedded"
 
 
 class Classifier(Closing):
@@ -130,6 +130,8 @@ class Classifier(Closing):
 
         With `pool`, a video is one row, whose vector is the unit mean of its frames', which are in `clips`.
         """
+        if isinstance(images, Embedded):
+            return images.batches()
         found = embed_images(
             Listing.of(images), self.model, self._store, self._loader, reading=self._reading,
             counts=self.counts, timings=self.timings, rehash=self._rehash,
@@ -230,7 +232,7 @@ class Classifier(Closing):
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k must be at least 1, or None for all labels, not {top_k}.")
         kept = len(label_set) if top_k is None else min(top_k, len(label_set))
-        return self._results(Listing.of(images), classes, kept, rules, pool)
+        return self._results(images, classes, kept, rules, pool)
 
     def calibrated(
         self,

@@ -79,6 +79,7 @@ CASES = {
     "classify": Case(
         ("SCENES", "SCENES/deep", "-L", "NAMES"),
         {**LABELS, **PROMPTS, **PATHS, **TABLES, **VIDEOS, **DECISIONS, **REPORT, **MESSAGES, **SETTINGS, **MULTI_LABEL, **PARTS,
+         "vectors": ("--vectors", "VECTORS"),
          "calibration": ("--calibration", "CALIBRATION"), "top_k": ("-k", "2"), "format": ("-f", "jsonl"),
          "output": ("-o", "OUT/rows.csv"), "only": ("--only", "red star")},
     ),
@@ -91,12 +92,13 @@ CASES = {
          "allow_predictions": ("--manifest", "PREDICTED", "--allow-predictions"), **HIDDEN,
          "column": ("--column", "path"), "id_column": ("--id-column", "id"), "label_column": ("--label-column", "label"),
          "weight_templates": ("--weight-templates", "zpe"), "select_templates": ("--select-templates",),
+         "vectors_of_images": ("--vectors", "VECTORS"),
          "save_prompts": ("--save-prompts", "OUT/set.yaml"), "calibrate": ("--calibrate", "OUT/calibration.yaml"),
          "seed": ("--calibrate", "OUT/calibration.yaml", "--seed", "2"), "output": ("-o", "OUT/rows.csv")},
     ),
     "search": Case(
         ("SCENES", "SCENES/deep", "--text", "red star"),
-        {**PROMPTS, **PATHS, **TABLES, **VIDEOS, **MESSAGES, **SETTINGS,
+        {**PROMPTS, **PATHS, **TABLES, **VIDEOS, **MESSAGES, **SETTINGS, "vectors": ("--vectors", "VECTORS"),
          "image": ("--image", "0.05:PICTURE"), "minus": ("--minus", "blue ring"),
          "top_k": ("-k", "2"), "min_similarity": ("--min-similarity", "0.06"), "format": ("-f", "jsonl"), "output": ("-o", "OUT/rows.csv")},
     ),
@@ -198,7 +200,8 @@ def material(tmp_path_factory: pytest.TempPathFactory, sharp_demo: Path, one_sto
         "MANIFEST": "path,label\n" + "".join(f"labelled/{c} {s}/{n:02}.png,{c} {s}\n" for n, (c, s) in enumerate(labels * 4)),
     }  # fmt: skip
     made = {"SCENES": folder / "scenes", "LABELLED": folder / "labelled", "PICTURE": folder / "scenes" / "01.png",
-            "OUT": folder / "out", "OTHER": folder / "other", "SHARP": sharp_demo, "CALIBRATION": folder / "calibration.yaml"}  # fmt: skip
+            "OUT": folder / "out", "OTHER": folder / "other", "SHARP": sharp_demo, "CALIBRATION": folder / "calibration.yaml",
+            "VECTORS": folder / "vectors"}  # fmt: skip
     made["OUT"].mkdir()
     for name, text in files.items():
         made[name] = folder / f"{name.lower()}{'.csv' if '.png' in text else '.yaml' if ':' in text else '.txt'}"
@@ -215,6 +218,8 @@ def runs(
     if not material["CALIBRATION"].exists():
         arguments = ("evaluate", material["LABELLED"], "-L", material["NAMES"], "--calibrate", material["CALIBRATION"])
         assert cli(*arguments).code == 0
+    if not material["VECTORS"].exists():  # of some of the pictures
+        assert cli("embed", material["LABELLED"] / "red star", "--into", material["VECTORS"]).code == 0
     built = typer.main.get_command(app)
     monkeypatch.setattr(typer.main, "get_command", lambda _: built)  # which takes as long as many of these commands
     return lambda command: Runs(cli, command, material, monkeypatch)

@@ -20,9 +20,10 @@ import pytest
 from zsclip import Classifier
 from zsclip.cluster.job import Resources, Task, Way
 from zsclip.cluster.part_file import PartWriter, done_parts, read_part, read_tally, vectors_of
-from zsclip.cluster.parts import Labelling, PartJob
+from zsclip.cluster.parts import PartJob
 from zsclip.cluster.plan import Plan, cut
 from zsclip.cluster.results import LocalFolder, result_folder
+from zsclip.cluster.rows import Labelling
 from zsclip.engines.base import Computing
 from zsclip.errors import InputError, ModelError
 from zsclip.images.sources import Finder

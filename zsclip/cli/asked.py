@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from zsclip.classifier import Classifier
+    from zsclip.classifier import Classifier, Images
     from zsclip.cli.groups import DecisionGroup, PromptGroup
-    from zsclip.cluster.parts import Labelling
-    from zsclip.images.listing import Listing
+    from zsclip.cluster.rows import Labelling
     from zsclip.output.provenance import Provenance
     from zsclip.scoring.batches import ImageResults
     from zsclip.scoring.calibration import Calibration
@@ -54,7 +53,7 @@ class Asked:
         return cls(labels, prompts.read(), rules, background, unknown, kept, calibrated)
 
     def results(
-        self, classifier: Classifier, images: Listing, pool: Literal["mean", "max"] | None = None
+        self, classifier: Classifier, images: Images, pool: Literal["mean", "max"] | None = None
     ) -> Generator[ImageResults, None, None]:
         """The images' results; see `Classifier.classify_batches`."""
         return classifier.classify_batches(
@@ -95,7 +94,7 @@ class Asked:
 
     def told(self, classifier: Classifier) -> tuple[Labelling, Provenance]:
         """What is told of each picture in parts, and of the run."""
-        from zsclip.cluster.parts import Labelling
+        from zsclip.cluster.rows import Labelling
 
         rules = self.rules_for(classifier)
         classes = classifier.classes(self.labels, self.sets, rules, self.background)

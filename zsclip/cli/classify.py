@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from zsclip.cli import groups, options
 from zsclip.cli.grouping import grouped
+
+if TYPE_CHECKING:
+    from zsclip.report.gallery import Gallery
+    from zsclip.report.pictures import Pictures
 
 CalibrationFile = Annotated[
     Optional[Path],
@@ -28,6 +32,7 @@ def classify(
     reading: groups.ReadingGroup,
     decision: groups.DecisionGroup,
     *,
+    vectors: options.Vectors = None,
     multi_label: options.MultiLabel = False,
     calibration: CalibrationFile = None,
     rows: groups.RowsGroup,
@@ -60,26 +65,30 @@ def classify(
     outputs = Outputs(output=rows.output, report=page.report, offline=model.offline)
     rows.check((*asked.labels.names, asked.unknown))
     if parts.parts_folder is not None:
-        run_in_parts(parts, where, model, reading, store, messages, asked.told, asked.decides)
+        run_in_parts(parts, where, model, reading, store, messages, asked.told, asked.decides, vectors)
         return
     page.check()
     outputs.refuse(labels.labels_file, decision.background, prompts.prompts, calibration, model.files, store.files)
-    images = open_images(where, outputs, offline=model.offline, reading=reading.settings)
+    images = open_images(where, outputs, offline=model.offline, reading=reading.settings, vectors=vectors)
     with groups.open_classifier(model, reading, store) as classifier:
-        start = partial(asked.results, classifier, images.listing, pool=where.pool)
+        images.require(classifier)
         layout = result_layout(asked.top_k, asked.unknown, several=multi_label, timed=where.pool is not None)
         gallery = page.gallery(asked.labels.names, asked.unknown, classifier)
         how = Printing(
             rows, messages.quiet, asked.labels.names, layout, asked.unknown, where.null, images.is_one_file,
             gallery, asked.provenance(classifier),
         )  # fmt: skip
-        unreadable = print_results(classifier, start, images, how)
+        unread = print_results(classifier, partial(asked.results, classifier, images.listing, where.pool), images, how)
         images.report(classifier.counts)
         messages.report(classifier)
-    if gallery is not None:
-        page.write(lambda pictures: gallery.html(_title(where.paths or [str(where.retry)]), pictures))
-    if unreadable:
+    page.write(partial(_html, gallery, where))
+    if unread:
         raise typer.Exit(3)
+
+
+def _html(gallery: Gallery | None, where: groups.PathGroup, pictures: Pictures) -> str:
+    assert gallery is not None
+    return gallery.html(_title(where.paths or [str(where.retry)]), pictures)
 
 
 def _title(paths: Sequence[str]) -> str:

@@ -32,6 +32,14 @@ CONTRADICTIONS = (
     (("parts_folder", "pool"), "parts have a row for each frame"),
     (("parts_folder", "timings"), "each part is timed by itself"),
     (("parts_folder", "texts"), "texts are embedded at once"),
+    *((("vectors", other), "no pictures are looked for")
+      for other in ("paths", "no_recursive", "hidden", "limit", "sample", "retry", "column", "id_column", "every", "exact_times", "pool",
+                    "per_host", "allow_private", "no_sign_request", "part_size")),
+    *(((name, other), "no pictures are read")
+      for name in ("vectors", "vectors_of_images")
+      for other in ("rehash", "workers", "readers", "max_pixels", "isolate", "decode_timeout", "batch_size", "exact")),
+    *((("vectors", other), "what could not be read stays so") for other in ("retry_errors", "max_errors")),
+    (("vectors", "report"), "a report takes pictures as they are looked at"),
     (("restart", "retry_errors"), "one removes what is there, the other goes on with it"),
     *((("texts", other), "with texts no pictures are read")
       for other in ("no_recursive", "null", "hidden", "limit", "sample", "seed", "retry", "column", "id_column", "every", "rehash",
@@ -86,7 +94,9 @@ class Command(typer.core.TyperCommand):
 
     def _missing(self, given: set[str]) -> Iterator[str]:
         """Paths can be left out where something stands in their place."""
-        if "retry" in {one.name for one in self.params} and not given.intersection(("paths", "retry", "texts")):
+        if "retry" in {one.name for one in self.params} and not given.intersection(
+            ("paths", "retry", "texts", "vectors")
+        ):
             yield "Missing argument 'PATHS...'."
 
     def _contradictions(self, given: set[str]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from zsclip.cli.messages import in_options
 
 if TYPE_CHECKING:
     from zsclip.classifier import Classifier
-    from zsclip.cli.inputs import FoundImages
+    from zsclip.cli.inputs import FoundImages, KnownImages
     from zsclip.errors import ErrorKind
     from zsclip.output.provenance import Provenance
     from zsclip.output.vectors import VectorWriter
@@ -109,7 +109,12 @@ def _vectors_only(classifier: Classifier) -> tuple[None, Provenance]:
 
 
 def _write_images(
-    classifier: Classifier, images: FoundImages, writer: VectorWriter, *, pool: Literal["mean"] | None, quiet: bool
+    classifier: Classifier,
+    images: FoundImages | KnownImages,
+    writer: VectorWriter,
+    *,
+    pool: Literal["mean"] | None,
+    quiet: bool,
 ) -> list[Unread]:
     """Write the images' vectors; those that could not be read."""
     from zsclip.cli.progress import progress

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from zsclip.classifier import Classifier
     from zsclip.cli.outputs import Outputs
+    from zsclip.embedding.records import ImageEmbeddings
+    from zsclip.evaluation.dataset import LabelledImages
     from zsclip.evaluation.evaluate import EmbeddedImages, Evaluation
     from zsclip.scoring.calibration import Calibration
     from zsclip.scoring.rules import Rules
@@ -179,6 +181,7 @@ def evaluate(
     decision: groups.DecisionGroup,
     model: groups.ModelGroup,
     reading: groups.ReadingGroup,
+    vectors_of_images: options.Vectors = None,
     format: TableFormat = None,
     output: options.Output = None,
     *,
@@ -213,7 +216,7 @@ def evaluate(
     require_choice(data.labels.names, rules, background, unknown=decision.unknown_label, remedy="`background`")
     with groups.open_classifier(model, reading, store) as classifier:
         with progress(classifier, lambda: len(data.paths), hidden=messages.quiet or into_pipe(output)) as advance:
-            embedded = evaluation.embed(classifier, data, advance)
+            embedded = evaluation.embed(classifier, data, advance, _known(vectors_of_images, classifier, data))
         embedded = replace(embedded, unreadable=tuple((path, in_options(why)) for path, why in embedded.unreadable))
         report_known(classifier.counts)
         found = evaluation.evaluate(
@@ -228,6 +231,17 @@ def evaluate(
         end = "; what cannot be read counts neither as right nor as wrong"
         warn_of_unreadable(found.unreadable, counted(len(found.unreadable), "image"), end=end)
         raise typer.Exit(3)
+
+
+def _known(vectors: str | None, classifier: Classifier, data: LabelledImages) -> ImageEmbeddings | None:
+    """The images' vectors in a run in parts, if one is named."""
+    from zsclip.cli.inputs import KnownImages
+
+    if vectors is None:
+        return None
+    images = KnownImages(vectors)
+    images.require(classifier)
+    return images.listing.of(data.paths)
 
 
 def _write_files(

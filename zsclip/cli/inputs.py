@@ -22,6 +22,7 @@ from zsclip.images.selection import sampled
 from zsclip.images.sources import Finder, require_paths, source_of
 
 if TYPE_CHECKING:
+    from zsclip.classifier import Classifier
     from zsclip.cli.groups import FileGroup
     from zsclip.embedding.records import Counts
     from zsclip.images.reading import Reading
@@ -118,10 +119,40 @@ class FoundImages:
         """Whether more is being looked for."""
         return self.listing.is_running
 
+    def require(self, classifier: Classifier) -> None:
+        """Any model will do."""
+
     def report(self, counts: Counts) -> None:
         """Say what was passed over and how much was known."""
         report_found(self._finder, self._columns)
         report_known(counts)
+
+
+class KnownImages:
+    """The images of a run in parts, whose vectors are there; see `FoundImages`. Raises `InputError`."""
+
+    is_one_file = False
+
+    def __init__(self, folder: str) -> None:
+        from zsclip.cluster.results import result_folder
+        from zsclip.cluster.vectors import RunVectors
+
+        self.listing = RunVectors(result_folder(folder))
+
+    def count(self) -> int | None:
+        """How many there are, if the run is whole."""
+        return None if self.listing.whole is None else self.listing.whole.pictures
+
+    def is_listing(self) -> bool:
+        """Whether more is being looked for."""
+        return False
+
+    def require(self, classifier: Classifier) -> None:
+        """Raise `ModelError` for another model than that of the vectors."""
+        self.listing.require_made_with(classifier.model)
+
+    def report(self, counts: Counts) -> None:
+        """There is nothing to say."""
 
 
 def _count(finder: Finder) -> int | None:
@@ -157,10 +188,14 @@ def open_images(
     offline: bool = False,
     reading: Reading | None = None,
     refuse: Callable[[str], None] = lambda path: None,
-) -> FoundImages:
+    vectors: str | None = None,
+) -> FoundImages | KnownImages:
     """Find the images, at least one of them; raises `InputError` for paths that are not there, lead to none, or are among
     the `outputs`, those of a list on standard input when they come by. `refuse` is called with each path, and may raise.
+    With `vectors` they are those of the run in parts in that folder.
     """
+    if vectors is not None:
+        return KnownImages(vectors)
     paths, finder = find(where, outputs, search, offline=offline, refuse=refuse)
     # Another program may still be writing its list, and a server be listing: what is known is worked on meanwhile.
     in_background = paths.from_stdin or where.sample is not None or any(map(is_address, paths.named))

@@ -49,7 +49,7 @@ _SETTINGS = frozenset({
     "id_column", "image", "into", "isolate", "label_column", "labels", "labels_file", "max_errors", "max_pixels", "min_margin",
     "min_probability", "min_similarity", "minus", "model", "multi_label", "offline", "output", "per_host", "pool", "precision",
     "pretrained", "readers", "rehash", "report", "restart", "retry", "retry_errors", "save_prompts", "text", "texts", "top_k",
-    "unknown_label", "workers", *_OPTIONS,
+    "unknown_label", "vectors", "workers", *_OPTIONS,
 })  # fmt: skip
 _SETTING = re.compile(r"`(\w+)(?:=([^`]+))?`")
 

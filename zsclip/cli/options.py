@@ -246,6 +246,11 @@ Only = Annotated[
     Optional[str],
     typer.Option("--only", metavar="LABEL", help="Only images for which this label holds.", rich_help_panel=_OUTPUT),
 ]
+Vectors = Annotated[
+    Optional[str],
+    typer.Option("--vectors", metavar="OUT", rich_help_panel=_PARTS,
+                 help="Instead of looking at images: the vectors that --into OUT wrote."),
+]  # fmt: skip
 IntoParts = Annotated[
     Optional[str],
     typer.Option("--into", metavar="OUT", rich_help_panel=_PARTS,

@@ -16,11 +16,14 @@ from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
     from zsclip.classifier import Classifier
-    from zsclip.cli.parts_progress import PartsProgress
     from zsclip.cluster.account import Whole
-    from zsclip.cluster.parts import Labelling, PartJob
+    from zsclip.cluster.job import Job
+    from zsclip.cluster.parts import PartJob
     from zsclip.cluster.plan import Part
     from zsclip.cluster.results import ResultFolder
+    from zsclip.cluster.rows import Labelling
+    from zsclip.cluster.run import Settings
+    from zsclip.cluster.tasks import PartTasks
     from zsclip.images.folders import Search
     from zsclip.images.sources import Finder
     from zsclip.output.provenance import Provenance
@@ -39,18 +42,23 @@ def run_in_parts(
     messages: groups.MessageGroup,
     told: Callable[[Classifier], Told],
     decides: Mapping[str, Any],
+    vectors: str | None = None,
 ) -> None:
-    """Do a run in parts. `told` is what is told of each picture beside its vector, and of the run; `decides` what this depends on.
+    """Do a run in parts; with `vectors`, with those of the run in that folder.
+
+    `told` is what is told of each picture beside its vector, and of the run; `decides` what this depends on.
 
     Raises `typer.Exit` where pictures could not be read, and `ZsclipError`.
     """
     from zsclip.cli.inputs import find, report_found
-    from zsclip.cli.parts_progress import PartsProgress
     from zsclip.cluster.plan import cut
-    from zsclip.cluster.run import run
+    from zsclip.cluster.tasks import PlannedTasks
     from zsclip.output.parquet import require_pyarrow
 
     require_pyarrow()
+    if vectors is not None:
+        _relabel(asked, vectors, groups.classifier_of(model, reading, store), messages, told, decides)
+        return
     results, settings = asked.results(), asked.settings
     _pin_precision(model)
     _, finder = find(where, search=_search(results, where), offline=model.offline)
@@ -63,13 +71,72 @@ def run_in_parts(
             with classifier:  # whose model must not lie beside the worker's
                 return _job(results, classifier, finder, reading, told(classifier))
 
-        with PartsProgress(results, hidden=messages.quiet) as watch:
+        def tasks(check: Callable[[], None]) -> PlannedTasks:
             parts = _some(cut(finder, settings.part_size), finder)
-            whole = run(results, all_decides, {"model": classifier.model.spec.title}, parts, job, settings, watch)
+            return PlannedTasks(results, parts, settings.part_size, failed=settings.retry_errors, check=check)
+
+        whole, pace = _run(results, all_decides, classifier, tasks, job, settings, messages)
     report_found(finder, where.columns)
-    _report(results, whole, watch)
-    if whole.errors:
-        raise typer.Exit(3)
+    _end(results, whole, pace)
+
+
+def _relabel(
+    asked: groups.PartsGroup,
+    folder: str,
+    classifier: Classifier,
+    messages: groups.MessageGroup,
+    told: Callable[[Classifier], Told],
+    decides: Mapping[str, Any],
+) -> None:
+    """Give the parts of a run that is whole other labels."""
+    from zsclip.cluster.plan import Extent
+    from zsclip.cluster.relabel import RelabelJob
+    from zsclip.cluster.results import result_folder
+    from zsclip.cluster.tasks import PartTasks
+    from zsclip.cluster.vectors import RunVectors
+
+    results, vectors = asked.results(), RunVectors(result_folder(folder))
+    if os.path.realpath(results.name) == os.path.realpath(vectors.results.name):
+        raise typer.BadParameter("that is where the vectors are. Name another folder.", param_hint="--into")
+    extent = Extent(vectors.require_whole().parts, 0, 0)
+    with classifier:
+        vectors.require_made_with(classifier.model)
+
+        def job() -> RelabelJob:
+            labelling, provenance = told(classifier)
+            assert labelling is not None
+            said = {**provenance(), "precision": vectors.decides["precision"]}
+            return RelabelJob(vectors.results.name, results.name, labelling, said)
+
+        all_decides = {"vectors": vectors.results.name, "digest of the vectors": vectors.digest, **decides}
+        whole, pace = _run(
+            results,
+            all_decides,
+            classifier,
+            lambda check: PartTasks(results, extent, check=check),
+            job,
+            asked.settings,
+            messages,
+        )
+    _end(results, whole, pace)
+
+
+def _run(
+    results: ResultFolder,
+    decides: Mapping[str, Any],
+    classifier: Classifier,
+    tasks: Callable[[Callable[[], None]], PartTasks],
+    job: Callable[[], Job],
+    settings: Settings,
+    messages: groups.MessageGroup,
+) -> tuple[Whole, str]:
+    """Do it, showing how it goes; what is there at the end, and how fast it went."""
+    from zsclip.cli.parts_progress import PartsProgress
+    from zsclip.cluster.run import run
+
+    with PartsProgress(hidden=messages.quiet) as watch:
+        whole = run(results, decides, {"model": classifier.model.spec.title}, tasks, job, settings, watch)
+    return whole, watch.pace
 
 
 def _pin_precision(model: groups.ModelGroup) -> None:
@@ -150,22 +217,22 @@ def _job(
     )  # fmt: skip
 
 
-def _report(results: ResultFolder, whole: Whole, watch: PartsProgress) -> None:
+def _end(results: ResultFolder, whole: Whole, pace: str) -> None:
+    """Say what is there, and what could not be read; raises `typer.Exit` for that."""
     from zsclip.images.remote.addresses import shown
 
     said = f"{counted(whole.pictures, 'picture')} in {counted(whole.parts, 'part')} in {shown(results.name)}"
-    if not whole.done:
-        logger.info("%s: all were there.", said)
-    else:
+    if whole.done:
         before = whole.parts - whole.done
-        were = f", of which {before:,} were there" if before > 0 else ""
-        logger.info("%s%s; %s.", said, were, watch.pace)
+        logger.info("%s%s; %s.", said, f", of which {before:,} were there" if before > 0 else "", pace)
+    else:
+        logger.info("%s: all were there.", said)
     if unread := sum(whole.errors.values()):
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in whole.errors.items())
         logger.warning(
-            "%s of %s could not be read (%s). %s",
-            f"{unread:,}", f"{whole.pictures:,}", kinds, _remedy(results, whole),
-        )  # fmt: skip
+            "%s of %s could not be read (%s). %s", f"{unread:,}", f"{whole.pictures:,}", kinds, _remedy(results, whole)
+        )
+        raise typer.Exit(3)
 
 
 def _remedy(results: ResultFolder, whole: Whole) -> str:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from zsclip.cluster.job import Outcome
     from zsclip.cluster.part_file import Error
-    from zsclip.cluster.results import ResultFolder
-    from zsclip.cluster.tasks import PlannedTasks
+    from zsclip.cluster.tasks import PartTasks
 
 _SECONDS = 30  # between lines
 
@@ -29,9 +28,9 @@ _SECONDS = 30  # between lines
 class PartsProgress:
     """Tells how a run in parts goes; see `cluster.run.Watch`. Says nothing if `hidden`."""
 
-    def __init__(self, results: ResultFolder, *, hidden: bool) -> None:
-        self._results, self._hidden = results, hidden
-        self._tasks: PlannedTasks | None = None
+    def __init__(self, *, hidden: bool) -> None:
+        self._hidden = hidden
+        self._tasks: PartTasks | None = None
         self._bar: Progress | None = None
         self._parts = self._pictures = self._unread = self._in_part = 0
         self._started = time.monotonic()
@@ -53,7 +52,7 @@ class PartsProgress:
         seconds = time.monotonic() - self._started
         return f"{counted(self._pictures, 'picture')} in {seconds:,.1f} s, {self._pictures / seconds:,.1f} a second"
 
-    def begins(self, tasks: PlannedTasks) -> None:
+    def begins(self, tasks: PartTasks) -> None:
         """See `Watch`."""
         self._tasks, self._started = tasks, time.monotonic()
         tell_if_interrupted(self._kept)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from zsclip.classifier import Classifier
     from zsclip.cli.groups import RowsGroup
-    from zsclip.cli.inputs import FoundImages
+    from zsclip.cli.inputs import FoundImages, KnownImages
     from zsclip.output.provenance import Provenance
     from zsclip.output.rows import Layout, Writer
     from zsclip.report.gallery import Gallery
@@ -44,7 +44,7 @@ class Printing:
 def print_results(
     classifier: Classifier,
     start: Callable[[], Generator[ImageResults, None, None]],
-    images: FoundImages,
+    images: FoundImages | KnownImages,
     how: Printing,
 ) -> int:
     """Print results as they come; the number of images that could not be read."""

@@ -55,6 +55,7 @@ def search(
     image: Pictures = None,
     minus: Minus = None,
     *,
+    vectors: options.Vectors = None,
     prompts: groups.PromptGroup,
     model: groups.ModelGroup,
     reading: groups.ReadingGroup,
@@ -90,8 +91,9 @@ def search(
     require_writable(name, output)
     outputs.refuse((str(source) for source, _ in query.images), prompts.prompts, model.files, store.files)
     _require_reachable(query, offline=model.offline)
-    images = open_images(where, outputs, offline=model.offline, reading=reading.settings)
+    images = open_images(where, outputs, offline=model.offline, reading=reading.settings, vectors=vectors)
     with groups.open_classifier(model, reading, store) as classifier:
+        images.require(classifier)
         hidden = messages.quiet or into_pipe(output)
         with progress(classifier, images.count, hidden=hidden, is_listing=images.is_listing) as advance:
             found = classifier.search(

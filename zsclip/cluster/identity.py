@@ -57,6 +57,12 @@ def remove(results: ResultFolder) -> None:
     results.remove(RUN)
 
 
+def read_run(results: ResultFolder) -> dict[str, Any] | None:
+    """What is kept of the run in a folder; None if there is none. Raises `InputError`."""
+    data = results.read(RUN)
+    return None if data is None else _read(results, data)
+
+
 def _read(results: ResultFolder, data: bytes) -> dict[str, Any]:
     try:
         document = json.loads(data)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _PART = re.compile(r"part-(\d{5,})\.parquet")
 _GROUP_BYTES = 32 << 20
+_ROWS_AT_ONCE = 16_384
 
 
 def part_name(number: int) -> str:
@@ -52,7 +53,7 @@ def done_parts(results: ResultFolder) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Tally:
-    """What is in a part: rows, errors by kind, and a digest of names and vectors."""
+    """What is in a part: rows, errors by kind, and a digest of names and vectors (without these, labels)."""
 
     rows: int
     errors: Mapping[str, int] = field(default_factory=dict)
@@ -83,7 +84,7 @@ class PartWriter:
     def __init__(self, results: ResultFolder, number: int, said: Mapping[str, Any]) -> None:
         self._results, self._number, self._said = results, number, said
         # Apart, for batches are of other sizes each time.
-        self._names, self._vectors = hashlib.sha256(), hashlib.sha256()
+        self._names, self._told = hashlib.sha256(), hashlib.sha256()
         self._rows = 0
         self._is_closed = False
         self._errors: list[Error] = []
@@ -102,13 +103,16 @@ class PartWriter:
             self._stack.__exit__(kind or RuntimeError, error or RuntimeError("the part was not closed"), trace)
 
     def add(self, batch: pyarrow.RecordBatch) -> None:
-        """Rows in order: `path`, `path_bytes`, `place` and what else there is, with `vector` last."""
+        """Rows in order: `path`, `path_bytes`, `place` and what else there is, with `vector` last, or without it."""
         import pyarrow
 
         self._rows += len(batch)
-        for row in zip(*(batch.column(name).to_pylist() for name in ("path", "path_bytes")), strict=True):
-            self._names.update(repr(row).encode())
-        self._vectors.update(vectors_of(batch).tobytes())
+        names = [name.encode("utf-8", "surrogateescape") for name in names_of(batch)]
+        self._names.update(b"\0".join([*names, b""]))
+        if "vector" in batch.schema.names:
+            self._told.update(vectors_of(batch).data)
+        else:
+            self._told.update("\0".join([*batch.column("label").to_pylist(), ""]).encode())
         self._waiting.append(pyarrow.Table.from_batches([batch]))
         if sum(table.nbytes for table in self._waiting) >= _GROUP_BYTES:
             self._write_group()
@@ -124,7 +128,7 @@ class PartWriter:
         self._write_group()
         assert self._writer is not None
         by_kind = Counter(one.kind or "other" for one in self._errors)
-        digest = hashlib.sha256(self._names.digest() + self._vectors.digest()).hexdigest()
+        digest = hashlib.sha256(self._names.digest() + self._told.digest()).hexdigest()
         tally = Tally(self._rows, dict(sorted(by_kind.items())), digest)
         said = {**self._said, "part": self._number, **tally.__dict__}
         self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(said)})
@@ -143,11 +147,11 @@ class PartWriter:
         table = pyarrow.concat_tables(self._waiting)
         if self._writer is None:
             # Unit vectors have nothing that would compress or repeat.
-            plain = "vector.list.element"
+            plain = {"vector.list.element": "none"} if "vector" in table.schema.names else {}
             self._writer = pyarrow.parquet.ParquetWriter(
                 self._stream, table.schema,
                 use_dictionary=[name for name in ("label", "best_label") if name in table.schema.names],
-                compression={**dict.fromkeys(_leaves(table.schema), "zstd"), plain: "none"},
+                compression={**dict.fromkeys(_leaves(table.schema), "zstd"), **plain},
             )  # fmt: skip
         self._writer.write_table(table, row_group_size=1 << 30)
         self._waiting = []
@@ -186,16 +190,45 @@ def read_part(results: ResultFolder, number: int) -> tuple[pyarrow.Table, list[E
     Where the part was done again and that was killed between its two files, the errors are not those of the rows, or are none.
     """
     with closing(_open(results, part_name(number))) as file:
-        table, tally = file.read(use_threads=False), _tally(results, number, file)
-    errors = list[Error]()
-    if tally.errors and errors_name(number) in results:
-        with closing(_open(results, errors_name(number))) as file:
-            for row in file.read(use_threads=False).to_pylist():
-                path = (
-                    row["path"] if row["path_bytes"] is None else row["path_bytes"].decode("utf-8", "surrogateescape")
-                )
-                errors.append(Error(row["place"], path, row["error"], row["error_kind"]))
-    return table, errors
+        return file.read(use_threads=False), read_errors(results, number)
+
+
+def read_errors(results: ResultFolder, number: int) -> list[Error]:
+    """What could not be read of a part, in order; raises `InputError`."""
+    if not read_tally(results, number).errors or errors_name(number) not in results:
+        return []
+    with closing(_open(results, errors_name(number))) as file:
+        table = file.read(use_threads=False)
+    others = (table.column(name).to_pylist() for name in ("place", "error", "error_kind"))
+    return [Error(place, path, error, kind) for path, place, error, kind in zip(names_of(table), *others, strict=True)]
+
+
+def read_rows(results: ResultFolder, number: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
+    """Some columns of a part's rows, some rows at a time, in order; raises `InputError`."""
+    import pyarrow
+
+    with closing(_open(results, part_name(number))) as file:
+        try:
+            yield from file.iter_batches(_ROWS_AT_ONCE, columns=list(columns), use_threads=False)
+        except (OSError, pyarrow.ArrowException) as error:
+            raise InputError(f"cannot be read: {error}.", where=results.path(part_name(number))) from None
+
+
+def read_schema(results: ResultFolder, number: int) -> pyarrow.Schema:
+    """The columns of a part's rows; raises `InputError`."""
+    with closing(_open(results, part_name(number))) as file:
+        return file.schema_arrow
+
+
+def names_of(rows: pyarrow.RecordBatch | pyarrow.Table) -> list[str]:
+    """The pictures' names, exactly."""
+    names: list[str] = rows.column("path").to_pylist()
+    exact = rows.column("path_bytes")
+    if exact.null_count < len(rows):
+        for place, name in enumerate(exact.to_pylist()):
+            if name is not None:
+                names[place] = name.decode("utf-8", "surrogateescape")
+    return names
 
 
 def _tally(results: ResultFolder, number: int, file: pyarrow.parquet.ParquetFile) -> Tally:

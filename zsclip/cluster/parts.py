@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from zsclip.classifier import Classifier
 from zsclip.closing import Closing
 from zsclip.cluster.halving import Work, embed_in_children
 from zsclip.cluster.job import Advance, Outcome, Resources, Task, Way, no_advance
-from zsclip.cluster.part_file import Error, PartWriter, Tally, read_part
+from zsclip.cluster.part_file import PartWriter, Tally, read_part
 from zsclip.cluster.plan import Plan, Slice
 from zsclip.cluster.results import result_folder
+from zsclip.cluster.rows import Labelling, PartRows
 from zsclip.cluster.slices import Finding
 from zsclip.embedding.records import ImageEmbeddings
 from zsclip.engines.base import Computing
@@ -27,27 +28,7 @@ from zsclip.images.listing import Listing
 from zsclip.images.reading import Reading
 from zsclip.models import ModelSpec
 from zsclip.output.failed import PASSING
-from zsclip.output.parquet import ResultColumns, name_columns, name_fields, vector_column
-from zsclip.scoring.batches import ImageResults
-from zsclip.scoring.classes import ClassVectors
-from zsclip.scoring.rules import Rules
 from zsclip.store.keeping import Keeping
-from zsclip.unit_vectors import Floats
-
-if TYPE_CHECKING:
-    import pyarrow
-
-_OF_ERRORS = 2  # columns at the end of results' rows
-
-
-@dataclass(frozen=True)
-class Labelling:
-    """How pictures get their labels: the same class vectors and rules for all parts. `unknown` is what an abstention is called."""
-
-    classes: ClassVectors
-    rules: Rules
-    top_k: int
-    unknown: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +85,7 @@ class PartWorker(Closing):
         spec = replace(job.spec, checkpoint=job.weights)
         self._plain = Classifier.open(spec, job.computing, job.reading, Keeping(use_cache=False))
         self._isolated: Classifier | None = None
-        self._rows = _Rows(job)
+        self._rows = PartRows(job.labelling, np.float16 if job.half else np.float32, job.spec.embed_dim)
 
     def load(self) -> None:
         """Load the model; raises `ModelError` where this machine's is another."""
@@ -191,43 +172,3 @@ class PartWorker(Closing):
             model, reading = self._plain.model, replace(self._job.reading, isolate=True)
             self._isolated = Classifier(model, Keeping(use_cache=False).open(), reading)
         return self._isolated
-
-
-class _Rows:
-    """The rows of a part: names, places in it, labels if there are any, vectors."""
-
-    def __init__(self, job: PartJob) -> None:
-        import pyarrow
-
-        self._dtype, self._labelling = np.float16 if job.half else np.float32, job.labelling
-        labelling = job.labelling
-        self._columns = (
-            None if labelling is None else ResultColumns(labelling.unknown, several=labelling.rules.multi_label)
-        )
-        told = list(self._columns.schema)[2:-_OF_ERRORS] if self._columns else []
-        number = pyarrow.from_numpy_dtype(self._dtype)
-        self.schema = pyarrow.schema([
-            *name_fields(), ("place", pyarrow.int32()), *told,
-            pyarrow.field("vector", pyarrow.list_(number, job.spec.embed_dim)),
-        ])  # fmt: skip
-
-    def of(self, batch: ImageEmbeddings, places: Sequence[int]) -> tuple[pyarrow.RecordBatch, list[Error]]:
-        """Pictures at their places as rows, and those that could not be read."""
-        import pyarrow
-
-        errors = [Error(places[n], batch.paths[n], *error) for n, error in batch.errors.items()]
-        read = [place for n, place in enumerate(places) if n not in batch.errors]
-        # Rows come from what is kept, so that other labels for the same vectors say the same.
-        vectors = batch.vectors.astype(self._dtype).astype(np.float32)
-        columns = [
-            *name_columns(batch.read), pyarrow.array(read, pyarrow.int32()),
-            *self._told(batch.read, vectors), vector_column(vectors, self._dtype),
-        ]  # fmt: skip
-        return pyarrow.RecordBatch.from_arrays(columns, schema=self.schema), errors
-
-    def _told(self, names: Sequence[str], vectors: Floats) -> list[pyarrow.Array]:
-        if self._columns is None or self._labelling is None:
-            return []
-        how = self._labelling
-        decided = how.classes.score(vectors, how.top_k, how.rules)
-        return list(self._columns.batch(ImageResults(names, decided, {})).columns[2:-_OF_ERRORS])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,10 +12,10 @@ from zsclip.cluster.account import Account, ErrorsSoFar, MostErrors, Whole, read
 from zsclip.cluster.identity import RUN, SUCCESS, settle
 from zsclip.cluster.job import Advance, Job, Outcome, Resources, Task, Tasks, no_advance
 from zsclip.cluster.lock import alone
-from zsclip.cluster.part_file import Error, Tally
-from zsclip.cluster.plan import PLAN, Part
+from zsclip.cluster.part_file import Error, Tally, done_parts
+from zsclip.cluster.plan import PLAN
 from zsclip.cluster.results import ResultFolder
-from zsclip.cluster.tasks import PlannedTasks
+from zsclip.cluster.tasks import PartTasks
 from zsclip.errors import ZsclipError
 
 PART_SIZE = 4096
@@ -25,7 +25,7 @@ _WAIT_SECONDS = 0.02
 class Watch(Protocol):
     """Who is told how a run goes."""
 
-    def begins(self, tasks: PlannedTasks) -> None:
+    def begins(self, tasks: PartTasks) -> None:
         """Parts are being planned and done."""
 
     def advance(self, pictures: int, errors: Sequence[Error]) -> None:
@@ -37,7 +37,7 @@ class Watch(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run begins and ends; see `identity.settle`, `tasks.PlannedTasks` and `MostErrors`."""
+    """How a run begins and ends; see `identity.settle`, `tasks.PartTasks` and `MostErrors`."""
 
     part_size: int = PART_SIZE
     restart: bool = False
@@ -49,37 +49,36 @@ def run(
     results: ResultFolder,
     decides: Mapping[str, Any],
     said: Mapping[str, Any],
-    parts: Iterable[Part],
+    tasks: Callable[[Callable[[], None]], PartTasks],
     job: Callable[[], Job],
     settings: Settings,
     watch: Watch,
 ) -> Whole:
     """Begin a run or go on with it, until it is whole. Raises `ZsclipError`; what is done by then is kept.
 
-    `decides` and `said` are those of `identity.settle`. `parts` are listed unless they are planned already; the `job` is made once it is
-    known that the run may go on.
+    `decides` and `said` are those of `identity.settle`. The `job` and its `tasks` are made once it is known that the run may go on; `tasks`
+    are given the lock's `check`.
     """
     with alone(results) as check:
         went_on = settle(results, decides, said, restart=settings.restart)
         try:
             if (whole := read_whole(results)) and not settings.retry_errors:
                 return whole
-            return _work(results, parts, job(), settings, watch, check)
+            return _work(results, tasks(check), job(), settings, watch, check)
         except ZsclipError:
-            if not went_on and not any(results.names(PLAN)):
+            if not (went_on or any(results.names(PLAN)) or any(done_parts(results))):
                 results.remove(RUN)  # nothing came of it, which must not be in another run's way
             raise
 
 
 def _work(
     results: ResultFolder,
-    parts: Iterable[Part],
+    tasks: PartTasks,
     job: Job,
     settings: Settings,
     watch: Watch,
     check: Callable[[], None],
 ) -> Whole:
-    tasks = PlannedTasks(results, parts, settings.part_size, failed=settings.retry_errors, check=check)
     watch.begins(tasks)
     account, pace = Account(), ErrorsSoFar(settings.most_errors)
 

@@ -11,37 +11,29 @@ from zsclip.cluster.plan import Extent, Part, Plan
 from zsclip.cluster.results import ResultFolder
 
 
-class PlannedTasks:
-    """See `job.Tasks`. Of a plan that is not complete, all `parts` are listed on a thread.
+class PartTasks:
+    """See `job.Tasks`: parts that are known, minus those that are there. It holds a byte a part.
 
     With `failed`, parts that are there and have errors which may have passed are to be done too, for these only. `check` raises where
-    somebody else has taken the run over (see `lock.alone`), out of `take` too. It holds a byte a part.
+    somebody else has taken the run over (see `lock.alone`), out of `take` too.
     """
 
     def __init__(
         self,
         results: ResultFolder,
-        parts: Iterable[Part],
-        part_size: int,
+        extent: Extent | None,
         *,
         failed: bool = False,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        self._results, self._failed, self._check = results, failed, check
+        self._results, self._failed, self._check, self.extent = results, failed, check, extent
         self._done = bytearray()
         for number in done_parts(results):
             self._set_done(number, is_done=True)
         self.were_done = sum(self._done)
-        self._next = self._known = 0
+        self._next, self._known = 0, extent.parts if extent else 0
         self._error: BaseException | None = None
         self._lock = threading.Lock()
-        plan = Plan(results)
-        self.extent: Extent | None = plan.extent()
-        if self.extent is None:
-            planning = (plan, parts, part_size)
-            threading.Thread(target=self._plan, args=planning, daemon=True, name="planning").start()
-        else:
-            self._known = self.extent.parts
 
     @property
     def known(self) -> int:
@@ -70,6 +62,30 @@ class PlannedTasks:
                 return Task(number, failed=True)
         return None
 
+    def _set_done(self, number: int, *, is_done: bool) -> None:
+        if number >= len(self._done):
+            self._done.extend(bytes(number + 1 - len(self._done)))
+        self._done[number] = is_done
+
+
+class PlannedTasks(PartTasks):
+    """The same of a plan. While it is not complete, all `parts` are listed on a thread."""
+
+    def __init__(
+        self,
+        results: ResultFolder,
+        parts: Iterable[Part],
+        part_size: int,
+        *,
+        failed: bool = False,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        plan = Plan(results)
+        super().__init__(results, plan.extent(), failed=failed, check=check)
+        if self.extent is None:
+            planning = (plan, parts, part_size)
+            threading.Thread(target=self._plan, args=planning, daemon=True, name="planning").start()
+
     def _plan(self, plan: Plan, parts: Iterable[Part], part_size: int) -> None:
         try:
             self.extent = plan.write(parts, part_size, self._planned, self._redo)
@@ -86,8 +102,3 @@ class PlannedTasks:
             self._results.remove(name)
         with self._lock:
             self._set_done(number, is_done=False)
-
-    def _set_done(self, number: int, *, is_done: bool) -> None:
-        if number >= len(self._done):
-            self._done.extend(bytes(number + 1 - len(self._done)))
-        self._done[number] = is_done

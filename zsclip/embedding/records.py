@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -81,6 +82,14 @@ class ImageEmbeddings:
     def unread(self) -> list[tuple[str, str]]:
         """The paths of those that could not be read, and why."""
         return [(self.paths[place], error) for place, (error, _) in self.errors.items()]
+
+
+class Embedded(ABC):
+    """Pictures whose vectors are there already."""
+
+    @abstractmethod
+    def batches(self) -> Iterator[ImageEmbeddings]:
+        """Some at a time, in order."""
 
 
 @dataclass(slots=True)

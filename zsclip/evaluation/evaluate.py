@@ -11,7 +11,7 @@ from itertools import zip_longest
 import numpy as np
 
 from zsclip.classifier import Classifier
-from zsclip.embedding.records import ImageEmbedding
+from zsclip.embedding.records import ImageEmbedding, ImageEmbeddings
 from zsclip.errors import InputError, PromptSetError
 from zsclip.evaluation import comparison, metrics
 from zsclip.evaluation import template_weights as ensembling
@@ -188,14 +188,20 @@ class Evaluation:
         return tuple(notes)
 
 
-def embed(classifier: Classifier, data: LabelledImages, advance: Callable[[], None] = lambda: None) -> EmbeddedImages:
-    """The labelled images' unit vectors; raises `InputError` if none can be read."""
+def embed(
+    classifier: Classifier,
+    data: LabelledImages,
+    advance: Callable[[], None] = lambda: None,
+    known: ImageEmbeddings | None = None,
+) -> EmbeddedImages:
+    """The labelled images' unit vectors, or those that are `known`, in the same order; raises `InputError` if none can be read."""
     number = {name: n for n, name in enumerate(data.labels.names)}
     paths: list[str] = []
     truth: list[int] = []
     unreadable: list[tuple[str, str]] = []
     vectors = np.empty((len(data.paths), classifier.model.spec.embed_dim), np.float32)
-    for image, label in _labelled(classifier, data):
+    labelled = _labelled(classifier, data) if known is None else zip(known, data.truth, strict=True)
+    for image, label in labelled:
         if image.embedding is None:
             unreadable.append((image.path, image.error or ""))
         elif label is not None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from zsclip.errors import ErrorKind
     from zsclip.scoring.batches import ImageResults
+    from zsclip.scoring.decisions import Decisions
     from zsclip.scoring.results import Match
     from zsclip.unit_vectors import Floats
 
@@ -83,14 +84,17 @@ class ResultColumns:
         self._unknown, self._several, self._timed = unknown, several, timed
         text, number = pyarrow.string(), pyarrow.float32()
         prediction = pyarrow.struct([("label", text), ("probability", number), ("similarity", number)])
-        self.schema = pyarrow.schema([
-            *name_fields(),
+        self.decided = pyarrow.schema([
             ("label", text),
             *([] if unknown is None else [("best_label", text)]),
             *([("labels", pyarrow.list_(text))] if several else []),
             ("probability", number),
             ("similarity", number),
             ("predictions", pyarrow.list_(prediction)),
+        ])  # fmt: skip
+        self.schema = pyarrow.schema([
+            *name_fields(),
+            *self.decided,
             *([("time", pyarrow.float64())] if timed else []),
             *((name, text) for name in _ERROR_COLUMNS),
         ])  # fmt: skip
@@ -99,7 +103,24 @@ class ResultColumns:
         """See `Columns`."""
         import pyarrow
 
-        decided = results.decisions
+        columns = self.of_decisions(results.decisions)
+        if results.errors:
+            place, rows = 0, []
+            for number in range(len(results)):
+                is_read = number not in results.errors
+                rows.append(place if is_read else None)
+                place += is_read
+            chosen = pyarrow.array(rows, pyarrow.int64())
+            columns = [column.take(chosen) for column in columns]
+        if self._timed:
+            columns.append(pyarrow.array([result.time for result in results], pyarrow.float64()))
+        errors = [results.errors.get(number, (None, None)) for number in range(len(results))]
+        return _record_batch([*name_columns(results.paths), *columns, *error_columns(errors)], self.schema)
+
+    def of_decisions(self, decided: Decisions) -> list[pyarrow.Array]:
+        """The columns of `decided`: what is told of pictures that could be read."""
+        import pyarrow
+
         names = pyarrow.array(map(_utf8, decided.names), pyarrow.string())
         best = names.take(pyarrow.array(decided.ranked[:, 0]))
         columns = [best]
@@ -120,18 +141,7 @@ class ResultColumns:
             ["label", "probability", "similarity"],
         )
         columns.append(_lists(told, predictions))
-        if results.errors:
-            place, rows = 0, []
-            for number in range(len(results)):
-                is_read = number not in results.errors
-                rows.append(place if is_read else None)
-                place += is_read
-            chosen = pyarrow.array(rows, pyarrow.int64())
-            columns = [column.take(chosen) for column in columns]
-        if self._timed:
-            columns.append(pyarrow.array([result.time for result in results], pyarrow.float64()))
-        errors = [results.errors.get(number, (None, None)) for number in range(len(results))]
-        return _record_batch([*name_columns(results.paths), *columns, *error_columns(errors)], self.schema)
+        return columns
 
 
 class MatchColumns:
