@@ -112,7 +112,7 @@ def test_a_server_that_cannot_answer_for_a_while_is_waited_for_and_then_told(
     bucket.meets = lambda request: 503
     fault = r"the server is asked too often \(HTTP 503\)"
     for name, what in (
-        ("s3://pictures/other", lambda: PlannedTasks(impatient, [], 1)),
+        ("s3://pictures/other/_zsclip/plan.json", lambda: PlannedTasks(impatient, [], 1)),
         ("s3://pictures/other/_zsclip/plan/segment-00000.parquet", lambda: Plan(impatient).part(0)),
         ("s3://pictures/other/_zsclip/run.json", lambda: settle(impatient, {}, {})),
         ("s3://pictures/other/part-00000.parquet", lambda: read_part(impatient, 0)),
