@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -57,9 +58,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a worker may use. `cpus` None: all of the machine's."""
+    """What a worker may use. `cpus` None: all of the machine's. `gpus`: their numbers on the machine; None: whatever the job says."""
 
     cpus: int | None = None
+    gpus: tuple[int, ...] | None = None
 
 
 class Worker(Protocol):
@@ -80,6 +82,17 @@ class Worker(Protocol):
 
 class Job(Protocol):
     """All that a worker needs to know but the numbers of parts. Can be pickled."""
+
+    @property
+    def weights(self) -> Path | None:
+        """The file here without which no machine can open it; None if there is none."""
+
+    @property
+    def weights_key(self) -> str:
+        """What its weights are known by, wherever they are; see `models.weights.fingerprint`."""
+
+    def at(self, weights: Path) -> Job:
+        """The same job on a machine where that file is elsewhere."""
 
     def open(self, resources: Resources) -> Worker:
         """A worker in this process; loads the model. Raises `ZsclipError` where this machine lacks something."""

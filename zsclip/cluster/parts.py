@@ -27,6 +27,7 @@ from zsclip.errors import InputError, ModelError
 from zsclip.images.listing import Listing
 from zsclip.images.reading import Reading
 from zsclip.models import ModelSpec
+from zsclip.models.weights import fingerprint
 from zsclip.output.failed import PASSING
 from zsclip.store.keeping import Keeping
 
@@ -57,6 +58,15 @@ class PartJob:
         """Whether vectors are kept as float16."""
         return self.computing.effective_precision not in ("fp32", "auto")
 
+    @property
+    def weights_key(self) -> str:
+        """See `job.Job`; raises `OSError` if they cannot be read."""
+        return fingerprint(self.weights).key
+
+    def at(self, weights: Path) -> PartJob:
+        """See `job.Job`."""
+        return replace(self, weights=weights)
+
     def open(self, resources: Resources) -> PartWorker:
         """See `job.Job`. Raises `InputError` and `ModelError`."""
         if os.getcwd() != self.typed_in:
@@ -68,7 +78,10 @@ class PartJob:
                     where=self.typed_in,
                     remedy="Run it in a folder that all machines share.",
                 ) from None
-        computing = replace(self.computing, threads=self.computing.threads or resources.cpus)
+        device = self.computing.device
+        if resources.gpus is not None and device == "auto":
+            device = "cuda" if resources.gpus else "cpu"
+        computing = replace(self.computing, threads=self.computing.threads or resources.cpus, device=device)
         reading = replace(self.reading, workers=self.reading.workers or resources.cpus)
         worker = PartWorker(replace(self, computing=computing, reading=reading))
         worker.load()

@@ -1,0 +1,136 @@
+"""Joining a Ray cluster, or starting one on this machine: quickly, quietly, and with one message where it cannot be."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from zsclip.errors import InputError, ZsclipError, missing_extra
+
+LOCAL = "local"
+_CONNECT_SECONDS = 5
+_STORE_BYTES = 256 << 20  # of the object store of a local cluster, through which numbers of parts travel
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # an actor without a GPU sees none
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+def start(address: str) -> bool:
+    """Connect this process to the cluster at `local`, `auto` or `HOST:PORT`; False if it was connected before.
+
+    Raises `InputError` where there is none, or it cannot be used from here.
+    """
+    if re.match(r"\w+://", address):
+        raise InputError(
+            "a cluster is joined from one of its machines, and not through Ray's client.",
+            where=f"`cluster={address}`",
+            remedy="From outside, use: ray job submit -- zsclip ...",
+        )
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray
+    except ImportError:
+        raise missing_extra("a run on a cluster", "ray", "cluster") from None
+    if ray.is_initialized():
+        return False
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
+    with _signals_as_they_are():
+        try:
+            if address == LOCAL:
+                settings |= {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
+                ray.init(address=LOCAL, _node_ip_address="127.0.0.1", **settings)
+            else:
+                found = _address(address)
+                _knock(found, address)
+                ray.init(address=found, **settings)
+        except ZsclipError:
+            raise
+        except Exception as error:
+            ray.shutdown()
+            raise _said(error, address) from None
+    _no_wall_of_traces()
+    return True
+
+
+def _address(address: str) -> str:
+    """`HOST:PORT` of what `auto` means, as Ray sees it: `RAY_ADDRESS` within a job, else the cluster that runs on this machine."""
+    if address != "auto":
+        return address
+    from ray._private import services
+
+    found = os.environ.get("RAY_ADDRESS") or services.canonicalize_bootstrap_address_or_die("auto")
+    if found.startswith("ray://"):
+        raise InputError(
+            "RAY_ADDRESS names Ray's client, which is not supported.", remedy="Use: ray job submit -- zsclip ..."
+        )
+    return found
+
+
+def _knock(found: str, address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = found.rpartition(":")
+    where = f"`cluster={address}`"
+    if not host or not port.isdigit():
+        raise InputError("is no address of a cluster.", where=where, remedy="There are: local, auto, HOST:PORT.")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"no cluster answers at {found} ({getattr(error, 'strerror', None) or error}).",
+            where=where,
+            remedy=f"Start one with: ray start --head --port={port}" if port.isdigit() else "",
+        ) from None
+
+
+def _said(error: Exception, address: str) -> InputError:
+    """What Ray says, in a line."""
+    text, where = " ".join(str(error).split()), f"`cluster={address}`"
+    if "Version mismatch" in text:
+        found = re.findall(r"(Ray|Python): (\S+)", text)
+        if len(found) == 4:
+            theirs, ours = (
+                " and ".join(f"{name} {version}" for name, version in half) for half in (found[:2], found[2:])
+            )
+            what = f"the cluster runs {theirs}, this process {ours}."
+            return InputError(what, where=where, remedy="Both must be the same everywhere.")
+    if "Could not find any running" in text:
+        return InputError("no cluster runs on this machine.", where=where, remedy="Start one with: ray start --head")
+    if re.search(r"token|authenticat", text, re.IGNORECASE):
+        return InputError(
+            f"the cluster asks for a token, or another one ({text[:200]}).", where=where,
+            remedy="Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, as on the cluster's machines.",
+        )  # fmt: skip
+    return InputError(f"cannot be joined: {text[:300]}", where=where)
+
+
+@contextmanager
+def _signals_as_they_are() -> Iterator[None]:
+    """Ray lets SIGTERM raise an exception somewhere in the main thread."""
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            try:
+                signal.signal(number, handler)
+            except ValueError:
+                break  # not the main thread, in which Ray has left them alone
+
+
+def _no_wall_of_traces() -> None:
+    """Ray writes what befalls its processes to standard output, where results go, and has no setting for that."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_, **__: None
