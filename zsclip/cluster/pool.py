@@ -6,16 +6,15 @@ here knows of Ray (`ray.py`), and no more is kept than what is being done.
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
+from zsclip.cluster.engine import Died, Engine, Finished, Happening, NotReady, Raised, Ready
 from zsclip.cluster.job import Outcome, Task, Tasks, Way
 from zsclip.errors import ZsclipError
 
-_LOG = logging.getLogger("zsclip")
 _TICK_SECONDS = 0.5  # half of what is promised
 _UNKNOWN_SECONDS = 0.02  # before the source is asked again, where a worker is idle
 
@@ -40,77 +39,6 @@ class PoolSettings:
     def limit(self, way: Way) -> float | None:
         """How long a part may take."""
         return self.part_timeout and self.part_timeout * (4 if way is Way.HALVED else 1)
-
-
-# What an engine tells. A `worker` is what `start` gave.
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The worker has its model and takes parts."""
-
-    worker: int
-
-
-@dataclass(frozen=True)
-class NotReady:
-    """The worker could not start and is gone; a `ZsclipError` says what its machine lacks, which does not pass."""
-
-    worker: int
-    error: Exception
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The worker did its part and takes another."""
-
-    worker: int
-    outcome: Outcome
-
-
-@dataclass(frozen=True)
-class Raised:
-    """The worker's part raised; a `ZsclipError` is not the part's fault. The worker takes another."""
-
-    worker: int
-    error: Exception
-
-
-@dataclass(frozen=True)
-class Died:
-    """The worker is gone, and with it what it did. With `node`: since its node is."""
-
-    worker: int
-    why: str
-    node: bool = False
-
-
-Happening: TypeAlias = "Ready | NotReady | Finished | Raised | Died"
-
-
-class Engine(Protocol):
-    """Starts and ends processes that do parts. What it is asked for happens; what comes of it is told by `wait`."""
-
-    def places(self) -> Mapping[str, str]:
-        """Where a worker should be now: a key, the same for as long as the place is there, and the name of its node.
-
-        Raises `ZsclipError` if there will never be one.
-        """
-
-    def start(self, place: str) -> int:
-        """Start a worker at a place."""
-
-    def give(self, worker: int, task: Task) -> None:
-        """Let a ready worker do a part."""
-
-    def wait(self, seconds: float) -> Sequence[Happening]:
-        """What happened; returns after `seconds` if nothing did. Raises `ZsclipError` if the engine is gone."""
-
-    def end(self, worker: int) -> None:
-        """End it at once, whatever it is doing. Nothing more is told of it."""
-
-    def close(self) -> None:
-        """End all workers at once."""
 
 
 # What the pool tells.
@@ -180,7 +108,9 @@ class _Try:
     refused: int = 0  # times that its results could not be written
     refused_at: int = 0  # how many parts had been done in all when that began
     after: float = 0.0  # not before
-    shunned: set[int] = field(default_factory=set)  # workers that could not write it
+    shunned: set[str] = field(
+        default_factory=set
+    )  # nodes on which it failed; others take it first, in case a node is to blame
 
 
 @dataclass
@@ -360,15 +290,19 @@ class Pool:
         elif not one.ready:
             self._not_started(one, RuntimeError(death.why))
         else:
-            self._count_death(one, death.why)
-            self._gone(one, death.why, for_good=bool((place := self._places.get(one.place)) and place.given_up))
+            left_out = self._count_death(one, death.why)
+            self._gone(one, left_out or death.why, for_good=bool(left_out))
 
-    def _count_death(self, one: _Worker, why: str) -> None:
-        if place := self._places.get(one.place):
-            place.deaths += 1
-            if place.deaths >= self._settings.deaths_in_a_row:
-                place.given_up = f"{place.deaths} workers in a row ended there, the last with: {why}"
-                self._cause = RuntimeError(f"on {place.node}, {place.given_up}")
+    def _count_death(self, one: _Worker, why: str) -> str:
+        """Why no other worker will start in its place, if so."""
+        place = self._places.get(one.place)
+        if place is None:
+            return ""
+        place.deaths += 1
+        if place.deaths >= self._settings.deaths_in_a_row:
+            place.given_up = f"{place.deaths} workers in a row ended there, the last with: {why}"
+            self._cause = RuntimeError(f"on {place.node}, {place.given_up}")
+        return place.given_up
 
     def _end_late(self) -> None:
         for one in list(self._workers.values()):
@@ -390,9 +324,9 @@ class Pool:
                 self._engine.give(one.number, trial.task)
 
     def _next(self, one: _Worker) -> _Try | None:
-        others = {other.number for other in self._workers.values() if other.ready}
+        nodes = {other.node for other in self._workers.values() if other.ready}
         for n, trial in enumerate(self._again):
-            if trial.after <= self._now() and (one.number not in trial.shunned or others <= trial.shunned):
+            if trial.after <= self._now() and (one.node not in trial.shunned or nodes <= trial.shunned):
                 return self._again.pop(n)
         task = self._tasks.take()
         return None if task is None else _Try(task)
@@ -405,7 +339,7 @@ class Pool:
             self._told.append(Lost(task, node, why))
             return
         task = replace(task, way=Way(min(task.way + 1, Way.HALVED)))
-        self._again.insert(0, _Try(task, halved=trial.halved))
+        self._again.insert(0, _Try(task, halved=trial.halved, shunned=trial.shunned | {node}))
         self._told.append(Again(task, node, why))
 
     def _refused(self, one: _Worker, trial: _Try, error: ZsclipError) -> None:
@@ -420,7 +354,7 @@ class Pool:
         else:
             trial.after = self._now() + pauses[trial.refused]
             trial.refused += 1
-            trial.shunned.add(one.number)
+            trial.shunned.add(one.node)
             self._again.append(trial)
             self._told.append(Again(trial.task, one.node, str(error)))
         one.after = self._now() + pauses[min(one.refused, len(pauses) - 1)]

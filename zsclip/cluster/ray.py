@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import pickle
 import re
 import time
@@ -13,13 +12,12 @@ from typing import Any
 
 from zsclip import __version__
 from zsclip.cluster import ray_actor
+from zsclip.cluster.engine import Died, Finished, Happening, NotReady, Raised, Ready
 from zsclip.cluster.job import Job, Outcome, Task
-from zsclip.cluster.pool import Died, Finished, Happening, NotReady, Raised, Ready
 from zsclip.cluster.ray_places import Place, Places, Wish
 from zsclip.cluster.ray_start import start
 from zsclip.errors import ZsclipError
 
-_LOG = logging.getLogger("zsclip")
 _OPENING, _READY, _SUSPECT = range(3)
 
 
@@ -36,7 +34,7 @@ class _Worker:
 
 
 class RayCluster:
-    """A `pool.Engine` over the cluster at `local`, `auto` or `HOST:PORT`.
+    """A `engine.Engine` over the cluster at `local`, `auto` or `HOST:PORT`.
 
     By default an actor a node, with all its processors, or one for each of its GPUs. Raises `InputError` where there is no such cluster
     and `ZsclipError` where none of its nodes has what an actor is to have.
@@ -68,7 +66,7 @@ class RayCluster:
             raise
 
     def places(self) -> Mapping[str, str]:
-        """See `pool.Engine`."""
+        """See `engine.Engine`."""
         import ray
 
         try:
@@ -77,7 +75,7 @@ class RayCluster:
             raise _gone(error) from None
 
     def start(self, place: str) -> int:
-        """See `pool.Engine`."""
+        """See `engine.Engine`."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -101,11 +99,11 @@ class RayCluster:
         return number
 
     def give(self, worker: int, task: Task) -> None:
-        """See `pool.Engine`."""
+        """See `engine.Engine`."""
         self._ask(worker, self._workers[worker].actor.run.remote(task))
 
     def wait(self, seconds: float) -> Sequence[Happening]:
-        """See `pool.Engine`."""
+        """See `engine.Engine`."""
         import ray
 
         if not self._calls:
@@ -118,7 +116,7 @@ class RayCluster:
         return [happening for happening in told if happening is not None]
 
     def end(self, worker: int) -> None:
-        """See `pool.Engine`."""
+        """See `engine.Engine`."""
         import ray
 
         one = self._workers.pop(worker, None)
@@ -127,7 +125,7 @@ class RayCluster:
             ray.kill(one.actor)
 
     def close(self) -> None:
-        """See `pool.Engine`. Leaves the cluster, and ends it if it was started here."""
+        """See `engine.Engine`. Leaves the cluster, and ends it if it was started here."""
         import ray
 
         if ray.is_initialized():

@@ -53,7 +53,7 @@ class Places:
         return self._places[key]
 
     def now(self, nodes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-        """See `pool.Engine.places`; `nodes` as Ray tells them. Raises `InputError` if none has room for an actor."""
+        """See `engine.Engine.places`; `nodes` as Ray tells them. Raises `InputError` if none has room for an actor."""
         alive = {node["NodeID"]: node for node in nodes if node["Alive"]}
         names = Counter(node["NodeName"] for node in alive.values())
         self._places = {key: place for key, place in self._places.items() if place.node_id in alive}

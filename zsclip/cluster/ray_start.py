@@ -88,7 +88,7 @@ def _knock(found: str, address: str) -> None:
         raise InputError(
             f"no cluster answers at {found} ({getattr(error, 'strerror', None) or error}).",
             where=where,
-            remedy=f"Start one with: ray start --head --port={port}" if port.isdigit() else "",
+            remedy="Start one with: ray start",
         ) from None
 
 
@@ -104,7 +104,7 @@ def _said(error: Exception, address: str) -> InputError:
             what = f"the cluster runs {theirs}, this process {ours}."
             return InputError(what, where=where, remedy="Both must be the same everywhere.")
     if "Could not find any running" in text:
-        return InputError("no cluster runs on this machine.", where=where, remedy="Start one with: ray start --head")
+        return InputError("no cluster runs on this machine.", where=where, remedy="Start one with: ray start")
     if re.search(r"token|authenticat", text, re.IGNORECASE):
         return InputError(
             f"the cluster asks for a token, or another one ({text[:200]}).", where=where,
