@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import pickle
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from support.cluster_jobs import Acting, Numbers
 
 from zsclip.cluster.pool import Again, Done, Event, Joined, Left, Lost, Pool, PoolSettings
 from zsclip.cluster.ray import RayCluster
+from zsclip.cluster.ray_actor import PIECE, Pieces
+from zsclip.cluster.shipping import weights_here
 from zsclip.errors import InputError, ZsclipError
+from zsclip.models.weights import fingerprint
 
-pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "node_ip_address": "127.0.0.1", "include_dashboard": False}
@@ -37,9 +39,10 @@ ENVIRONMENT = {
 def cluster() -> Iterator[Any]:
     """One node for the driver without processors, and two to work on."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
+        for name, value in ENVIRONMENT.items():  # before Ray is imported
             patch.setenv(name, value)
         patch.delenv("RAY_ADDRESS", raising=False)
+        pytest.importorskip("ray")
         from ray.cluster_utils import Cluster
 
         made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0})
@@ -134,30 +137,64 @@ def test_a_killed_actor_a_removed_and_an_added_node_leave_no_part_undone(cluster
     assert [int(event.task.way) for event in those(events, Again)].count(1) <= 1
 
 
-def test_weights_that_nodes_lack_are_taken_once_and_kept_whole(
-    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_weights_that_a_node_lacks_are_taken_once_and_kept_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zsclip.cluster import ray_actor
-    from zsclip.models.weights import fingerprint
-
-    weights = tmp_path / "driver" / "weights.pt"
-    weights.parent.mkdir()
-    weights.write_bytes(os.urandom(ray_actor.PIECE * 2 + 17))
+    """Four actors on a node, all of whose files are the driver's, ask at once for weights that are only in the offer."""
+    monkeypatch.setenv("ZSCLIP_CACHE_DIR", str(tmp_path / "cache"))
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(os.urandom(PIECE * 2 + 17))
     key = fingerprint(weights).key
-    job = Acting(tmp_path, weights=weights, weights_key=key)
-    run(RayCluster(cluster.address, job), 4)
-    assert {line.split()[3] for line in (tmp_path / "opened").read_text().splitlines()} == {str(weights)}
 
-    # Another file on the nodes: the job says a path that leads elsewhere there, the driver's actor of pieces has them.
-    (tmp_path / "opened").unlink()
-    engine = RayCluster(cluster.address, job)
-    elsewhere = replace(job, weights=tmp_path / "node" / "weights.pt")
-    engine._payload = __import__("ray").put(pickle.dumps(elsewhere))
-    elsewhere.weights.parent.mkdir()
-    elsewhere.weights.write_bytes(b"another model")
-    weights.rename(weights.with_name("kept"))
-    weights.with_name("kept").rename(elsewhere.weights.with_name("offered.pt"))
-    engine.close()
+    class Offer:
+        asked = 0
+
+        def names(self, checkpoint: Path) -> list[tuple[str, int]]:
+            Offer.asked += 1
+            return Pieces().names(str(weights))
+
+        def read(self, checkpoint: Path, name: str, size: int) -> Iterator[bytes]:
+            for start in range(0, size, PIECE):
+                yield Pieces().piece(str(weights), name, start)
+
+    lacking = tmp_path / "elsewhere" / "weights.pt"
+    lacking.parent.mkdir()
+    for other in (b"", b"another model"):
+        if other:
+            lacking.write_bytes(other)
+        assert weights_here(lacking, key, None) is None
+    with ThreadPoolExecutor(4) as threads:
+        found = set(threads.map(lambda _: weights_here(lacking, key, Offer()), range(4)))
+    (kept,) = found
+    assert kept is not None
+    assert kept.read_bytes() == weights.read_bytes()
+    assert Offer.asked == 1
+    assert weights_here(weights, key, None) == weights
+    assert [path.name for path in kept.parent.iterdir()] == ["weights.pt"]
+
+
+def test_pieces_travel_through_the_object_store(cluster: Any, tmp_path: Path) -> None:
+    """One machine has one file, so the actors' is another than the key says until they ask the driver's actor, which reads `offered`."""
+    weights, offered = tmp_path / "weights.pt", tmp_path / "offered" / "weights.pt"
+    offered.parent.mkdir()
+    offered.write_bytes(os.urandom(PIECE * 2 + 17))
+    weights.write_bytes(b"another model")
+    engine = RayCluster(cluster.address, Acting(tmp_path, weights=weights, weights_key=fingerprint(offered).key))
+    import ray
+
+    class Offering(Pieces):
+        def names(self, checkpoint: str) -> list[tuple[str, int]]:
+            return super().names(str(offered))
+
+        def piece(self, checkpoint: str, name: str, start: int) -> bytes:
+            return super().piece(str(offered), name, start)
+
+    engine._pieces = ray.remote(Offering).options(num_cpus=0).remote()
+    run(engine, 4)
+    (path,) = {Path(line.split()[3]) for line in (tmp_path / "opened").read_text().splitlines()}
+    assert path not in (weights, offered)
+    assert path.read_bytes() == offered.read_bytes()
+    shutil.rmtree(path.parent)
 
 
 def test_what_keeps_workers_from_starting_is_said_once(cluster: Any, tmp_path: Path) -> None:

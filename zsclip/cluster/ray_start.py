@@ -37,6 +37,8 @@ def start(address: str) -> bool:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if address == LOCAL:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # keeps it on 127.0.0.1, here too
     try:
         import ray
     except ImportError:
@@ -50,9 +52,7 @@ def start(address: str) -> bool:
                 settings |= {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
                 ray.init(address=LOCAL, _node_ip_address="127.0.0.1", **settings)
             else:
-                found = _address(address)
-                _knock(found, address)
-                ray.init(address=found, **settings)
+                ray.init(address=_address(address), **settings)
         except ZsclipError:
             raise
         except Exception as error:
@@ -63,26 +63,18 @@ def start(address: str) -> bool:
 
 
 def _address(address: str) -> str:
-    """`HOST:PORT` of what `auto` means, as Ray sees it: `RAY_ADDRESS` within a job, else the cluster that runs on this machine."""
-    if address != "auto":
-        return address
+    """`HOST:PORT` as Ray will ask for it. `auto` is `RAY_ADDRESS`, within a job of Ray's too, else the cluster on this machine."""
     from ray._private import services
 
-    found = os.environ.get("RAY_ADDRESS") or services.canonicalize_bootstrap_address_or_die("auto")
-    if found.startswith("ray://"):
-        raise InputError(
-            "RAY_ADDRESS names Ray's client, which is not supported.", remedy="Use: ray job submit -- zsclip ..."
-        )
-    return found
-
-
-def _knock(found: str, address: str) -> None:
-    """Ray itself would try for minutes."""
-    host, _, port = found.rpartition(":")
     where = f"`cluster={address}`"
+    try:
+        found = str(services.canonicalize_bootstrap_address_or_die(address))
+    except ValueError:
+        found = ""
+    host, _, port = found.rpartition(":")
     if not host or not port.isdigit():
         raise InputError("is no address of a cluster.", where=where, remedy="There are: local, auto, HOST:PORT.")
-    try:
+    try:  # Ray itself would try for minutes
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise InputError(
@@ -90,6 +82,7 @@ def _knock(found: str, address: str) -> None:
             where=where,
             remedy="Start one with: ray start",
         ) from None
+    return found
 
 
 def _said(error: Exception, address: str) -> InputError:
