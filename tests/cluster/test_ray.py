@@ -127,12 +127,12 @@ def test_a_killed_actor_a_removed_and_an_added_node_leave_no_part_undone(cluster
             elif len(done) == 20:
                 cluster.add_node(**NODE)
 
-    events = run(RayCluster(cluster.address, Acting(tmp_path, seconds=0.4)), 70, meddle)
-    assert parts_in(tmp_path) == set(range(70))
-    assert sorted(event.outcome.part for event in those(events, Done)) == list(range(70))
+    events = run(RayCluster(cluster.address, Acting(tmp_path, seconds=0.4)), 100, meddle)
+    assert parts_in(tmp_path) == set(range(100))
+    assert sorted(event.outcome.part for event in those(events, Done)) == list(range(100))
     assert not those(events, Lost)
     assert "its node left" in [event.why for event in those(events, Left)]
-    assert len({event.node for event in those(events, Joined)}) == 4
+    assert len({event.node for event in those(events, Joined)}) == 4, events
     # A node's end is nobody's fault; one part was done when its worker was killed.
     assert [int(event.task.way) for event in those(events, Again)].count(1) <= 1
 

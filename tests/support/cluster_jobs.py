@@ -111,7 +111,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    from support import cluster_jobs
     from zsclip.__main__ import _listen
 
     _listen()
-    main()
+    cluster_jobs.main()  # whose job is not called __main__.Acting, which actors could not find
