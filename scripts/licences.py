@@ -12,7 +12,7 @@ import re
 
 from packaging.requirements import Requirement
 
-EXTRAS = ("heic", "jxl", "raw", "video", "parquet", "remote", "int8")
+EXTRAS = ("heic", "jxl", "raw", "video", "parquet", "remote", "int8", "cluster")
 
 
 def licence(package: importlib.metadata.Distribution) -> str:
