@@ -27,6 +27,7 @@ from zsclip.cluster.rows import Labelling
 from zsclip.engines.base import Computing
 from zsclip.errors import InputError, ModelError
 from zsclip.images.sources import Finder
+from zsclip.models.weights import fingerprint
 from zsclip.output.parquet import vector_column
 from zsclip.scoring.results import ImageResult
 from zsclip.scoring.rules import Rules
@@ -234,3 +235,19 @@ def test_a_machine_without_the_folder_or_with_other_weights_says_so(
         replace(job, typed_in=str(tmp_path / "elsewhere")).open(Resources())
     with pytest.raises(ModelError, match="others than those that the run was planned with"):
         replace(job, identity=job.identity.replace("sample:", "sample:0")).open(Resources())
+
+
+def test_a_job_uses_what_it_is_given_and_weights_that_are_elsewhere(
+    classifier: Classifier, photos: Path, tmp_path: Path
+) -> None:
+    job = plan(classifier, tmp_path / "out", str(photos))
+    assert job.weights_key == fingerprint(job.weights).key
+    assert job.weights_key in job.identity
+    moved = Path(shutil.copy(job.weights, tmp_path / job.weights.name))
+    job = job.at(moved)
+    assert job.weights == moved
+    given = replace(job, computing=replace(job.computing, device="auto"))
+    with given.open(Resources(cpus=1, gpus=())) as worker:
+        assert (worker._job.computing.device, worker._job.computing.threads) == ("cpu", 1)
+        assert worker._job.reading.workers == 1
+        assert worker.run(Task(0)).rows == 4
