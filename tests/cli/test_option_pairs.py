@@ -54,9 +54,12 @@ DECISIONS = {
 INTO = ("--into", "OUT/parts", "--engine", "torch")  # which is ready in less time
 PARTS = {
     "parts_folder": INTO, "part_size": (*INTO, "--part-size", "7"), "restart": (*INTO, "--restart"),
-    "retry_errors": (*INTO, "--retry-errors"), "max_errors": (*INTO, "--max-errors", "3"),
+    "retry_errors": (*INTO, "--retry-errors"), "max_errors": (*INTO, "--max-errors", "3"), "cluster": (*INTO, "--cluster", "local"),
+    "actors": (*INTO, "--cluster", "local", "--actors", "2"), "cpus_per_actor": (*INTO, "--cluster", "local", "--cpus-per-actor", "1"),
+    "gpus_per_actor": (*INTO, "--cluster", "local", "--gpus-per-actor", "0"),
+    "part_timeout": (*INTO, "--cluster", "local", "--part-timeout", "9"),
 }  # fmt: skip
-# With these the effect of --into would hide theirs: see tests/cluster/test_into.py.
+# With these the effect of --into would hide theirs: see tests/cluster.
 OF_PARTS = PARTS.keys() - {"parts_folder"}
 MULTI_LABEL = {"multi_label": ("--multi-label", "--min-probability", "0.03")}
 LABELS = {"labels": ("-l", "green cross")}

@@ -17,6 +17,7 @@ from zsclip.cluster.identity import remove, settle
 from zsclip.cluster.job import Advance, Outcome, Resources, Task, no_advance
 from zsclip.cluster.part_file import Error, PartWriter, Tally, part_name
 from zsclip.cluster.plan import Part, Plan, Slice
+from zsclip.cluster.pool import Done
 from zsclip.cluster.results import LocalFolder
 from zsclip.cluster.run import work_here
 from zsclip.cluster.tasks import PlannedTasks
@@ -115,7 +116,9 @@ def test_only_parts_with_errors_that_may_have_passed_are_retried(results: LocalF
 def test_a_whole_run_says_so_with_every_part(results: LocalFolder) -> None:
     account = Account()
     job, tasks = Copying(results), PlannedTasks(results, parts(5, bad=1), 1)
-    for outcome in work_here(job, tasks):
+    for event in work_here(job, tasks):
+        assert isinstance(event, Done)
+        outcome = event.outcome
         if outcome.part != 3:  # as if it had been there
             account.add(outcome.part, Tally(outcome.rows, outcome.errors, outcome.digest))
     account.finish(results, 5)

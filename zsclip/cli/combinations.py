@@ -47,7 +47,8 @@ CONTRADICTIONS = (
 )  # fmt: skip
 # What does nothing unless one of these is given too.
 NEEDS = {
-    **dict.fromkeys(("part_size", "restart", "retry_errors", "max_errors"), ("parts_folder",)),
+    **dict.fromkeys(("part_size", "restart", "retry_errors", "max_errors", "cluster"), ("parts_folder",)),
+    **dict.fromkeys(("actors", "cpus_per_actor", "gpus_per_actor", "part_timeout"), ("cluster",)),
     "decode_timeout": ("isolate",),
     "allow_predictions": ("manifest",),
     "embed_thumbnails": ("report",),

@@ -18,7 +18,7 @@ from zsclip.cli.grouping import Typed
 if TYPE_CHECKING:
     from zsclip.classifier import Classifier
     from zsclip.cluster.results import ResultFolder
-    from zsclip.cluster.run import Settings
+    from zsclip.cluster.run import Settings, Work
     from zsclip.engines.base import Computing
     from zsclip.images.folders import Search
     from zsclip.images.opening import Opening
@@ -317,6 +317,22 @@ class PartsGroup:
     restart: options.Restart = False
     retry_errors: options.RetryErrors = False
     max_errors: options.MaxErrors = None
+    cluster: options.Cluster = None
+    actors: options.Actors = None
+    cpus_per_actor: options.CpusPerActor = None
+    gpus_per_actor: options.GpusPerActor = None
+    part_timeout: options.PartTimeout = None
+
+    def work(self) -> Work | None:
+        """What does the parts; None: this process. Joins the cluster; raises `InputError`."""
+        if self.cluster is None:
+            return None
+        from zsclip.cluster.pool import PoolSettings
+        from zsclip.cluster.ray import on_cluster
+        from zsclip.cluster.ray_places import Wish
+
+        wish = Wish(self.actors, self.cpus_per_actor, self.gpus_per_actor)
+        return on_cluster(self.cluster, wish, PoolSettings(self.part_timeout))
 
     def results(self) -> ResultFolder:
         """The folder of results; raises `InputError`."""

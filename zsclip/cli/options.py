@@ -272,6 +272,30 @@ MaxErrors = Annotated[
     typer.Option("--max-errors", metavar="N|P%", rich_help_panel=_PARTS,
                  help="End the run when more images than that cannot be read; a share counts from 100 images on."),
 ]  # fmt: skip
+Cluster = Annotated[
+    Optional[str],
+    typer.Option("--cluster", metavar="local|auto|HOST:PORT", rich_help_panel=_PARTS,
+                 help="Do the parts on a Ray cluster: one on this machine, the one that it belongs to, or the one at an address."),
+]  # fmt: skip
+Actors = Annotated[
+    Optional[int],
+    typer.Option("--actors", min=1, metavar="N", rich_help_panel=_PARTS,
+                 help="Workers on the cluster, in all. Default: one a node, or one for each GPU."),
+]  # fmt: skip
+CpusPerActor = Annotated[
+    Optional[float],
+    typer.Option("--cpus-per-actor", min=0.01, metavar="N", rich_help_panel=_PARTS,
+                 help="Processors of each worker. Default: a node's, shared among its workers."),
+]  # fmt: skip
+GpusPerActor = Annotated[
+    Optional[float],
+    typer.Option("--gpus-per-actor", min=0, metavar="N", help="GPUs of each worker.", rich_help_panel=_PARTS),
+]  # fmt: skip
+PartTimeout = Annotated[
+    Optional[float],
+    typer.Option("--part-timeout", min=0.001, metavar="SECONDS", rich_help_panel=_PARTS,
+                 help="The longest a part may take on the cluster, before it is tried another way."),
+]  # fmt: skip
 Report = Annotated[
     Optional[Path],
     typer.Option("--report", metavar="FILE.html", rich_help_panel=_OUTPUT,

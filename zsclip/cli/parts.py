@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from zsclip.cluster.plan import Part
     from zsclip.cluster.results import ResultFolder
     from zsclip.cluster.rows import Labelling
-    from zsclip.cluster.run import Settings
     from zsclip.cluster.tasks import PartTasks
     from zsclip.images.folders import Search
     from zsclip.images.sources import Finder
@@ -75,7 +74,7 @@ def run_in_parts(
             parts = _some(cut(finder, settings.part_size), finder)
             return PlannedTasks(results, parts, settings.part_size, failed=settings.retry_errors, check=check)
 
-        whole, pace = _run(results, all_decides, classifier, tasks, job, settings, messages)
+        whole, pace = _run(results, all_decides, classifier, tasks, job, asked, messages)
     report_found(finder, where.columns)
     _end(results, whole, pace)
 
@@ -106,7 +105,7 @@ def _relabel(
             labelling, provenance = told(classifier)
             assert labelling is not None
             said = {**provenance(), "precision": vectors.decides["precision"]}
-            return RelabelJob(vectors.results.name, results.name, labelling, said)
+            return RelabelJob(_anywhere(vectors.results.name), _anywhere(results.name), labelling, said)
 
         all_decides = {"vectors": vectors.results.name, "digest of the vectors": vectors.digest, **decides}
         whole, pace = _run(
@@ -115,10 +114,17 @@ def _relabel(
             classifier,
             lambda check: PartTasks(results, extent, check=check),
             job,
-            asked.settings,
+            asked,
             messages,
         )
     _end(results, whole, pace)
+
+
+def _anywhere(folder: str) -> str:
+    """The same from whatever folder it is seen."""
+    from zsclip.images.remote.addresses import is_address
+
+    return folder if is_address(folder) else os.path.abspath(folder)
 
 
 def _run(
@@ -127,15 +133,18 @@ def _run(
     classifier: Classifier,
     tasks: Callable[[Callable[[], None]], PartTasks],
     job: Callable[[], Job],
-    settings: Settings,
+    asked: groups.PartsGroup,
     messages: groups.MessageGroup,
 ) -> tuple[Whole, str]:
     """Do it, showing how it goes; what is there at the end, and how fast it went."""
     from zsclip.cli.parts_progress import PartsProgress
     from zsclip.cluster.run import run
 
+    work = asked.work()
     with PartsProgress(hidden=messages.quiet) as watch:
-        whole = run(results, decides, {"model": classifier.model.spec.title}, tasks, job, settings, watch)
+        whole = run(results, decides, {"model": classifier.model.spec.title}, tasks, job, asked.settings, watch, work)
+    for line in watch.by_node:
+        logger.info("%s.", line)
     return whole, watch.pace
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from zsclip.cli.messages import console, say, tell_if_interrupted
+from zsclip.cluster.pool import Again, Done, Joined, Lost, Tick
 from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
@@ -20,9 +24,30 @@ if TYPE_CHECKING:
 
     from zsclip.cluster.job import Outcome
     from zsclip.cluster.part_file import Error
+    from zsclip.cluster.pool import Event
     from zsclip.cluster.tasks import PartTasks
 
+logger = logging.getLogger("zsclip")
+
 _SECONDS = 30  # between lines
+
+
+@dataclass
+class _Node:
+    """What its workers did, with their seconds added up."""
+
+    parts: int = 0
+    pictures: int = 0
+    seconds: float = 0.0
+
+    def add(self, outcome: Outcome) -> None:
+        self.parts += 1
+        self.pictures += outcome.pictures
+        self.seconds += outcome.seconds
+
+    def __str__(self) -> str:
+        pace = self.pictures / max(self.seconds, 1e-9)
+        return f"{counted(self.parts, 'part')}, {counted(self.pictures, 'picture')}, {pace:,.1f} a second of a worker"
 
 
 class PartsProgress:
@@ -33,6 +58,8 @@ class PartsProgress:
         self._tasks: PartTasks | None = None
         self._bar: Progress | None = None
         self._parts = self._pictures = self._unread = self._in_part = 0
+        self._workers: tuple[int, int] | None = None  # that are ready, and that there should be
+        self._nodes: defaultdict[str, _Node] = defaultdict(_Node)
         self._started = time.monotonic()
         self._ended = threading.Event()
 
@@ -70,13 +97,40 @@ class PartsProgress:
         self._pictures += pictures
         self._unread += len(errors)
 
-    def done(self, outcome: Outcome) -> None:
+    def happened(self, event: Event) -> None:
         """See `Watch`."""
-        self._parts += 1
-        if not self._in_part:  # done elsewhere
-            self._pictures += outcome.pictures
-            self._unread += sum(outcome.errors.values())
-        self._in_part = 0
+        if isinstance(event, Done):
+            self._parts += 1
+            if not self._in_part:  # done elsewhere
+                self._pictures += event.outcome.pictures
+                self._unread += sum(event.outcome.errors.values())
+            self._in_part = 0
+            if event.node:
+                self._nodes[event.node].add(event.outcome)
+        elif isinstance(event, Tick):
+            self._workers = event.ready, event.places
+        elif isinstance(event, Again):
+            logger.debug(
+                "Part %d on %s: %s; it is tried again, %s.",
+                event.task.part,
+                event.node,
+                event.why,
+                event.task.way.name.lower(),
+            )
+        elif isinstance(event, Lost):
+            logger.warning("Part %d could not be done: on %s, %s.", event.task.part, event.node, event.why)
+        elif isinstance(event, Joined):
+            logger.debug("A worker on %s is ready.", event.node)
+        else:
+            level = logging.WARNING if event.for_good else logging.DEBUG
+            logger.log(
+                level, "A worker on %s is gone%s: %s.", event.node, " for good" if event.for_good else "", event.why
+            )
+
+    @property
+    def by_node(self) -> list[str]:
+        """What each node did, in words; nothing where all was done in this process."""
+        return [f"{node}: {one}" for node, one in sorted(self._nodes.items())]
 
     @property
     def known(self) -> tuple[int, int, bool]:
@@ -96,6 +150,8 @@ class PartsProgress:
             said.append(f"{timedelta(seconds=max(0, left))} left")
         if self._unread:
             said.append(f"{self._unread:,} could not be read")
+        if self._workers is not None:
+            said.append(f"{self._workers[0]}/{self._workers[1]} workers")
         if not is_all:
             said.append("still listing")
         return ", ".join(said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from zsclip.cluster.identity import FORMAT, MANIFEST, SUCCESS
 from zsclip.cluster.part_file import Error, Tally, done_parts, read_tally
 from zsclip.cluster.results import ResultFolder
 from zsclip.errors import InputError
+from zsclip.text.wording import counted
 
 _TELLING = 100  # pictures, of which a share says something
 
@@ -52,14 +53,17 @@ class ErrorsSoFar:
         self._most = most
         self._pictures = self._unread = 0
 
-    def add(self, pictures: int, errors: Sequence[Error]) -> None:
-        """Count some pictures, of which some could not be read; raises `InputError`."""
+    def add(self, pictures: int, unread: int, last: Callable[[], Error | None]) -> None:
+        """Count some pictures, of which some could not be read; raises `InputError`. `last` is the last of those."""
         self._pictures += pictures
-        self._unread += len(errors)
-        if self._most is None or not errors or not self._most.exceeded(self._unread, self._pictures):
+        self._unread += unread
+        if self._most is None or not unread or not self._most.exceeded(self._unread, self._pictures):
             return
+        said = f"{self._unread:,} of {counted(self._pictures, 'picture')} could not be read"
+        if (one := last()) is not None:
+            said += f", the last of them {one.path}: {one.error}"
         raise InputError(
-            f"{self._unread:,} of {self._pictures:,} pictures could not be read, the last of them {errors[-1].path}: {errors[-1].error}.",
+            f"{said}.",
             where=f"`max_errors={self._most}`",
             remedy="Mend what is wrong, and run it again. Parts that are there are kept: with `retry_errors` errors that may have passed "
             "are tried again, with `restart` everything.",

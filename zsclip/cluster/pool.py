@@ -23,7 +23,7 @@ _UNKNOWN_SECONDS = 0.02  # before the source is asked again, where a worker is i
 class PoolSettings:
     """When the pool gives up. All times are in seconds.
 
-    `part_timeout` for a part (`HALVED` takes many processes and has four times as long); None: for ever. `pauses` before a part, or a
+    `part_timeout` for a part (not for `HALVED`, whose processes have limits of their own); None: for ever. `pauses` before a part, or a
     worker, whose results could not be written tries again, and `start_pauses` before a worker that did not start does.
     """
 
@@ -38,7 +38,7 @@ class PoolSettings:
 
     def limit(self, way: Way) -> float | None:
         """How long a part may take."""
-        return self.part_timeout and self.part_timeout * (4 if way is Way.HALVED else 1)
+        return None if way is Way.HALVED else self.part_timeout
 
 
 # What the pool tells.
@@ -46,10 +46,10 @@ class PoolSettings:
 
 @dataclass(frozen=True)
 class Done:
-    """A part is done and written."""
+    """A part is done and written, on a node (none: in this process)."""
 
     outcome: Outcome
-    node: str
+    node: str = ""
 
 
 @dataclass(frozen=True)

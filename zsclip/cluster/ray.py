@@ -6,16 +6,18 @@ import itertools
 import pickle
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zsclip import __version__
 from zsclip.cluster import ray_actor
 from zsclip.cluster.engine import Died, Finished, Happening, NotReady, Raised, Ready
-from zsclip.cluster.job import Job, Outcome, Task
+from zsclip.cluster.job import Advance, Job, Outcome, Task, Tasks
+from zsclip.cluster.pool import Event, Pool, PoolSettings
 from zsclip.cluster.ray_places import Place, Places, Wish
 from zsclip.cluster.ray_start import start
+from zsclip.cluster.run import Work
 from zsclip.errors import ZsclipError
 
 _OPENING, _READY, _SUSPECT = range(3)
@@ -231,6 +233,17 @@ class RayCluster:
             return list(ray.nodes())
         except ray.exceptions.RayError as error:
             raise _gone(error) from None
+
+
+def on_cluster(address: str, wish: Wish, settings: PoolSettings) -> Work:
+    """What does the parts of a job on a cluster, which is joined now. Raises `InputError` where there is none."""
+    start(address)
+
+    def work(job: Job, tasks: Tasks, advance: Advance) -> Generator[Event, None, None]:  # noqa: ARG001
+        engine = RayCluster(address, job, wish.actors, wish.cpus, wish.gpus)
+        yield from Pool(engine, tasks, settings).events()
+
+    return work
 
 
 def _error(answer: ray_actor.Refused | ray_actor.Failed) -> Exception:

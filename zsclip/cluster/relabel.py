@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from zsclip.cluster.job import Advance, Outcome, Resources, Task, no_advance
@@ -21,6 +22,13 @@ class RelabelJob:
     results: str
     labelling: Labelling
     said: Mapping[str, Any] = field(default_factory=dict)
+
+    weights: Path | None = None  # it needs none
+    weights_key: str = ""
+
+    def at(self, weights: Path) -> RelabelJob:
+        """See `job.Job`."""
+        return replace(self, weights=weights)
 
     def open(self, resources: Resources) -> RelabelWorker:  # noqa: ARG002
         """See `job.Job`."""
