@@ -37,7 +37,10 @@ def start(address: str) -> bool:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if address == LOCAL:
+    if address != LOCAL:
+        for name in ("RAY_gcs_server_port_wait_time_s", "RAY_NUM_REDIS_GET_RETRIES"):  # of a newer and an older Ray
+            os.environ.setdefault(name, "3")
+    else:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # keeps it on 127.0.0.1, here too
     try:
         import ray
@@ -98,12 +101,11 @@ def _said(error: Exception, address: str) -> InputError:
             return InputError(what, where=where, remedy="Both must be the same everywhere.")
     if "Could not find any running" in text:
         return InputError("no cluster runs on this machine.", where=where, remedy="Start one with: ray start")
-    if re.search(r"token|authenticat", text, re.IGNORECASE):
-        return InputError(
-            f"the cluster asks for a token, or another one ({text[:200]}).", where=where,
-            remedy="Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, as on the cluster's machines.",
-        )  # fmt: skip
-    return InputError(f"cannot be joined: {text[:300]}", where=where)
+    return InputError(
+        f"cannot be joined: {text[:300].rstrip('.')}.",
+        where=where,
+        remedy="Is that its own port, and are RAY_AUTH_MODE and the token here those of the cluster?",
+    )
 
 
 @contextmanager
