@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+import support
 from support.processes import start_python
 
 from zsclip.classifier import Classifier
@@ -30,43 +31,13 @@ from zsclip.images.sources import Finder
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="dies of signals")]
 
-# Run at the start of every Python but the test's own: some names end the process that opens them, or hold it up.
-FATAL = """
-import ctypes, os, sys, time, zipfile
-
-def meet(path):
-    name = os.path.basename(os.fsdecode(path))
-    if name.startswith("crash"):
-        ctypes.string_at(0)
-    if name.startswith("exit"):
-        os._exit(7)
-    if name.startswith("killed"):
-        os.kill(os.getpid(), 9)
-    if name.startswith("hang"):
-        time.sleep(600)
-    if name.startswith("bug"):
-        raise RuntimeError("a bug")
-
-def look(event, facts):
-    if event == "open" and isinstance(facts[0], (str, bytes)):
-        meet(facts[0])
-
-sys.addaudithook(look)
-open_member = zipfile.ZipFile.open
-
-def opened(self, info, *rest, **settings):
-    meet(getattr(info, "filename", info))
-    return open_member(self, info, *rest, **settings)
-
-zipfile.ZipFile.open = opened
-"""
 CRASHED = "it ended the process that read it (SIGSEGV)"
 
 
 @pytest.fixture(autouse=True)
-def fatal(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path_factory.mktemp("site")
-    (folder / "sitecustomize.py").write_text(FATAL)
+def fatal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some names of pictures end every process but the test's own."""
+    folder = Path(support.__file__).parent / "fatal_site"
     monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
 
 

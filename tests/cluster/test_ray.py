@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,15 +12,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.cluster_jobs import Acting, Numbers
 
+from zsclip.cluster.part_file import read_part
 from zsclip.cluster.pool import Again, Done, Event, Joined, Left, Lost, Pool, PoolSettings
 from zsclip.cluster.ray import RayCluster
 from zsclip.cluster.ray_actor import PIECE, Pieces
+from zsclip.cluster.results import LocalFolder
 from zsclip.cluster.shipping import weights_here
 from zsclip.errors import InputError, ZsclipError
 from zsclip.models.weights import fingerprint
@@ -33,13 +38,14 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{TESTS}",
 }
+FATAL = {"PYTHONPATH": f"{TESTS / 'support' / 'fatal_site'}{os.pathsep}{ENVIRONMENT['PYTHONPATH']}"}  # for actors
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """One node for the driver without processors, and two to work on."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():  # before Ray is imported
+        for name, value in (ENVIRONMENT | FATAL).items():  # before Ray is imported
             patch.setenv(name, value)
         patch.delenv("RAY_ADDRESS", raising=False)
         pytest.importorskip("ray")
@@ -238,3 +244,67 @@ def test_a_driver_that_is_ended_leaves_nothing_running(cluster: Any, tmp_path: P
         assert driver.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number], said
         assert said == b""
     wait_until(lambda: not any(map(is_running, pids(tmp_path))), seconds=10)
+
+
+def zsclip(folder: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "zsclip", *arguments, "-m", "demo", "--cache-dir", str(folder / "store")]
+
+
+def test_a_command_gives_the_same_parts_as_one_process_but_for_pictures_that_end_theirs(
+    cluster: Any, tmp_path: Path, demo_folder: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number, picture in enumerate(sorted((demo_folder / "scenes").rglob("*.png"))[:26]):
+        name = {7: "crash.png", 21: "exit.png"}.get(number, f"{number:02}.png")
+        shutil.copy(picture, tmp_path / "photos" / name)
+    command = zsclip(tmp_path, "classify", "photos", "-l", "red circle,blue star", "--part-size", "6")
+    environment = {**os.environ, **ENVIRONMENT}
+    for into, more, code in (("one", (), 0), ("three", ("--cluster", cluster.address), 3)):
+        run = subprocess.run(
+            [*command, "--into", into, *more],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (run.returncode, run.stdout) == (code, ""), run.stderr
+    assert "2 of 26 could not be read (2 damaged). Why is in three/errors-*.parquet." in run.stderr
+    assert "Traceback" not in run.stderr
+    errors = {}
+    for number in range(5):
+        table, found = read_part(LocalFolder(str(tmp_path / "three")), number)
+        errors |= {Path(one.path).name: one.error for one in found}
+        one = read_part(LocalFolder(str(tmp_path / "one")), number)[0]
+        one = one.filter([path not in {one.path for one in found} for path in one.column("path").to_pylist()])
+        for column in ("path", "place", "label"):
+            assert table.column(column).to_pylist() == one.column(column).to_pylist()
+        vectors, others = (np.array(some.column("vector").to_pylist()) for some in (table, one))
+        np.testing.assert_allclose(vectors, others, atol=1e-6)
+    assert errors == {
+        "crash.png": "it ended the process that read it (SIGSEGV)",
+        "exit.png": "it ended the process that read it (exit code 7)",
+    }
+
+
+def test_a_cluster_of_its_own_goes_with_a_killed_command(tmp_path: Path, demo_folder: Path) -> None:
+    pytest.importorskip("ray")
+    command = zsclip(tmp_path, "embed", str(demo_folder / "scenes"), "--into", "out", "--part-size", "1")
+    with subprocess.Popen(
+        [*command, "--cluster", "local", "-q"], cwd=tmp_path, env={**os.environ, **ENVIRONMENT}
+    ) as driver:
+        wait_until(lambda: len(list((tmp_path / "out").glob("part-*"))) > 1, 60)
+        assert processes_of_session(driver.pid)
+        driver.kill()
+    wait_until(lambda: not processes_of_session(driver.pid), 20)
+
+
+def processes_of_session(driver: int) -> list[str]:
+    """What runs for the cluster that a process started: Ray calls its folder by that."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if re.search(rf"/session_[\d_-]+_{driver}\b", line):
+                found.append(line)
+    return found

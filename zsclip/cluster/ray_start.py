@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,6 +56,7 @@ def start(address: str) -> bool:
             if address == LOCAL:
                 settings |= {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
                 ray.init(address=LOCAL, _node_ip_address="127.0.0.1", **settings)
+                _let_it_end_with_this_process()
             else:
                 ray.init(address=_address(address), **settings)
         except ZsclipError:
@@ -129,3 +132,34 @@ def _no_wall_of_traces() -> None:
 
     if hasattr(worker, "print_to_stdstream"):
         worker.print_to_stdstream = lambda *_, **__: None
+
+
+# Waits until the process that started it is gone, and gives Ray's own end a moment.
+_REAPER = """
+import os, pathlib, sys, time
+sys.stdin.read()
+time.sleep(2)
+for entry in pathlib.Path("/proc").glob("[0-9]*"):
+    try:
+        if sys.argv[1].encode() in (entry / "cmdline").read_bytes() and int(entry.name) != os.getpid():
+            os.kill(int(entry.name), 9)
+    except OSError:
+        pass
+"""
+
+
+def _let_it_end_with_this_process() -> None:
+    """Two of Ray's agents would outlive a process that is killed or ends by a signal. They are known by the cluster's folder."""
+    import ray
+
+    folder = ray._private.worker._global_node.get_session_dir_path()
+    reader, writer = os.pipe()  # whose other end closes with this process, however it ends
+    subprocess.Popen(  # noqa: S603
+        [sys.executable, "-S", "-E", "-c", _REAPER, folder], stdin=reader, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is not meant for it
+    )  # fmt: skip
+    os.close(reader)
+    _kept_open.append(writer)
+
+
+_kept_open: list[int] = []
