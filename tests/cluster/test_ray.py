@@ -271,6 +271,7 @@ def test_a_command_gives_the_same_parts_as_one_process_but_for_pictures_that_end
         assert (run.returncode, run.stdout) == (code, ""), run.stderr
     assert "2 of 26 could not be read (2 damaged). Why is in three/errors-*.parquet." in run.stderr
     assert "Traceback" not in run.stderr
+    assert not list((tmp_path / "three").rglob(".zsclip-partial-*")), "what was half written when its writer was killed"
     errors = {}
     for number in range(5):
         table, found = read_part(LocalFolder(str(tmp_path / "three")), number)

@@ -11,6 +11,7 @@ import typer
 
 from zsclip.cli import groups, options
 from zsclip.cli.grouping import grouped
+from zsclip.cli.parts_group import PartsGroup
 
 if TYPE_CHECKING:
     from zsclip.report.gallery import Gallery
@@ -36,7 +37,7 @@ def classify(
     multi_label: options.MultiLabel = False,
     calibration: CalibrationFile = None,
     rows: groups.RowsGroup,
-    parts: groups.PartsGroup,
+    parts: PartsGroup,
     page: groups.ReportGroup,
     store: groups.StoreGroup,
     messages: groups.MessageGroup,

@@ -11,6 +11,7 @@ import typer
 from zsclip.cli import groups
 from zsclip.cli.grouping import grouped
 from zsclip.cli.messages import in_options
+from zsclip.cli.parts_group import PartsGroup
 
 if TYPE_CHECKING:
     from zsclip.classifier import Classifier
@@ -39,7 +40,7 @@ def embed(
     *,
     model: groups.ModelGroup,
     reading: groups.ReadingGroup,
-    parts: groups.PartsGroup,
+    parts: PartsGroup,
     store: groups.StoreGroup,
     messages: groups.MessageGroup,
 ) -> None:

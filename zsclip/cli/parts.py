@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from zsclip.cli import groups
+from zsclip.cli.parts_group import PartsGroup
 from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ logger = logging.getLogger("zsclip")
 
 
 def run_in_parts(
-    asked: groups.PartsGroup,
+    asked: PartsGroup,
     where: groups.PathGroup,
     model: groups.ModelGroup,
     reading: groups.ReadingGroup,
@@ -80,7 +81,7 @@ def run_in_parts(
 
 
 def _relabel(
-    asked: groups.PartsGroup,
+    asked: PartsGroup,
     folder: str,
     classifier: Classifier,
     messages: groups.MessageGroup,
@@ -133,7 +134,7 @@ def _run(
     classifier: Classifier,
     tasks: Callable[[Callable[[], None]], PartTasks],
     job: Callable[[], Job],
-    asked: groups.PartsGroup,
+    asked: PartsGroup,
     messages: groups.MessageGroup,
 ) -> tuple[Whole, str]:
     """Do it, showing how it goes; what is there at the end, and how fast it went."""

@@ -69,6 +69,9 @@ class ResultFolder(ABC):
         """A stream whose bytes are the file once the block ends well, and are nowhere else."""
         return target(Path(self.path(name)), "into").open()
 
+    def tidy(self) -> None:
+        """Remove what killed processes of this machine left half written. In a bucket nothing half is there."""
+
     def put(self, name: str, data: bytes) -> None:
         """Write a small file."""
         with self.write(name) as stream:
@@ -104,7 +107,7 @@ class LocalFolder(ResultFolder):
         return super().write(name)
 
     def tidy(self) -> None:
-        """Remove what killed processes of this machine left half written."""
+        """See `ResultFolder`."""
         for folder in (self.name, self.path("_zsclip"), self.path("_zsclip/plan")):
             with suppress(OSError):
                 atomic.remove_dead(folder)

@@ -124,6 +124,7 @@ def _work(
             remedy="The others are kept. Run it again to try once more.",
         )  # fmt: skip
     assert tasks.extent is not None
+    results.tidy()  # of workers that were killed in the middle of a part
     account.finish(results, tasks.extent.parts)
     return Whole(tasks.extent.parts, account.pictures, account.errors, done)
 
