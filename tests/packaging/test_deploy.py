@@ -1,4 +1,4 @@
-"""The manifest for KubeRay and the image it runs: what they say is what Kubernetes, Ray and zsclip take."""
+"""The page on clusters, the manifest for KubeRay and its image: what they say is what Kubernetes, Ray and zsclip take."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 MANIFEST = yaml.safe_load((ROOT / "deploy" / "rayjob.yaml").read_text(encoding="utf-8"))
 CLUSTER = MANIFEST["spec"]["rayClusterSpec"]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
 ARGUMENTS = dict(re.findall(r"^ARG (\w+)=(\S+)$", DOCKERFILE, re.MULTILINE))
 
 
@@ -78,6 +79,14 @@ RAY_JOB = an_object(
         ),
     ),
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaves_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = "127.0.0.1:9"
+    for name, value in {"AWS_ENDPOINT_URL": f"http://{nobody}", "AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none",
+                        "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "RAY_ADDRESS": nobody}.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
 
 
 def containers() -> list[dict[str, Any]]:
@@ -149,3 +158,31 @@ def test_what_the_image_copies_is_enough_to_build_zsclip(tmp_path: Path) -> None
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {"zsclip/cli/classify.py", "zsclip/prompts/photo.yaml"} <= set(names)
+
+
+def test_prices_follow_from_the_figures_that_they_name() -> None:
+    measured = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| [^|]+ \| ([\d.]+) \| ([\d.,]+) \| ([\d.,]+) \| ([\d.,]+) \|$", PAGE, re.MULTILINE)
+    assert len(rows) == 4
+    for rate, *hours in rows:
+        assert re.search(rf"^\| zsclip[^|]* \| {re.escape(rate)} \|", measured, re.MULTILINE)
+        for pictures, told in zip((1e6, 1e8, 1e9), hours, strict=True):
+            assert float(told.replace(",", "")) == pytest.approx(pictures / float(rate) * 2 / 3600, rel=0.005)
+    for kind, size in (("fp32", 4), ("bf16, fp16", 2)):
+        (told,) = re.findall(rf"^\| {kind} \| (.+) \|$", PAGE, re.MULTILINE)
+        for pictures, bytes_ in zip((1e6, 1e8, 1e9), told.split(" | "), strict=True):
+            gigabytes = float(bytes_.removesuffix(" GB").replace(",", ""))
+            assert gigabytes == pytest.approx(pictures * (size * 512 + 60) / 1e9, rel=0.02)
+
+
+def test_the_page_s_links_lead_somewhere_and_its_commands_are_taken(cli: Cli, tmp_path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", PAGE):
+        assert target.startswith("https://") or (ROOT / "docs" / target).exists(), target
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    commands = re.findall(r"^(?:ray job submit .* -- )?zsclip (\w.*)$", PAGE, re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        arguments = [re.sub("^(s3://bucket|~|(?=\\w+[.]txt))", f"{tmp_path}/", one) for one in shlex.split(command)]
+        ended = cli(*arguments)  # there are no pictures, and no run
+        assert ended.code == 1, ended.err
+        assert str(tmp_path) in "".join(ended.err.split())
