@@ -103,7 +103,7 @@ def test_the_manifest_has_the_fields_and_types_of_a_rayjob() -> None:
 
 
 def test_its_command_is_one_that_zsclip_takes(cli: Cli, tmp_path: Path) -> None:
-    """As far as a machine without a network comes with it: all options are taken, and the bucket is refused."""
+    """As far as a machine without a network comes with it: all options are taken, and buckets are refused."""
     program, *arguments = shlex.split(MANIFEST["spec"]["entrypoint"])
     (mount,) = containers()[0]["volumeMounts"]
     place = arguments.index(f"{mount['mountPath']}/labels.txt")
@@ -113,7 +113,7 @@ def test_its_command_is_one_that_zsclip_takes(cli: Cli, tmp_path: Path) -> None:
     arguments[place] = str(labels)
     refused = cli(*arguments, "--offline")
     assert (program, refused.code) == ("zsclip", 1)
-    assert "s3://my-bucket/photos/: an address, which --offline forbids to ask." in " ".join(refused.err.split())
+    assert "s3://my-bucket/labels: an address, which --offline forbids to ask." in " ".join(refused.err.split())
     for mistaken in (arguments[:-1], [*arguments, "--actor", "2"], [*arguments, "--limit", "5"]):
         assert cli(*mistaken, "--offline").code == 2
 

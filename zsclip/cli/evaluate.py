@@ -216,7 +216,7 @@ def evaluate(
     require_choice(data.labels.names, rules, background, unknown=decision.unknown_label, remedy="`background`")
     with groups.open_classifier(model, reading, store) as classifier:
         with progress(classifier, lambda: len(data.paths), hidden=messages.quiet or into_pipe(output)) as advance:
-            embedded = evaluation.embed(classifier, data, advance, _known(vectors_of_images, classifier, data))
+            embedded = evaluation.embed(classifier, data, advance, _known(vectors_of_images, classifier, data, model))
         embedded = replace(embedded, unreadable=tuple((path, in_options(why)) for path, why in embedded.unreadable))
         report_known(classifier.counts)
         found = evaluation.evaluate(
@@ -233,13 +233,15 @@ def evaluate(
         raise typer.Exit(3)
 
 
-def _known(vectors: str | None, classifier: Classifier, data: LabelledImages) -> ImageEmbeddings | None:
+def _known(
+    vectors: str | None, classifier: Classifier, data: LabelledImages, model: groups.ModelGroup
+) -> ImageEmbeddings | None:
     """The images' vectors in a run in parts, if one is named."""
     from zsclip.cli.inputs import KnownImages
 
     if vectors is None:
         return None
-    images = KnownImages(vectors)
+    images = KnownImages(vectors, offline=model.offline)
     images.require(classifier)
     return images.listing.of(data.paths)
 

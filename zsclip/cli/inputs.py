@@ -133,11 +133,11 @@ class KnownImages:
 
     is_one_file = False
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, *, offline: bool) -> None:
         from zsclip.cluster.results import result_folder
         from zsclip.cluster.vectors import RunVectors
 
-        self.listing = RunVectors(result_folder(folder))
+        self.listing = RunVectors(result_folder(folder, offline=offline))
 
     def count(self) -> int | None:
         """How many there are, if the run is whole."""
@@ -195,7 +195,7 @@ def open_images(
     With `vectors` they are those of the run in parts in that folder.
     """
     if vectors is not None:
-        return KnownImages(vectors)
+        return KnownImages(vectors, offline=offline)
     paths, finder = find(where, outputs, search, offline=offline, refuse=refuse)
     # Another program may still be writing its list, and a server be listing: what is known is worked on meanwhile.
     in_background = paths.from_stdin or where.sample is not None or any(map(is_address, paths.named))

@@ -52,14 +52,17 @@ def run_in_parts(
     """
     from zsclip.cli.inputs import find, report_found
     from zsclip.cluster.plan import cut
+    from zsclip.cluster.results import result_folder
     from zsclip.cluster.tasks import PlannedTasks
     from zsclip.output.parquet import require_pyarrow
 
     require_pyarrow()
+    results = asked.results(offline=model.offline)
     if vectors is not None:
-        _relabel(asked, vectors, groups.classifier_of(model, reading, store), messages, told, decides)
+        folder = result_folder(vectors, offline=model.offline)
+        _relabel(asked, results, folder, groups.classifier_of(model, reading, store), messages, told, decides)
         return
-    results, settings = asked.results(), asked.settings
+    settings = asked.settings
     _pin_precision(model)
     _, finder = find(where, search=_search(results, where), offline=model.offline)
     with groups.classifier_of(model, reading, store) as classifier:
@@ -82,7 +85,8 @@ def run_in_parts(
 
 def _relabel(
     asked: PartsGroup,
-    folder: str,
+    results: ResultFolder,
+    folder: ResultFolder,
     classifier: Classifier,
     messages: groups.MessageGroup,
     told: Callable[[Classifier], Told],
@@ -91,11 +95,10 @@ def _relabel(
     """Give the parts of a run that is whole other labels."""
     from zsclip.cluster.plan import Extent
     from zsclip.cluster.relabel import RelabelJob
-    from zsclip.cluster.results import result_folder
     from zsclip.cluster.tasks import PartTasks
     from zsclip.cluster.vectors import RunVectors
 
-    results, vectors = asked.results(), RunVectors(result_folder(folder))
+    vectors = RunVectors(folder)
     if os.path.realpath(results.name) == os.path.realpath(vectors.results.name):
         raise typer.BadParameter("that is where the vectors are. Name another folder.", param_hint="--into")
     extent = Extent(vectors.require_whole().parts, 0, 0)

@@ -40,12 +40,12 @@ class PartsGroup:
         wish = Wish(self.actors, self.cpus_per_actor, self.gpus_per_actor)
         return on_cluster(self.cluster, wish, PoolSettings(self.part_timeout))
 
-    def results(self) -> ResultFolder:
-        """The folder of results; raises `InputError`."""
+    def results(self, *, offline: bool) -> ResultFolder:
+        """The folder of results; raises `InputError`, with `offline` for a bucket too."""
         from zsclip.cluster.results import result_folder
 
         assert self.parts_folder is not None
-        return result_folder(self.parts_folder)
+        return result_folder(self.parts_folder, offline=offline)
 
     @property
     def settings(self) -> Settings:

@@ -189,8 +189,10 @@ def _unreadable(error: ImageError, where: str) -> Exception:
     return InputError(f"cannot be read: {error}.", where=where)
 
 
-def result_folder(name: str | os.PathLike[str]) -> ResultFolder:
-    """The folder that a name stands for: a path, or an address of a bucket. Raises `InputError` for other addresses."""
+def result_folder(name: str | os.PathLike[str], *, offline: bool = False) -> ResultFolder:
+    """The folder that a name stands for: a path, or an address of a bucket. Raises `InputError` for other addresses, and for all of them
+    with `offline`.
+    """
     text = address_of(Path(name)) or os.fspath(name)
     if not is_address(text):
         return LocalFolder(text)
@@ -200,4 +202,5 @@ def result_folder(name: str | os.PathLike[str]) -> ResultFolder:
             where=shown(text),
             remedy="Name a folder, or one of s3://, gs:// or az://.",
         )
+    Network(offline=offline).require_online(shown(text))
     return BucketFolder(text)
