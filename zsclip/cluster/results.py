@@ -69,7 +69,7 @@ class ResultFolder(ABC):
         """A stream whose bytes are the file once the block ends well, and are nowhere else."""
         return target(Path(self.path(name)), "into").open()
 
-    def tidy(self) -> None:
+    def tidy(self) -> None:  # noqa: B027 - most have nothing to do
         """Remove what killed processes of this machine left half written. In a bucket nothing half is there."""
 
     def put(self, name: str, data: bytes) -> None:
