@@ -178,6 +178,23 @@ def test_only_what_may_have_passed_is_read_again(classifier: Classifier, photos:
     assert [row.get("error") is None for row in rows(tmp_path / "out")] == [True, True, False, True]
 
 
+def test_a_picture_that_became_a_folder_costs_no_other_its_row(
+    classifier: Classifier, photos: Path, tmp_path: Path
+) -> None:
+    job = plan(classifier, tmp_path / "out", str(photos), part_size=9)
+    for name in ("1.png", "5.png"):
+        (photos / name).unlink()
+        (photos / name).mkdir()
+    shutil.copy(photos / "0.png", photos / "5.png" / "0.png")
+    with job.open(Resources(cpus=1)) as worker:
+        worker.run(Task(0))
+    found = rows(tmp_path / "out")
+    assert [Path(row["path"]).name for row in found] == [
+        "0.png", "1.png", "2.png", os.fsdecode(b"3\xff.png"), "4 damaged.png", "4.png", "5.png", "6.png", "last.png",
+    ]  # fmt: skip
+    assert [Path(row["path"]).name for row in found if "error" in row] == ["1.png", "4 damaged.png", "5.png"]
+
+
 def test_what_ends_a_part_leaves_nothing_and_a_redone_one_no_errors_of_before(
     classifier: Classifier, photos: Path, tmp_path: Path
 ) -> None:

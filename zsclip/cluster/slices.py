@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from zsclip.cluster.plan import Slice
 from zsclip.errors import ImageError
 from zsclip.images.container import Container
+from zsclip.images.files import File
 from zsclip.images.folders import Search
 from zsclip.images.item import Member, Unreadable
 from zsclip.images.listing import Piece
@@ -47,7 +48,7 @@ class Finding:
 
     def pieces(self, slices: Sequence[Slice]) -> Iterator[Piece]:
         """The pictures of slices, in order."""
-        return map(self._piece, slices)
+        return (self._piece(one) for one in slices)
 
     def size(self, slices: Sequence[Slice]) -> int | None:
         """How many rows they lead to, unless a table breaks off; None where only opening an archive or a video would tell."""
@@ -87,5 +88,7 @@ class Finding:
         return found
 
     def _found(self, path: str, typed: bool) -> Piece:
-        finder = Finder([path], self.search, self.opening, typed=(path,) if typed else ())
-        return next(source_of(path).items(path, finder))
+        source = source_of(path)
+        if source.of_files and not source.is_one:  # a folder, which took the place of what was planned
+            return File(path)
+        return next(source.items(path, Finder([path], self.search, self.opening, typed=(path,) if typed else ())))
