@@ -88,6 +88,13 @@ def test_another_command_is_refused_with_what_differs_until_restart(cli: Cli, ph
     assert "another run is in it, which differs in max_pixels (250000000, not 9), prompts (" in refused.err
     assert "top_k (3, not 1). Name another folder, or begin anew with --restart" in refused.err
     assert "differs in " in cli("embed", "photos", "-m", "demo", "--into", "out").err
+    # Prompts that a label has of its own count too, with templates beside them and without.
+    for number, rest in enumerate(("templates: [a <label>]", "description: none")):
+        command = ("classify", "photos", *LABELS[:2], "-l", "ball,star", "-p", "own.yaml", "--into", f"own{number}")
+        for prompts, code in (("[a ball]", 3), ("[a ball]", 3), ("[a globe]", 1)):
+            Path("own.yaml").write_text(f"{rest}\nlabels: {{ball: {prompts}, star: [a star]}}\n", encoding="utf-8")
+            run = cli(*command)
+            assert (run.code, "differs in prompts (" in run.err) == (code, code == 1), run.err
     before = stamps(Path("out"))
     anew = cli("embed", "photos", "-m", "demo", "--into", "out", "--part-size", "6", "--restart")
     assert anew.code == 3

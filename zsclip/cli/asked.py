@@ -82,15 +82,27 @@ class Asked:
     @property
     def decides(self) -> dict[str, Any]:
         """What labels in parts depend on, the model apart; as JSON has it."""
-        from zsclip.scoring.calibration import Binding
-        from zsclip.text.labels import LabelSet
-
         return {
             "labels": [[one.name, *one.members] if one.members != (one.name,) else one.name for one in self.labels.labels],
-            "prompts": Binding.of("", LabelSet.of(["<label>"]), self.sets).prompts, "background": self.background,
+            "prompts": self._prompts, "background": self.background,
             "rules": asdict(self.rules), "temperature": self.calibration[0].temperature if self.calibration else None,
             "unknown_label": self.unknown, "top_k": self.top_k,
         }  # fmt: skip
+
+    @property
+    def _prompts(self) -> str:
+        """A digest of the templates, and of the prompts of their own that some of these labels have; other labels do not change it.
+
+        Raises `PromptSetError` where a label has no prompts.
+        """
+        from zsclip.scoring.calibration import Binding
+        from zsclip.text.labels import Label, LabelSet
+
+        members = {member for label in self.labels.labels for member in label.members}
+        own = {member for member in members if any(member in one.label_prompts for one in self.sets)}
+        others = ["<label>"] if all(one.templates for one in self.sets) else members - own
+        names = [*own, *others] if own != members else own
+        return Binding.of("", LabelSet(tuple(map(Label.of, sorted(names)))), self.sets).prompts
 
     def told(self, classifier: Classifier) -> tuple[Labelling, Provenance]:
         """What is told of each picture in parts, and of the run."""
