@@ -12,10 +12,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from zsclip.cluster.account import Account
+from zsclip.cluster.account import Account, read_whole
 from zsclip.cluster.identity import remove, settle
 from zsclip.cluster.job import Advance, Outcome, Resources, Task, no_advance
-from zsclip.cluster.part_file import Error, PartWriter, Tally, part_name
+from zsclip.cluster.part_file import Error, PartWriter, Tally, part_name, read_part
 from zsclip.cluster.plan import Part, Plan, Slice
 from zsclip.cluster.pool import Done
 from zsclip.cluster.results import LocalFolder
@@ -147,6 +147,46 @@ def test_another_run_is_refused_with_what_differs_and_restart_removes_it(results
     assert len(list(results.names())) == 3
     assert settle(results, {**DECIDES, "labels": ["cat"]}, {}, restart=True) is False
     assert list(results.names()) == list(results.names("_zsclip/plan")) == []
+
+
+@dataclass
+class Interrupted(LocalFolder):
+    """A folder in which so many files can be removed before Ctrl-C is pressed."""
+
+    name: str
+    left: int
+
+    def remove(self, name: str) -> None:
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        super().remove(name)
+
+
+@pytest.mark.parametrize("removed", range(12))
+def test_a_run_that_was_half_removed_goes_on_with_nothing_of_another_listing(
+    results: LocalFolder, removed: int
+) -> None:
+    settle(results, DECIDES, {})
+    go_on(results, parts(4, bad=2))
+    with pytest.raises(KeyboardInterrupt):
+        settle(Interrupted(results.name, removed), DECIDES, {}, restart=True)
+    settle(results, DECIDES, {})
+    go_on(results, ([Slice(f"new {number}.jpg")] for number in range(4)))
+    for number in range(4):
+        rows, errors = read_part(results, number)
+        names = [*rows.column("path").to_pylist(), *(one.path for one in errors)]
+        assert names == [one.path for one in Plan(results).part(number)]
+
+
+def test_what_is_left_of_a_run_that_nobody_knows_is_not_taken_for_another(results: LocalFolder) -> None:
+    go_on(results, parts(2))
+    for number in range(2):
+        results.remove(part_name(number))
+    results.put("_SUCCESS", b"")  # as other tools leave it
+    settle(results, DECIDES, {})
+    assert Plan(results).extent() is None
+    assert read_whole(results) is None
 
 
 def test_parts_of_nobody_knows_whom_are_left_alone(results: LocalFolder) -> None:

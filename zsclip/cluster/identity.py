@@ -35,25 +35,26 @@ def settle(
             where=f"`into={results.name}`",
             remedy="Name another folder, or remove them.",
         )
-    if known is not None and restart:
-        remove(results)
-        known = None
-    if known is not None:
+    if known is not None and not restart:
         _require_same(results, _read(results, known), decides)
         return True
+    remove(results)  # without a run too: its plan, for one, would be taken for ours
     document = {"format": FORMAT, "decides": decides, "said": said}
     results.put(RUN, json.dumps(document, indent=1, ensure_ascii=True).encode())
     return False
 
 
 def remove(results: ResultFolder) -> None:
-    """Remove a run: first what says that it is whole, last what says which it is, so that an interruption can be gone on with."""
-    for name in (SUCCESS, MANIFEST, COMPLETE):
+    """Remove a run, so that it can be gone on with after an interruption: first what says that it is whole, then the parts (rows before
+    errors, for a part that has its rows is done), then the plan that they are parts of, and last what says which run it is.
+    """
+    for name in (SUCCESS, MANIFEST):
         results.remove(name)
+    for name in sorted(filter(_OURS.fullmatch, results.names()), reverse=True):
+        results.remove(name)
+    results.remove(COMPLETE)
     for name in list(results.names(PLAN)):
         results.remove(f"{PLAN}/{name}")
-    for name in filter(_OURS.fullmatch, list(results.names())):
-        results.remove(name)
     results.remove(RUN)
 
 

@@ -222,13 +222,18 @@ class Plan:
         return sizes
 
     def _remove_from(self, part: int, redo: Callable[[int], None]) -> None:
-        """Remove the segments from a part on, of an interrupted listing that found more."""
-        while former := self._digests(segment_of(part)[0]):
+        """Remove the segments from a part on, of an interrupted listing that found more. The last goes first: what is there of a plan is
+        there from its beginning.
+        """
+        former = list[tuple[int, int, int]]()
+        while count := len(self._digests(segment_of(part)[0])):
             segment, first, most = segment_of(part)
-            for place in range(len(former)):
+            former.append((segment, first, count))
+            part = first + most
+        for segment, first, count in reversed(former):
+            for place in range(count):
                 redo(first + place)
             self._results.remove(_file(segment))
-            part = first + most
 
     def _digests(self, segment: int) -> list[str]:
         try:
