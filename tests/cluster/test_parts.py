@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow
@@ -19,7 +20,7 @@ import pytest
 
 from zsclip import Classifier
 from zsclip.cluster.job import Resources, Task, Way
-from zsclip.cluster.part_file import PartWriter, done_parts, read_part, read_tally, vectors_of
+from zsclip.cluster.part_file import Error, PartWriter, done_parts, read_part, read_tally, vectors_of
 from zsclip.cluster.parts import PartJob
 from zsclip.cluster.plan import Plan, cut
 from zsclip.cluster.results import LocalFolder, result_folder
@@ -217,9 +218,40 @@ def test_a_part_is_read_again_whole_where_a_redo_was_killed_between_its_two_file
     job, results = plan(classifier, tmp_path / "out", str(photos), part_size=100), LocalFolder(str(tmp_path / "out"))
     with job.open(Resources()) as worker:
         before = worker.run(Task(0))
-        results.remove("errors-00000.parquet")
-        assert worker.run(Task(0, failed=True)).errors == before.errors == {"damaged": 1}
+        for file in ("errors-00000.parquet", "part-00000.parquet"):
+            results.remove(file)
+            assert worker.run(Task(0, failed=True)).errors == before.errors == {"damaged": 1}
     assert len(rows(tmp_path / "out")) == 9
+
+
+class FullForRows(LocalFolder):
+    """A disk that becomes full with the rows of a part."""
+
+    @contextmanager
+    def write(self, name: str) -> Iterator[BinaryIO]:
+        with super().write(name) as stream:
+            yield stream
+            if name.startswith("part-"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_part_that_is_tried_again_is_not_done_with_the_rows_of_one_try_and_the_errors_of_another(
+    tmp_path: Path,
+) -> None:
+    results = LocalFolder(str(tmp_path))
+    with PartWriter(results, 0, {}) as writer:
+        writer.add(part_rows(["a"]))
+        writer.add_errors([Error(1, "b", "it did not answer", "timeout")])
+        writer.close(part_rows([]).schema)
+
+    def try_again() -> None:
+        with PartWriter(FullForRows(results.name), 0, {}, again=True) as writer:
+            writer.add(part_rows(["a", "b"]))
+            writer.close(part_rows([]).schema)
+
+    with pytest.raises(InputError, match="No space"):
+        try_again()
+    assert list(done_parts(results)) == [], "or b would be in no row, and the run whole"
 
 
 def part_rows(names: list[str], first: int = 0) -> pyarrow.RecordBatch:

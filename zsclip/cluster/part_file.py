@@ -78,11 +78,11 @@ class Error:
 class PartWriter:
     """Writes a part as it is made; `close` commits it, and leaving the block without it leaves nothing.
 
-    `said` is the metadata that all parts of a run have.
+    `said` is the metadata that all parts of a run have. `again`: the part is there, with other errors perhaps.
     """
 
-    def __init__(self, results: ResultFolder, number: int, said: Mapping[str, Any]) -> None:
-        self._results, self._number, self._said = results, number, said
+    def __init__(self, results: ResultFolder, number: int, said: Mapping[str, Any], *, again: bool = False) -> None:
+        self._results, self._number, self._said, self._again = results, number, said, again
         # Apart, for batches are of other sizes each time.
         self._names, self._told = hashlib.sha256(), hashlib.sha256()
         self._rows = 0
@@ -133,6 +133,8 @@ class PartWriter:
         said = {**self._said, "part": self._number, **tally.__dict__}
         self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(said)})
         self._writer.close()
+        if self._again:  # its rows beside the new errors would pass for a part that is done
+            self._results.remove(part_name(self._number))
         self._write_errors(said)
         self._is_closed = True
         self._stack.close()

@@ -16,7 +16,7 @@ from zsclip.classifier import Classifier
 from zsclip.closing import Closing
 from zsclip.cluster.halving import Work, embed_in_children
 from zsclip.cluster.job import Advance, Outcome, Resources, Task, Way, no_advance
-from zsclip.cluster.part_file import PartWriter, Tally, read_part
+from zsclip.cluster.part_file import PartWriter, Tally, part_name, read_part
 from zsclip.cluster.plan import Plan, Slice
 from zsclip.cluster.results import result_folder
 from zsclip.cluster.rows import Labelling, PartRows
@@ -120,11 +120,12 @@ class PartWorker(Closing):
         """See `job.Worker`."""
         started = time.perf_counter()
         slices = self._plan.part(task.part)
-        tally = (self._again if task.failed else self._anew)(task, slices, advance)
+        is_there = task.failed and part_name(task.part) in self._results  # another worker died of it otherwise
+        tally = (self._again if is_there else self._anew)(task, slices, advance)
         return Outcome(task.part, tally.rows, tally.errors, time.perf_counter() - started, tally.digest)
 
     def _anew(self, task: Task, slices: Sequence[Slice], advance: Advance) -> Tally:
-        with PartWriter(self._results, task.part, self._job.said) as writer:
+        with PartWriter(self._results, task.part, self._job.said, again=task.failed) as writer:
             place = 0
             for batch in self._embedded(task.way, slices):
                 rows, errors = self._rows.of(batch, range(place, place + len(batch)))
@@ -155,7 +156,7 @@ class PartWorker(Closing):
         if place != len(places):  # a table that breaks off
             return self._anew(task, slices, advance)
         rows = pyarrow.concat_tables(tables).sort_by("place").combine_chunks()
-        with PartWriter(self._results, task.part, self._job.said) as writer:
+        with PartWriter(self._results, task.part, self._job.said, again=True) as writer:
             for batch in rows.to_batches():
                 writer.add(batch)
             writer.add_errors([kept[number] for number in sorted(kept)])
