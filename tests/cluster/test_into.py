@@ -167,6 +167,18 @@ def test_what_leads_to_nothing_leaves_nothing_in_the_way(cli: Cli, photos: Path)
         assert message in said(run.err).replace("--into and --output", "--output and --into")
 
 
+def test_a_list_on_standard_input_goes_on_with_the_same_list_only(cli: Cli, photos: Path) -> None:
+    command = ("embed", "-", "-m", "demo", "--into", "out")
+    assert cli(*command, stdin=b"photos/00.png\nphotos/01.png\n").code == 0
+    assert "2 pictures in 1 part in out: all were there" in cli(*command, stdin=b"photos/00.png\nphotos/01.png\n").err
+    other = cli(*command, stdin=b"photos/00.png\nphotos/02.png\n")
+    assert other.code == 1
+    assert "--into out: the run in it was planned with another list on standard input. Name another" in said(other.err)
+    assert "all were there" in cli(*command, "-0", stdin=b"photos/00.png\0photos/01.png").err
+    assert cli(*command, "--restart", stdin=b"photos/02.png\n").code == 0
+    assert pyarrow.parquet.read_table("out/part-00000.parquet").column("path").to_pylist() == ["photos/02.png"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_run_goes_on(cli: Cli, photos: Path, number: signal.Signals) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -51,6 +52,12 @@ class PathList:
         self._arguments = arguments
         self._refuse = refuse
         self._separator = b"\0" if null else b"\n"
+        self._listed = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        """Of the paths that came from standard input so far."""
+        return self._listed.hexdigest()
 
     @property
     def named(self) -> list[str]:
@@ -72,6 +79,7 @@ class PathList:
             if argument == "-":
                 for path in self._read_stdin():
                     self._refuse(path)
+                    self._listed.update(os.fsencode(path) + b"\0")
                     yield path
             else:
                 yield argument

@@ -17,6 +17,7 @@ from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
     from zsclip.classifier import Classifier
+    from zsclip.cli.inputs import PathList
     from zsclip.cluster.account import Whole
     from zsclip.cluster.job import Job
     from zsclip.cluster.parts import PartJob
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     Told = tuple[Labelling | None, Provenance]
 
 logger = logging.getLogger("zsclip")
+
+_LIST = "_zsclip/plan/list"  # a digest of the paths on standard input
 
 
 def run_in_parts(
@@ -64,7 +67,9 @@ def run_in_parts(
         return
     settings = asked.settings
     _pin_precision(model)
-    _, finder = find(where, search=_search(results, where), offline=model.offline)
+    paths, finder = find(where, search=_search(results, where), offline=model.offline)
+    if paths.from_stdin and not settings.restart:
+        _require_same_list(results, paths)
     with groups.classifier_of(model, reading, store) as classifier:
         all_decides = {
             **_of_pictures(where, reading, finder), **_of_model(classifier), **decides, "part_size": settings.part_size
@@ -75,7 +80,7 @@ def run_in_parts(
                 return _job(results, classifier, finder, reading, told(classifier))
 
         def tasks(check: Callable[[], None]) -> PlannedTasks:
-            parts = _some(cut(finder, settings.part_size), finder)
+            parts = _some(cut(finder, settings.part_size), finder, results, paths)
             return PlannedTasks(results, parts, settings.part_size, failed=settings.retry_errors, check=check)
 
         whole, pace = _run(results, all_decides, classifier, tasks, job, asked, messages)
@@ -177,8 +182,8 @@ def _search(results: ResultFolder, where: groups.PathGroup) -> Search:
     return replace(where.search, exclude=(results.name,))
 
 
-def _some(parts: Iterator[Part], finder: Finder) -> Iterator[Part]:
-    """The same; raises `InputError` where there is none."""
+def _some(parts: Iterator[Part], finder: Finder, results: ResultFolder, paths: PathList) -> Iterator[Part]:
+    """The same; raises `InputError` where there is none. At the end, what was on standard input is noted beside the plan."""
     from zsclip.cli.inputs import no_images
 
     first = next(parts, None)
@@ -186,6 +191,26 @@ def _some(parts: Iterator[Part], finder: Finder) -> Iterator[Part]:
         raise no_images(finder)
     yield first
     yield from parts
+    if paths.from_stdin:
+        results.put(_LIST, paths.digest.encode())
+
+
+def _require_same_list(results: ResultFolder, paths: PathList) -> None:
+    """Raise `InputError` for another list on standard input than that of a complete plan, which is not made again."""
+    from zsclip.cluster.plan import Plan
+    from zsclip.errors import InputError
+
+    known = results.read(_LIST) if Plan(results).extent() else None
+    if known is None:
+        return
+    for _ in paths:
+        pass
+    if paths.digest != known.decode():
+        raise InputError(
+            "the run in it was planned with another list on standard input.",
+            where=f"`into={results.name}`",
+            remedy="Name another folder, or begin anew with `restart`, which removes that run.",
+        )
 
 
 def _of_pictures(where: groups.PathGroup, reading: groups.ReadingGroup, finder: Finder) -> dict[str, Any]:
