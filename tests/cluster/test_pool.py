@@ -17,7 +17,8 @@ from support.cluster_jobs import Numbers
 from zsclip.cluster.engine import Died, Finished, Happening, NotReady, Raised, Ready
 from zsclip.cluster.job import Outcome, Task, Way
 from zsclip.cluster.pool import Again, Done, Event, Joined, Left, Lost, Pool, PoolSettings, Tick
-from zsclip.errors import ZsclipError
+from zsclip.cluster.ray_places import Places, Wish
+from zsclip.errors import InputError, ZsclipError
 
 FULL = ZsclipError("cannot be written: No space left on device.", where="`into=out`")
 
@@ -313,3 +314,15 @@ def test_whatever_dies_in_whatever_order_every_part_is_done_once_or_lost(seed: i
     if ended:
         assert sorted(done + lost) == list(range(parts))
     assert engine.closed
+
+
+def test_workers_may_leave_a_head_without_processors_for_a_while() -> None:
+    def node(name: str, processors: int) -> dict[str, object]:
+        return {"NodeID": name, "NodeName": name, "Alive": True, "Resources": {"CPU": processors} if processors else {}}
+
+    places, head = Places(Wish()), node("head", 0)
+    with pytest.raises(InputError, match="no node of the cluster has a processor"):
+        places.now([head])
+    assert places.now([head, node("a", 4)]) == {"a/0": "a"}
+    assert places.now([head]) == {}
+    assert places.now([head, node("b", 4)]) == {"b/0": "b"}

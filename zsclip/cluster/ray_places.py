@@ -47,13 +47,14 @@ class Places:
     def __init__(self, wish: Wish) -> None:
         self._wish = wish
         self._places: dict[str, Place] = {}
+        self._had_room = False
         self._a_node: int | None = None  # actors, where only their number in all is wished
 
     def __getitem__(self, key: str) -> Place:
         return self._places[key]
 
     def now(self, nodes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-        """See `engine.Engine.places`; `nodes` as Ray tells them. Raises `InputError` if none has room for an actor."""
+        """See `engine.Engine.places`; `nodes` as Ray tells them. Raises `InputError` if none ever had room for an actor."""
         alive = {node["NodeID"]: node for node in nodes if node["Alive"]}
         names = Counter(node["NodeName"] for node in alive.values())
         self._places = {key: place for key, place in self._places.items() if place.node_id in alive}
@@ -61,7 +62,9 @@ class Places:
         if self._a_node is None and self._wish.actors is not None:
             self._a_node = math.ceil(self._wish.actors / max(1, sum(_has(node, "CPU") > 0 for node in alive.values())))
         room = {number: self._shares(node) for number, node in alive.items()}
-        if alive and not any(room.values()):
+        # Later all may leave for a while: a head without processors is what Kubernetes has.
+        self._had_room = self._had_room or any(room.values())
+        if alive and not self._had_room:
             raise InputError(f"no node of the cluster has {self._asked()}.", remedy=_largest(list(alive.values())))
         free = [number for number in alive if on[number] < len(room[number])]
         while free and (self._wish.actors is None or len(self._places) < self._wish.actors):
