@@ -19,6 +19,7 @@ import pyarrow.parquet
 import pytest
 
 from zsclip import Classifier
+from zsclip.cli.parts import typed_in
 from zsclip.cluster.job import Resources, Task, Way
 from zsclip.cluster.part_file import Error, PartWriter, done_parts, read_part, read_tally, vectors_of
 from zsclip.cluster.parts import PartJob
@@ -284,6 +285,20 @@ def test_a_machine_without_the_folder_or_with_other_weights_says_so(
         replace(job, typed_in=str(tmp_path / "elsewhere")).open(Resources())
     with pytest.raises(ModelError, match="others than those that the run was planned with"):
         replace(job, identity=job.identity.replace("sample:", "sample:0")).open(Resources())
+
+
+def test_a_machine_needs_the_folder_only_for_paths_that_depend_on_it(
+    classifier: Classifier, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = plan(classifier, tmp_path / "out", str(photos))
+    bucket = result_folder("s3://bucket/out")
+    monkeypatch.chdir(photos)
+    assert typed_in(["s3://bucket/photos/", str(photos)], bucket) is None
+    for paths, results in ((["."], bucket), (["-"], bucket), ([str(photos)], result_folder("out"))):
+        assert typed_in(paths, results) == str(photos)
+    with replace(job, typed_in=None).open(Resources()) as worker:
+        assert worker.run(Task(0)).rows == 4
+    assert os.getcwd() == str(photos)
 
 
 def test_a_job_uses_what_it_is_given_and_weights_that_are_elsewhere(

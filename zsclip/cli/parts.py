@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,7 @@ def run_in_parts(
 
         def job() -> PartJob:
             with classifier:  # whose model must not lie beside the worker's
-                return _job(results, classifier, finder, reading, told(classifier))
+                return _job(results, classifier, finder, reading, told(classifier), typed_in(where.paths, results))
 
         def tasks(check: Callable[[], None]) -> PlannedTasks:
             parts = _some(cut(finder, settings.part_size), finder, results, paths)
@@ -215,17 +215,24 @@ def _require_same_list(results: ResultFolder, paths: PathList) -> None:
 
 def _of_pictures(where: groups.PathGroup, reading: groups.ReadingGroup, finder: Finder) -> dict[str, Any]:
     """What decides which pictures there are, and whether they can be read."""
-    from zsclip.images.remote.addresses import is_address, shown
+    from zsclip.images.remote.addresses import shown
 
     opening = finder.opening
-    is_relative = any(not (is_address(path) or os.path.isabs(path)) for path in where.paths)
     return {
         "paths": [shown(path) for path in where.paths],
-        "folder": os.getcwd() if is_relative else None,
+        "folder": typed_in(where.paths),
         "recursive": finder.search.recursive, "hidden": finder.search.hidden,
         "tables": asdict(opening.tables), "videos": asdict(opening.video),
         "allow_private": opening.network.allow_private, "max_pixels": reading.max_pixels,
     }  # fmt: skip
+
+
+def typed_in(paths: Iterable[str], results: ResultFolder | None = None) -> str | None:
+    """The current folder, if any of the paths means another file in another folder. Those that stand in tables never do."""
+    from zsclip.images.remote.addresses import is_address
+
+    typed = [*paths, *([results.name] if results else [])]
+    return None if all(is_address(path) or os.path.isabs(path) for path in typed) else os.getcwd()
 
 
 def _of_model(classifier: Classifier) -> dict[str, Any]:
@@ -242,6 +249,7 @@ def _job(
     finder: Finder,
     reading: groups.ReadingGroup,
     told: Told,
+    folder: str | None,
 ) -> PartJob:
     from zsclip.cluster.parts import PartJob
     from zsclip.cluster.slices import Finding
@@ -251,7 +259,7 @@ def _job(
     said = {**provenance(), "precision": model.computing.effective_precision}
     return PartJob(
         results.name, model.spec, model.identity, model.weights, model.computing, reading.settings,
-        Finding(finder.search, finder.opening), labelling, said,
+        Finding(finder.search, finder.opening), labelling, said, folder,
     )  # fmt: skip
 
 

@@ -36,9 +36,10 @@ from zsclip.store.keeping import Keeping
 class PartJob:
     """Does the parts of the plan in a folder of results; see `job.Job`.
 
-    Paths are as they were typed in the folder `typed_in`. The model's vectors are those of `identity`; `computing` names a precision, for
-    `auto` could mean another on each machine. Without a `labelling` there are vectors alone. `said` is in the metadata of every part.
-    A child process that does a part halved is ended if it gives no sign for `silence_seconds` and the time that decoding may take.
+    Paths are as they were typed in the folder `typed_in`, or all are the same from any folder (None). The model's vectors are those of
+    `identity`; `computing` names a precision, for `auto` could mean another on each machine. Without a `labelling` there are vectors alone.
+    `said` is in the metadata of every part. A child process that does a part halved is ended if it gives no sign for `silence_seconds` and
+    the time that decoding may take.
     """
 
     results: str
@@ -50,7 +51,7 @@ class PartJob:
     finding: Finding = field(default_factory=Finding)
     labelling: Labelling | None = None
     said: Mapping[str, Any] = field(default_factory=dict)
-    typed_in: str = field(default_factory=os.getcwd)
+    typed_in: str | None = field(default_factory=os.getcwd)
     silence_seconds: float = 240.0
 
     @property
@@ -69,7 +70,7 @@ class PartJob:
 
     def open(self, resources: Resources) -> PartWorker:
         """See `job.Job`. Raises `InputError` and `ModelError`."""
-        if os.getcwd() != self.typed_in:
+        if self.typed_in is not None and os.getcwd() != self.typed_in:
             try:
                 os.chdir(self.typed_in)
             except OSError:
