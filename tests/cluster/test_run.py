@@ -108,8 +108,9 @@ def test_a_listing_that_fails_ends_the_run_after_what_was_planned(results: Local
 
 def test_only_parts_with_errors_that_may_have_passed_are_retried(results: LocalFolder) -> None:
     go_on(results, parts(4, bad=2))
-    job, _ = go_on(results, parts(4), failed=True)
+    job, tasks = go_on(results, parts(4), failed=True)
     assert job.done == [Task(2, failed=True)]
+    assert (tasks.were_done, tasks.known) == (3, 4)
     assert list(results.names()) == [part_name(number) for number in range(4)]
 
 

@@ -30,10 +30,14 @@ class PartTasks:
         self._done = bytearray()
         for number in done_parts(results):
             self._set_done(number, is_done=True)
-        self.were_done = sum(self._done)
         self._next, self._known = 0, extent.parts if extent else 0
         self._error: BaseException | None = None
         self._lock = threading.Lock()
+
+    @property
+    def were_done(self) -> int:
+        """How many parts were there before, but for those that are done again."""
+        return self._done.count(1)
 
     @property
     def known(self) -> int:
@@ -59,6 +63,7 @@ class PartTasks:
             if not is_done:
                 return Task(number)
             if self._failed and read_tally(self._results, number).may_pass:
+                self._set_done(number, is_done=False)
                 return Task(number, failed=True)
         return None
 
