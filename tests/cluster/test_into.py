@@ -149,6 +149,8 @@ def test_what_leads_to_nothing_leaves_nothing_in_the_way(cli: Cli, photos: Path)
     nothing = cli("embed", "empty", "-m", "demo", "--into", "out")
     assert nothing.code == 1
     assert "No images found" in nothing.err
+    nameless = cli("embed", "photos", "-m", "demo", "--into", "")
+    assert (nameless.code, "a folder of results needs a name" in nameless.err) == (1, True)
     assert cli("embed", "photos", "-m", "demo", "--into", "out").code == 3
     within = cli("embed", "photos", "-m", "demo", "--into", "photos/vectors", "--part-size", "7")
     assert "12 pictures in 2 parts" in within.err

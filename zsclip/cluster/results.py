@@ -190,10 +190,12 @@ def _unreadable(error: ImageError, where: str) -> Exception:
 
 
 def result_folder(name: str | os.PathLike[str], *, offline: bool = False) -> ResultFolder:
-    """The folder that a name stands for: a path, or an address of a bucket. Raises `InputError` for other addresses, and for all of them
+    """The folder that a name stands for: a path, or an address of a bucket. Raises `InputError` for other addresses, for none, and for all of them
     with `offline`.
     """
     text = address_of(Path(name)) or os.fspath(name)
+    if not text:  # as of a shell's variable that is not set
+        raise InputError("a folder of results needs a name.", remedy="Name one, such as results/.")
     if not is_address(text):
         return LocalFolder(text)
     if scheme(text) not in ("s3", "gs", "az"):
