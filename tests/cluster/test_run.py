@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,15 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from zsclip.cluster.account import Account, read_whole
+from zsclip.cluster.account import Account, MostErrors, read_whole
 from zsclip.cluster.identity import remove, settle
 from zsclip.cluster.job import Advance, Outcome, Resources, Task, no_advance
 from zsclip.cluster.part_file import Error, PartWriter, Tally, part_name, read_part
 from zsclip.cluster.plan import Part, Plan, Slice
-from zsclip.cluster.pool import Done
+from zsclip.cluster.pool import Done, Event
 from zsclip.cluster.results import LocalFolder
-from zsclip.cluster.run import work_here
-from zsclip.cluster.tasks import PlannedTasks
+from zsclip.cluster.run import Settings, run, work_here
+from zsclip.cluster.tasks import PartTasks, PlannedTasks
 from zsclip.errors import InputError
 from zsclip.output.parquet import vector_column
 from zsclip.unit_vectors import Floats
@@ -112,6 +113,51 @@ def test_only_parts_with_errors_that_may_have_passed_are_retried(results: LocalF
     assert job.done == [Task(2, failed=True)]
     assert (tasks.were_done, tasks.known) == (3, 4)
     assert list(results.names()) == [part_name(number) for number in range(4)]
+
+
+class Unmended:
+    """A job that finds half of 200 errors in a part of 4,000 pictures as they were. Tells nobody."""
+
+    weights, weights_key = None, ""
+
+    def open(self, resources: Resources) -> Unmended:
+        return self
+
+    def at(self, weights: Path) -> Unmended:
+        return self
+
+    def run(self, task: Task, advance: Advance = no_advance) -> Outcome:
+        assert task.failed
+        advance(200, [Error(0, "bad", "it did not answer", "timeout")] * 100)
+        return Outcome(task.part, 3900, {"timeout": 100})
+
+    def close(self) -> None:
+        pass
+
+    def begins(self, tasks: PartTasks) -> None:
+        pass
+
+    def advance(self, pictures: int, errors: Sequence[Error]) -> None:
+        pass
+
+    def happened(self, event: Event) -> None:
+        pass
+
+
+def test_what_fails_again_is_measured_by_the_pictures_of_its_part(results: LocalFolder) -> None:
+    settle(results, DECIDES, {})
+    go_on(results, parts(4, bad=2))
+    for most in ("5%", "99", "2%"):
+        settings = Settings(1, retry_errors=True, most_errors=MostErrors.parse(most))
+        again = partial(
+            run, results, DECIDES, {}, lambda check: PlannedTasks(results, (), 1, failed=True, check=check), Unmended,
+            settings, Unmended(),
+        )  # fmt: skip
+        if most == "5%":
+            assert again().errors == {"timeout": 100}
+        else:
+            with pytest.raises(InputError, match="100 of 4,000 pictures could not be read"):
+                again()
 
 
 def test_a_whole_run_says_so_with_every_part(results: LocalFolder) -> None:

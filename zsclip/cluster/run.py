@@ -100,6 +100,8 @@ def _work(
     def advance(pictures: int, errors: Sequence[Error]) -> None:
         nonlocal in_part
         watch.advance(pictures, errors)
+        if settings.retry_errors:  # of a part that is there only its errors come by: too few to have a share of
+            return
         in_part += pictures
         errors_so_far.add(pictures, len(errors), lambda: errors[-1])
 
