@@ -179,6 +179,10 @@ def test_a_list_on_standard_input_goes_on_with_the_same_list_only(cli: Cli, phot
     assert "all were there" in cli(*command, "-0", stdin=b"photos/00.png\0photos/01.png").err
     assert cli(*command, "--restart", stdin=b"photos/02.png\n").code == 0
     assert pyarrow.parquet.read_table("out/part-00000.parquet").column("path").to_pylist() == ["photos/02.png"]
+    Path("table.csv").write_text("picture,of\nphotos/00.png,a\nphotos/01.png,b\n", encoding="utf-8")
+    for number in range(2):
+        run = cli("embed", "table.csv", "--column", "picture", "-m", "demo", "--into", "of_table")
+        assert (run.code, "had no effect" in run.err, "all were there" in run.err) == (0, False, number == 1)
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def run_in_parts(
     Raises `typer.Exit` where pictures could not be read, and `ZsclipError`.
     """
     from zsclip.cli.inputs import find, report_found
-    from zsclip.cluster.plan import cut
+    from zsclip.cluster.plan import Plan, cut
     from zsclip.cluster.results import result_folder
     from zsclip.cluster.tasks import PlannedTasks
     from zsclip.output.parquet import require_pyarrow
@@ -79,12 +79,17 @@ def run_in_parts(
             with classifier:  # whose model must not lie beside the worker's
                 return _job(results, classifier, finder, reading, told(classifier), typed_in(where.paths, results))
 
+        is_listed = False
+
         def tasks(check: Callable[[], None]) -> PlannedTasks:
+            nonlocal is_listed
+            is_listed = Plan(results).extent() is None
             parts = _some(cut(finder, settings.part_size), finder, results, paths)
             return PlannedTasks(results, parts, settings.part_size, failed=settings.retry_errors, check=check)
 
         whole, pace = _run(results, all_decides, classifier, tasks, job, asked, messages)
-    report_found(finder, where.columns)
+    if is_listed:
+        report_found(finder, where.columns)
     _end(results, whole, pace)
 
 

@@ -190,8 +190,8 @@ def _unreadable(error: ImageError, where: str) -> Exception:
 
 
 def result_folder(name: str | os.PathLike[str], *, offline: bool = False) -> ResultFolder:
-    """The folder that a name stands for: a path, or an address of a bucket. Raises `InputError` for other addresses, for none, and for all of them
-    with `offline`.
+    """The folder that a name stands for: a path, or an address of a bucket. Raises `InputError` for no name, for other addresses, and with
+    `offline` for all of them.
     """
     text = address_of(Path(name)) or os.fspath(name)
     if not text:  # as of a shell's variable that is not set
