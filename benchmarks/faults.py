@@ -34,6 +34,8 @@ os.environ.pop("RAY_ADDRESS", None)
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
 import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from support.s3_server import serve  # noqa: E402
 
 from zsclip.cluster.part_file import done_parts, read_part, vectors_of  # noqa: E402
 from zsclip.cluster.results import ResultFolder, result_folder  # noqa: E402
@@ -65,6 +67,7 @@ class Place:
     folder: Path
     cluster: Any
     environment: dict[str, str]
+    bucket: Any
     moment: float = 0.0
     pictures: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
@@ -264,27 +267,17 @@ def small_disk(folder: Path) -> Iterator[str]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-@contextmanager
-def busy_bucket(place: Place, number: int) -> Iterator[str]:
-    """A bucket that answers 503 for ten seconds once some parts are in it."""
-    import pytest
-    from support.s3_server import environment, serve
+def busy_bucket(place: Place, number: int) -> str:
+    """In the bucket, which answers 503 for ten seconds once some parts are in it."""
+    since = list[float]()
 
-    with pytest.MonkeyPatch.context() as patch, serve(patch) as bucket:
-        since = list[float]()
+    def meets(request: dict[str, Any]) -> int | None:
+        if "part-00004" in str(request["PATH_INFO"]) and request["REQUEST_METHOD"] == "PUT" and not since:
+            since.append(time.monotonic())
+        return 503 if since and time.monotonic() - since[0] < 10 else None
 
-        def meets(request: dict[str, Any]) -> int | None:
-            if "part-00004" in str(request["PATH_INFO"]) and request["REQUEST_METHOD"] == "PUT" and not since:
-                since.append(time.monotonic())
-            return 503 if since and time.monotonic() - since[0] < 10 else None
-
-        bucket.meets = meets
-        before = place.environment
-        place.environment = {**before, **environment(bucket.address)}
-        try:
-            yield f"s3://pictures/run{number}"
-        finally:
-            place.environment = before
+    place.bucket.meets = meets
+    return f"s3://pictures/run{number}"
 
 
 def tried(place: Place, name: str, number: int) -> Seen:
@@ -293,8 +286,7 @@ def tried(place: Place, name: str, number: int) -> Seen:
         with small_disk(place.folder / f"disk {number}") as into:
             return attempt(place, number, fault, source, into)
     if name.startswith("bucket"):
-        with busy_bucket(place, number) as into:
-            return attempt(place, number, fault, source, into)
+        return attempt(place, number, fault, source, busy_bucket(place, number))
     return attempt(place, number, fault, source, None)
 
 
@@ -309,38 +301,45 @@ def main() -> None:
         material(folder, args.pictures)
         (folder / "site").mkdir()
         (folder / "site" / "sitecustomize.py").write_text(SITE.format(marker=str(folder / "ends_starts")))
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "ZSCLIP_CACHE_DIR": str(folder / "store")}
-        one = [sys.executable, "-m", "zsclip", "embed", "plain", "-m", "demo", "--engine", "openvino", "--into", "one"]
-        subprocess.run([*one, "-q"], cwd=folder, env=environment, check=True)
-        os.environ.update(environment, PYTHONPATH=f"{folder / 'site'}{os.pathsep}{REPOSITORY}")
-        for variable, value in s3_variables().items():  # of the raylets, and so of actors
-            os.environ[variable] = value
-        from ray.cluster_utils import Cluster
+        # The server is there before the cluster, so that no process of that knows another.
+        with pytest.MonkeyPatch.context() as patch, serve(patch) as bucket:
+            environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "ZSCLIP_CACHE_DIR": str(folder / "store")}
+            one = [
+                sys.executable,
+                "-m",
+                "zsclip",
+                "embed",
+                "plain",
+                "-m",
+                "demo",
+                "--engine",
+                "openvino",
+                "--into",
+                "one",
+            ]
+            subprocess.run([*one, "-q"], cwd=folder, env=environment, check=True)
+            os.environ.update(environment, PYTHONPATH=f"{folder / 'site'}{os.pathsep}{REPOSITORY}")
+            from ray.cluster_utils import Cluster
 
-        cluster = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0})
-        try:
-            for _ in range(2):
-                cluster.add_node(**NODE)
-            place = Place(folder, cluster, environment)
-            table, _ = read_part(result_folder(folder / "one"), 0)
-            place.pictures = dict(zip((Path(path).name for path in table.column("path").to_pylist()),
-                                      (vector for batch in table.to_batches() for vector in vectors_of(batch)), strict=True))  # fmt: skip
-            for name in ("crash", "exit"):
-                number = f"{args.pictures // 2:05}.png"
-                place.pictures[f"{name}{number}"] = place.pictures[number]
-            run(place, args.tries, args.only)
-        finally:
-            cluster.shutdown()
+            cluster = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0})
+            try:
+                for _ in range(2):
+                    cluster.add_node(**NODE)
+                place = Place(folder, cluster, environment, bucket)
+                place.pictures = vectors_in(folder / "one")
+                for name in ("crash", "exit"):
+                    number = f"{args.pictures // 2:05}.png"
+                    place.pictures[f"{name}{number}"] = place.pictures[number]
+                run(place, args.tries, args.only)
+            finally:
+                cluster.shutdown()
 
 
-def s3_variables() -> dict[str, str]:
-    """Static keys, so that no machine's metadata is asked for; the address of the server comes with the job's environment."""
-    return {
-        "AWS_ACCESS_KEY_ID": "static",
-        "AWS_SECRET_ACCESS_KEY": "static",
-        "AWS_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
+def vectors_in(out: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The vectors of a run of one part, by the pictures' names."""
+    table, _ = read_part(result_folder(out), 0)
+    vectors = (vector for batch in table.to_batches() for vector in vectors_of(batch))
+    return {Path(path).name: vector for path, vector in zip(table.column("path").to_pylist(), vectors, strict=True)}
 
 
 def run(place: Place, tries: int, only: str | None) -> None:
