@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from zsclip.cluster.account import Account, MostErrors, read_whole
 from zsclip.cluster.identity import remove, settle
-from zsclip.cluster.job import Advance, Outcome, Resources, Task, no_advance
+from zsclip.cluster.job import Advance, Job, Outcome, Resources, Task, Tasks, no_advance
 from zsclip.cluster.part_file import Error, PartWriter, Tally, part_name, read_part
 from zsclip.cluster.plan import Part, Plan, Slice
 from zsclip.cluster.pool import Done, Event
@@ -36,6 +37,11 @@ class Copying:
     results: LocalFolder
     done: list[Task] = field(default_factory=list)
     opened: int = 0
+    weights: Path | None = None
+    weights_key: str = ""
+
+    def at(self, weights: Path) -> Copying:
+        return self
 
     def open(self, resources: Resources) -> Copying:
         self.opened += 1
@@ -118,7 +124,8 @@ def test_only_parts_with_errors_that_may_have_passed_are_retried(results: LocalF
 class Unmended:
     """A job that finds half of 200 errors in a part of 4,000 pictures as they were. Tells nobody."""
 
-    weights, weights_key = None, ""
+    weights: Path | None = None
+    weights_key: str = ""
 
     def open(self, resources: Resources) -> Unmended:
         return self
@@ -158,6 +165,25 @@ def test_what_fails_again_is_measured_by_the_pictures_of_its_part(results: Local
         else:
             with pytest.raises(InputError, match="100 of 4,000 pictures could not be read"):
                 again()
+
+
+def test_a_node_that_writes_into_a_folder_of_its_own_ends_the_run(
+    results: LocalFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zsclip.cluster.run._SEEN_AFTER", (0,))
+
+    def elsewhere(job: Job, tasks: Tasks, advance: Advance) -> Generator[Event, None, None]:
+        for event in work_here(job, tasks, advance):
+            assert isinstance(event, Done)
+            os.rename(results.path(part_name(event.outcome.part)), tmp_path / "theirs.parquet")
+            yield replace(event, node="b")
+
+    with pytest.raises(InputError, match=r"b wrote part-00000\.parquet, which is not in this machine's folder"):
+        run(
+            results, DECIDES, {}, lambda check: PlannedTasks(results, parts(4), 1, check=check),
+            lambda: Copying(results), Settings(1), Unmended(), elsewhere,
+        )  # fmt: skip
+    assert "_SUCCESS" not in results
 
 
 def test_a_whole_run_says_so_with_every_part(results: LocalFolder) -> None:

@@ -13,7 +13,7 @@ from zsclip.cluster.account import Account, ErrorsSoFar, MostErrors, Whole, read
 from zsclip.cluster.identity import RUN, SUCCESS, settle
 from zsclip.cluster.job import Advance, Job, Resources, Task, Tasks, no_advance
 from zsclip.cluster.lock import alone
-from zsclip.cluster.part_file import Error, Tally, done_parts, read_errors
+from zsclip.cluster.part_file import Error, Tally, done_parts, part_name, read_errors
 from zsclip.cluster.plan import PLAN
 from zsclip.cluster.pool import Done, Event, Lost
 from zsclip.cluster.results import ResultFolder
@@ -24,6 +24,7 @@ from zsclip.text.wording import counted
 
 PART_SIZE = 4096
 _WAIT_SECONDS = 0.02
+_SEEN_AFTER = (0, 1, 5, 15)  # seconds; some shared file systems show a file late
 
 
 class Watch(Protocol):
@@ -94,7 +95,7 @@ def _work(
 ) -> Whole:
     watch.begins(tasks)
     account, errors_so_far = Account(), ErrorsSoFar(settings.most_errors)
-    done, lost = 0, list[Lost]()
+    done, lost, nodes = 0, list[Lost](), {""}
     in_part = 0  # pictures that were told of before their part was done
 
     def advance(pictures: int, errors: Sequence[Error]) -> None:
@@ -112,6 +113,9 @@ def _work(
             watch.happened(event)
             if isinstance(event, Done):
                 outcome, done = event.outcome, done + 1
+                if event.node not in nodes:
+                    _require_seen(results, event)
+                    nodes.add(event.node)
                 account.add(outcome.part, Tally(outcome.rows, outcome.errors, outcome.digest))
                 if not in_part:
                     errors_so_far.add(
@@ -129,6 +133,19 @@ def _work(
     results.tidy()  # of workers that were killed in the middle of a part
     account.finish(results, tasks.extent.parts)
     return Whole(tasks.extent.parts, account.pictures, account.errors, done)
+
+
+def _require_seen(results: ResultFolder, event: Done) -> None:
+    """Raise `InputError` where a part that a node wrote is not there as seen from here."""
+    name = part_name(event.outcome.part)
+    for pause in _SEEN_AFTER:
+        time.sleep(pause)
+        if name in results:
+            return
+    raise InputError(
+        f"{event.node} wrote {name}, which is not in this machine's folder of that name.", where=_where(results),
+        remedy="Name a bucket, or a folder that all machines share.",
+    )  # fmt: skip
 
 
 def _last(results: ResultFolder, part: int) -> Error | None:
