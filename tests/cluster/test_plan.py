@@ -195,7 +195,7 @@ def test_results_in_a_bucket_are_as_those_in_a_folder(monkeypatch: pytest.Monkey
         assert list(folder.names()) == ["whole"]
         assert list(folder.names("_zsclip/plan")) == [f"segment-{number:05d}.parquet" for number in range(4)]
         extent, _, redone = write(plan, [of("0"), of("other")])
-        assert redone == [1, 2, 3, 4]
+        assert sorted(redone) == [1, 2, 3, 4]
         assert list(folder.names("_zsclip/plan")) == ["segment-00000.parquet", "segment-00001.parquet"]
         folder.remove("whole")
         folder.remove("whole")
