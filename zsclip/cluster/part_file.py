@@ -9,7 +9,8 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -206,7 +207,17 @@ def read_errors(results: ResultFolder, number: int) -> list[Error]:
 
 
 def read_rows(results: ResultFolder, number: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-    """Some columns of a part's rows, some rows at a time, in order; raises `InputError`."""
+    """Some columns of a part's rows, some rows at a time, in order; raises `InputError`. The next are read on a thread meanwhile."""
+    with closing(_read_rows(results, number, columns)) as rows, ThreadPoolExecutor(1, "rows") as thread:
+        coming = thread.submit(next, rows, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, rows, None)
+            yield batch
+
+
+def _read_rows(
+    results: ResultFolder, number: int, columns: Sequence[str]
+) -> Generator[pyarrow.RecordBatch, None, None]:
     import pyarrow
 
     with closing(_open(results, part_name(number))) as file:
