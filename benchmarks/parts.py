@@ -25,19 +25,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_USAGE_STATS_ENABLED="0")
+import numpy as np
+
+from zsclip.cluster.account import Account
+from zsclip.cluster.part_file import PartWriter, Tally, part_name
+from zsclip.cluster.plan import Part, Slice
+from zsclip.cluster.results import LocalFolder
+from zsclip.cluster.tasks import PlannedTasks
+from zsclip.demo.scenes import PAIRS, draw, random_scene
+from zsclip.output.parquet import name_columns, name_fields, vector_column
+from zsclip.unit_vectors import normalise
+
 REPOSITORY = Path(__file__).parents[1]
-
-import numpy as np  # noqa: E402
-
-from zsclip.cluster.account import Account  # noqa: E402
-from zsclip.cluster.part_file import PartWriter, Tally, part_name  # noqa: E402
-from zsclip.cluster.plan import Part, Slice  # noqa: E402
-from zsclip.cluster.results import LocalFolder  # noqa: E402
-from zsclip.cluster.tasks import PlannedTasks  # noqa: E402
-from zsclip.demo.scenes import PAIRS, draw, random_scene  # noqa: E402
-from zsclip.output.parquet import name_columns, name_fields, vector_column  # noqa: E402
-from zsclip.unit_vectors import normalise  # noqa: E402
+os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_USAGE_STATS_ENABLED="0")  # before Ray is imported
 
 
 def zsclip(*arguments: str) -> list[str]:

@@ -39,26 +39,22 @@ class RunVectors(Embedded):
 
     def __init__(self, results: ResultFolder) -> None:
         self.results = results
-        self._run = read_run(results)
-        if self._run is None:
+        run = read_run(results)
+        if run is None:
             raise InputError(
                 "there is no run in parts in it.", where=self._where,
                 remedy="Name a folder that was written with `into`.",
             )  # fmt: skip
-        if "model" not in self._run["decides"]:
+        if "model" not in run["decides"]:
             raise InputError(
                 "it has labels alone.", where=self._where, remedy="Name the folder of the vectors they were made of."
             )
+        self.decides: Mapping[str, Any] = run["decides"]  # see `identity.settle`
+        self._made_with = run["said"].get("model", "another model")
 
     @property
     def _where(self) -> str:
         return f"`vectors={self.results.name}`"
-
-    @property
-    def decides(self) -> Mapping[str, Any]:
-        """What the run's results depend on; see `identity.settle`."""
-        assert self._run is not None
-        return dict(self._run["decides"])
 
     @cached_property
     def whole(self) -> Whole | None:
@@ -81,9 +77,8 @@ class RunVectors(Embedded):
     def require_made_with(self, model: Model) -> None:
         """Raise `ModelError` for another model than theirs."""
         if json.loads(model.identity) != self.decides["model"]:
-            assert self._run is not None
             raise ModelError(
-                f"the vectors were made with {self._run['said'].get('model', 'another model')}, or with other weights.",
+                f"the vectors were made with {self._made_with}, or with other weights.",
                 where=f"{self._where}, {model.spec.title}",
                 remedy="Name the same `model` and `pretrained` as for them.",
             )
