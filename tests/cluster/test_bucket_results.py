@@ -6,11 +6,9 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import s3_server
 from support.cli import Cli
 from support.processes import start_zsclip
 from support.s3_server import Bucket
@@ -25,14 +23,6 @@ from zsclip.images.remote.settings import Network
 
 pytestmark = pytest.mark.slow
 INTO = "s3://pictures/out"
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    pytest.importorskip("obstore", reason="buckets need obstore")
-    pytest.importorskip("moto", reason="the bucket is moto's")
-    with s3_server.serve(monkeypatch) as served:
-        yield served
 
 
 @pytest.fixture

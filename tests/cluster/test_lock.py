@@ -8,11 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import other_clouds, s3_server
+from support import other_clouds
 from support.s3_server import Bucket
 
 from zsclip.cluster.lock import alone
@@ -37,14 +36,6 @@ except InputError as error:
 """
 INTO = "s3://pictures/out"
 LOCK = "out/_zsclip/lock"
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    pytest.importorskip("obstore", reason="buckets need obstore")
-    pytest.importorskip("moto", reason="the bucket is moto's")
-    with s3_server.serve(monkeypatch) as served:
-        yield served
 
 
 def holder(name: str) -> subprocess.Popen[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -182,6 +183,33 @@ def test_a_node_that_writes_into_a_folder_of_its_own_ends_the_run(
         run(
             results, DECIDES, {}, lambda check: PlannedTasks(results, parts(4), 1, check=check),
             lambda: Copying(results), Settings(1), Unmended(), elsewhere,
+        )  # fmt: skip
+    assert "_SUCCESS" not in results
+
+
+def test_a_run_that_somebody_took_over_does_not_say_that_it_is_whole(
+    results: LocalFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock in a bucket is lost between the last part and the end."""
+    done = list[Event]()
+
+    @contextmanager
+    def lost(results: LocalFolder) -> Iterator[Callable[[], None]]:
+        def check() -> None:
+            if done:
+                raise InputError("another zsclip took it over.")
+
+        yield check
+
+    def last(job: Job, tasks: Tasks, advance: Advance) -> Generator[Event, None, None]:
+        yield from work_here(job, tasks, advance)
+        done.append(Done(Outcome(0, 1)))
+
+    monkeypatch.setattr("zsclip.cluster.run.alone", lost)
+    with pytest.raises(InputError, match="took it over"):
+        run(
+            results, DECIDES, {}, lambda check: PlannedTasks(results, parts(2), 1, check=check),
+            lambda: Copying(results), Settings(1), Unmended(), last,
         )  # fmt: skip
     assert "_SUCCESS" not in results
 

@@ -77,7 +77,7 @@ def run_in_parts(
 
         def job() -> PartJob:
             with classifier:  # whose model must not lie beside the worker's
-                return _job(results, classifier, finder, reading, told(classifier), typed_in(where.paths, results))
+                return _job(results, classifier, finder, reading, told(classifier), _typed_in(where.paths))
 
         is_listed = False
 
@@ -213,7 +213,7 @@ def _require_same_list(results: ResultFolder, paths: PathList) -> None:
     if paths.digest != known.decode():
         raise InputError(
             "the run in it was planned with another list on standard input.",
-            where=f"`into={results.name}`",
+            where=results.setting,
             remedy="Name another folder, or begin anew with `restart`, which removes that run.",
         )
 
@@ -225,19 +225,18 @@ def _of_pictures(where: groups.PathGroup, reading: groups.ReadingGroup, finder: 
     opening = finder.opening
     return {
         "paths": [shown(path) for path in where.paths],
-        "folder": typed_in(where.paths),
+        "folder": _typed_in(where.paths),
         "recursive": finder.search.recursive, "hidden": finder.search.hidden,
         "tables": asdict(opening.tables), "videos": asdict(opening.video),
         "allow_private": opening.network.allow_private, "max_pixels": reading.max_pixels,
     }  # fmt: skip
 
 
-def typed_in(paths: Iterable[str], results: ResultFolder | None = None) -> str | None:
+def _typed_in(paths: Iterable[str]) -> str | None:
     """The current folder, if any of the paths means another file in another folder. Those that stand in tables never do."""
     from zsclip.images.remote.addresses import is_address
 
-    typed = [*paths, *([results.name] if results else [])]
-    return None if all(is_address(path) or os.path.isabs(path) for path in typed) else os.getcwd()
+    return None if all(is_address(path) or os.path.isabs(path) for path in paths) else os.getcwd()
 
 
 def _of_model(classifier: Classifier) -> dict[str, Any]:
@@ -263,7 +262,7 @@ def _job(
     model = classifier.model
     said = {**provenance(), "precision": model.computing.effective_precision}
     return PartJob(
-        results.name, model.spec, model.identity, model.weights, model.computing, reading.settings,
+        _anywhere(results.name), model.spec, model.identity, model.weights, model.computing, reading.settings,
         Finding(finder.search, finder.opening), labelling, said, folder,
     )  # fmt: skip
 

@@ -32,7 +32,7 @@ def settle(
     if known is None and any(map(_OURS.fullmatch, results.names())):
         raise InputError(
             "there are parts, and nothing that says of which run.",
-            where=f"`into={results.name}`",
+            where=results.setting,
             remedy="Name another folder, or remove them.",
         )
     if known is not None and not restart:
@@ -87,7 +87,7 @@ def _require_same(results: ResultFolder, known: Mapping[str, Any], decides: Mapp
     changes = [_change(name, former.get(name), now.get(name)) for name in others]
     raise InputError(
         f"another run is in it, which differs in {listed(changes)}.",
-        where=f"`into={results.name}`",
+        where=results.setting,
         remedy="Name another folder, or begin anew with `restart`, which removes that run.",
     )
 

@@ -77,7 +77,7 @@ def _locked(results: LocalFolder) -> Iterator[None]:
     except Timeout:
         raise _at_work(results) from None
     except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}.", where=_where(results)) from None
+        raise InputError(f"cannot be written: {error.strerror}.", where=results.setting) from None
     try:
         results.tidy()
         yield
@@ -112,7 +112,7 @@ class _BucketLock:
         except NotImplementedError:
             is_safe = False
         except ImageError as error:
-            raise InputError(f"cannot be written: {error}.", where=_where(self._results)) from None
+            raise InputError(f"cannot be written: {error}.", where=self._results.setting) from None
         if not is_safe:
             logger.warning(
                 "%s: the bucket has no conditional writes, so nothing keeps a second run out of it; start none",
@@ -131,13 +131,13 @@ class _BucketLock:
                 self._patiently(self._renew)
             except ImageError as error:
                 raise InputError(
-                    f"it is not known whether another zsclip took it over: {error}.", where=_where(self._results),
+                    f"it is not known whether another zsclip took it over: {error}.", where=self._results.setting,
                     remedy="The same command goes on.",
                 ) from None  # fmt: skip
         if self._taken_by is not None:
             raise InputError(
                 f"another zsclip ({_named(self._taken_by)}) took it over, for this one gave no sign.",
-                where=_where(self._results), remedy="Let that one go on.",
+                where=self._results.setting, remedy="Let that one go on.",
             )  # fmt: skip
 
     def release(self) -> None:
@@ -234,10 +234,6 @@ def _now() -> float:
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
-def _where(results: ResultFolder) -> str:
-    return f"`into={shown(results.name)}`"
-
-
 def _named(owner: dict[str, Any]) -> str:
     return f"process {owner.get('process', '?')} on {owner.get('host', '?')}"
 
@@ -246,6 +242,6 @@ def _at_work(results: ResultFolder, owner: dict[str, Any] | None = None) -> Inpu
     who = f" ({_named(owner)})" if owner else ""
     return InputError(
         f"another zsclip{who} is at work in it.",
-        where=_where(results),
+        where=results.setting,
         remedy="Wait until it is done, or name another folder.",
     )

@@ -43,6 +43,11 @@ class ResultFolder(ABC):
     def remove(self, name: str) -> None:
         """Remove a file, which may be gone already."""
 
+    @property
+    def setting(self) -> str:
+        """The folder as errors name it."""
+        return f"`into={shown(self.name)}`"
+
     def open(self, name: str) -> BinaryIO:
         """A file's bytes, in any order; raises `FileNotFoundError` where it is not there."""
         try:
@@ -103,7 +108,7 @@ class LocalFolder(ResultFolder):
         try:
             Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"cannot be made: {error.strerror}.", where=f"`into={self.name}`") from None
+            raise InputError(f"cannot be made: {error.strerror}.", where=self.setting) from None
         return super().write(name)
 
     def tidy(self) -> None:

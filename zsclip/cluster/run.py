@@ -19,7 +19,6 @@ from zsclip.cluster.pool import Done, Event, Lost
 from zsclip.cluster.results import ResultFolder
 from zsclip.cluster.tasks import PartTasks
 from zsclip.errors import InputError, ZsclipError
-from zsclip.images.remote.addresses import shown
 from zsclip.text.wording import counted
 
 PART_SIZE = 4096
@@ -126,10 +125,11 @@ def _work(
                 lost.append(event)
     if lost:
         raise InputError(
-            f"{counted(len(lost), 'part')} could not be done, such as part {lost[0].task.part}: {lost[0].why}.", where=_where(results),
+            f"{counted(len(lost), 'part')} could not be done, such as part {lost[0].task.part}: {lost[0].why}.", where=results.setting,
             remedy="The others are kept. Run it again to try once more.",
         )  # fmt: skip
     assert tasks.extent is not None
+    check()
     results.tidy()  # of workers that were killed in the middle of a part
     account.finish(results, tasks.extent.parts)
     return Whole(tasks.extent.parts, account.pictures, account.errors, done)
@@ -143,7 +143,7 @@ def _require_seen(results: ResultFolder, event: Done) -> None:
         if name in results:
             return
     raise InputError(
-        f"{event.node} wrote {name}, which is not in this machine's folder of that name.", where=_where(results),
+        f"{event.node} wrote {name}, which is not in this machine's folder of that name.", where=results.setting,
         remedy="Name a bucket, or a folder that all machines share.",
     )  # fmt: skip
 
@@ -151,10 +151,6 @@ def _require_seen(results: ResultFolder, event: Done) -> None:
 def _last(results: ResultFolder, part: int) -> Error | None:
     errors = read_errors(results, part)
     return errors[-1] if errors else None
-
-
-def _where(results: ResultFolder) -> str:
-    return f"`into={shown(results.name)}`"
 
 
 def work_here(job: Job, tasks: Tasks, advance: Advance = no_advance) -> Generator[Event, None, None]:
