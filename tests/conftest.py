@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 from support.cli import Cli
+from support.devices import cuda_is_available
 from support.made_once import MadeOnce, save_random_checkpoint, save_sharp_demo, save_traced_demo
 
 if TYPE_CHECKING:
@@ -48,16 +49,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not cuda_is_available():
         pytest.skip("needs a CUDA device")
-
-
-@cache
-def cuda_is_available() -> bool:
-    """Asked only when a test for a GPU is about to run: importing torch takes seconds, and nothing else here does."""
-    if not (shutil.which("nvidia-smi") or Path("/proc/driver/nvidia").exists()):
-        return False
-    import torch
-
-    return bool(torch.cuda.is_available())
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ import pyarrow.parquet
 import pytest
 
 from zsclip import Classifier
-from zsclip.cli.parts import typed_in
+from zsclip.cli.parts import _anywhere, _typed_in
 from zsclip.cluster.job import Resources, Task, Way
 from zsclip.cluster.part_file import Error, PartWriter, done_parts, read_part, read_tally, vectors_of
 from zsclip.cluster.parts import PartJob
@@ -291,11 +291,10 @@ def test_a_machine_needs_the_folder_only_for_paths_that_depend_on_it(
     classifier: Classifier, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = plan(classifier, tmp_path / "out", str(photos))
-    bucket = result_folder("s3://bucket/out")
     monkeypatch.chdir(photos)
-    assert typed_in(["s3://bucket/photos/", str(photos)], bucket) is None
-    for paths, results in ((["."], bucket), (["-"], bucket), ([str(photos)], result_folder("out"))):
-        assert typed_in(paths, results) == str(photos)
+    assert _typed_in(["s3://bucket/photos/", str(photos)]) is None
+    assert _typed_in(["."]) == _typed_in([str(photos), "-"]) == str(photos)
+    assert _anywhere("out") == str(photos / "out")
     with replace(job, typed_in=None).open(Resources()) as worker:
         assert worker.run(Task(0)).rows == 4
     assert os.getcwd() == str(photos)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import cuda_is_available
+from support.devices import cuda_is_available
 
 pytestmark = pytest.mark.slow
 
