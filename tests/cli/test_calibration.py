@@ -145,6 +145,30 @@ def test_classify_uses_its_temperature(made: Path, noisy_folder: Path, cli: Cli)
     assert first["probability"] == second["probability"]
 
 
+def test_sort_files_as_classify_says_with_it(made: Path, noisy_folder: Path, cli: Cli) -> None:
+    base = (
+        noisy_folder,
+        "-l",
+        labels_of(noisy_folder),
+        "-p",
+        "plain",
+        "--calibration",
+        made,
+        "--min-probability",
+        "0.9",
+    )
+    said = {row["path"]: row["label"] for row in rows_of(cli("classify", *base, "-f", "csv").out)}
+    planned = rows_of(cli("sort", *base, "--into", made.parent / "sorted", "--dry-run").out)
+    assert {row["from"]: row["label"] for row in planned} == said
+    without = cli("sort", *base[:5], *base[7:], "--into", made.parent / "sorted", "--dry-run")
+    assert {row["from"]: row["label"] for row in rows_of(without.out)} != said
+    for_others = cli(
+        "sort", noisy_folder, "-l", "red star,blue ring", "--calibration", made, "--into", made.parent / "x"
+    )
+    assert (for_others.code, for_others.out) == (1, "")
+    assert "made for other labels" in for_others.err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "message"),

@@ -108,7 +108,8 @@ CASES = {
     "sort": Case(
         ("SCENES", "SCENES/deep", "-L", "NAMES", "--into", "OUT/sorted"),
         {**LABELS, **PROMPTS, **PATHS, **DECISIONS, **MESSAGES, **SETTINGS, **MULTI_LABEL, "link": ("--link",),
-         "copy": ("--copy",), "move": ("--move",), "dry_run": ("--dry-run",)},
+         "copy": ("--copy",), "move": ("--move",), "dry_run": ("--dry-run",),
+         "calibration": ("--calibration", "CALIBRATION")},
     ),
     "embed": Case(("SCENES", "SCENES/deep", "-o", "OUT/vectors.jsonl"),
                   {**PATHS, **TABLES, **VIDEOS, **MESSAGES, **SETTINGS, **PARTS, "texts": ("--texts", "TEXTS")}),

@@ -40,13 +40,15 @@ class Asked:
         rules: Rules,
         top_k: int | None,
         calibration: Path | None,
+        *,
+        unknown_apart: bool = False,
     ) -> Asked:
-        """What the options say; raises `ZsclipError`."""
+        """What the options say; raises `ZsclipError`. With `unknown_apart` a label may have the name of an abstention, too."""
         from zsclip.scoring.calibration import read_file
         from zsclip.scoring.rules import require_choice
 
         background = decision.read_background()
-        require_choice(labels.names, rules, background, unknown=decision.unknown_label)
+        require_choice(labels.names, rules, background, unknown=None if unknown_apart else decision.unknown_label)
         unknown = decision.unknown_label if rules.abstains or background is not None else None
         calibrated = (read_file(calibration), calibration) if calibration else None
         kept = min(top_k or len(labels), len(labels))

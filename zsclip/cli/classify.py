@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -16,12 +15,6 @@ from zsclip.cli.parts_group import PartsGroup
 if TYPE_CHECKING:
     from zsclip.report.gallery import Gallery
     from zsclip.report.pictures import Pictures
-
-CalibrationFile = Annotated[
-    Optional[Path],
-    typer.Option("--calibration", metavar="FILE", rich_help_panel="Decision",
-                 help="What evaluate --calibrate wrote, for this model, these labels and these prompts: its temperature."),
-]  # fmt: skip
 
 
 @grouped
@@ -35,7 +28,7 @@ def classify(
     *,
     vectors: options.Vectors = None,
     multi_label: options.MultiLabel = False,
-    calibration: CalibrationFile = None,
+    calibration: options.CalibrationFile = None,
     rows: groups.RowsGroup,
     parts: PartsGroup,
     page: groups.ReportGroup,

@@ -224,6 +224,11 @@ MinSimilarity = Annotated[
     typer.Option("--min-similarity", min=-1, max=1, metavar="S", help="Unknown if the best label's similarity is less.",
                  rich_help_panel=_DECISION),
 ]  # fmt: skip
+CalibrationFile = Annotated[
+    Optional[Path],
+    typer.Option("--calibration", metavar="FILE", rich_help_panel=_DECISION,
+                 help="What evaluate --calibrate wrote, for this model, these labels and these prompts: its temperature."),
+]  # fmt: skip
 UnknownLabel = Annotated[
     str, typer.Option("--unknown-label", metavar="NAME", help="What images without a decision are called.",
                       rich_help_panel=_DECISION),

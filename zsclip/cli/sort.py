@@ -36,6 +36,7 @@ def sort(
     where: groups.FileGroup,
     decision: groups.DecisionGroup,
     multi_label: options.MultiLabel = False,
+    calibration: options.CalibrationFile = None,
     link: Link = False,
     copy: Copy = False,
     move: Move = False,
@@ -53,17 +54,15 @@ def sort(
     The plan is written into the folder as CSV before the first file is touched. Nothing is overwritten; names that
     clash are kept apart. Images without a decision go to unknown/.
     """
+    from zsclip.cli.asked import Asked
     from zsclip.cli.inputs import open_images
     from zsclip.cli.progress import into_pipe, progress
     from zsclip.images.sources import require_files
     from zsclip.output import folders
-    from zsclip.scoring.rules import require_choice
 
     messages.listen()
-    rules = decision.rules(multi_label=multi_label)
-    label_set, background = labels.read(where.paths), decision.read_background()
-    require_choice(label_set.names, rules, background)
-    sets = prompts.read()
+    rules, label_set = decision.rules(multi_label=multi_label), labels.read(where.paths)
+    asked = Asked.read(label_set, prompts, decision, rules, 1, calibration, unknown_apart=True)
     # Where `into` is itself the folder that is searched, what was sorted before is still passed over.
     exclude = (into, *(into / one for one in folders.folder_names([decision.unknown_label, *label_set.names])))
     search = replace(where.search, libraries=not move, exclude=exclude, files_only=True)
@@ -73,13 +72,11 @@ def sort(
         hidden = messages.quiet or (dry_run and into_pipe(None))
         with (
             progress(classifier, images.count, hidden=hidden, is_listing=images.is_listing) as advance,
-            closing(
-                classifier.classify(images.listing, label_set, sets, top_k=1, rules=rules, background=background)
-            ) as found,
+            closing(asked.results(classifier, images.listing)) as found,
         ):
-            for result in found:
-                results.append(result)
-                advance()
+            for batch in found:
+                results += batch
+                advance(len(batch))
         images.report(classifier.counts)
         messages.report(classifier)
     for result in (unreadable := [result for result in results if result.error is not None]):
