@@ -164,12 +164,17 @@ class Classifier(Closing):
         Raises `LabelError`, `PromptSetError` and `ModelError`.
         """
         require_choice(labels.names, rules, background)
-        if rules.multi_label and background is None and not self.model.facts.logit_bias:
-            background = curated_background()
+        background = self.effective_background(rules, background)
         classes = self.class_vectors(labels, sets, combine=rules.combine, background=background)
         if alike := classes.alike():
             logger.warning("%s", alike_in_words(alike))
         return classes
+
+    def effective_background(self, rules: Rules, background: Sequence[str] | None) -> Sequence[str] | None:
+        """The texts that labels are compared with: independent ones of a model without a bias need some."""
+        if rules.multi_label and background is None and not self.model.facts.logit_bias:
+            return curated_background()
+        return background
 
     def prompt_vectors(
         self, labels: LabelSet, sets: Sequence[PromptSet], background: Sequence[str] | None = None
@@ -203,7 +208,8 @@ class Classifier(Closing):
         hold are told in any case. `rules` say how
         probabilities and decisions are made; `background` are texts for "something else" that compete with the labels
         (independent labels without any: the model's own bias, else the curated ones);
-        a `calibration` brings its temperature. With `pool` a video is one result: of the unit `mean` of its frames' vectors, or of the
+        a `calibration` brings its temperature, of independent labels thresholds too.
+        With `pool` a video is one result: of the unit `mean` of its frames' vectors, or of the
         best frame for each label (`max`). Raises `LabelError` for fewer than two labels (unless the rules make sense of
         one), `CalibrationError` for a calibration made for something else, `PromptSetError` and `ModelError`.
         """
@@ -243,21 +249,22 @@ class Classifier(Closing):
         background: Sequence[str] | None = None,
         source: str | Path = "",
     ) -> Rules:
-        """The rules with the temperature of a calibration that was read from `source`.
+        """The rules with the temperature, and the thresholds if it has any, of a calibration that was read from `source`.
 
         Raises `CalibrationError` if it was made for something else.
         """
-        if rules.multi_label:
-            raise CalibrationError("A temperature for labels that compete does not suit labels on their own.")
         if rules.temperature != 1:
             raise CalibrationError("A calibration brings its temperature. Leave out one of the two.")
+        calibration.require_kind(multi_label=rules.multi_label, source=source)
+        background = self.effective_background(rules, background)
         found = Binding.of(self.model.identity, labels, sets, rules.combine, background)
         if found.model != calibration.binding.model:
             for former in self.model.former_identities:
                 made = Binding.of(former, labels, sets, rules.combine, background)
                 found = made if made.model == calibration.binding.model else found
         calibration.require(found, source)
-        return replace(rules, temperature=calibration.temperature)
+        thresholds = calibration.logit_thresholds(labels.names)
+        return replace(rules, temperature=calibration.temperature, logit_thresholds=thresholds)
 
     def embed(
         self, images: Images, *, pool: Literal["mean"] | None = None

@@ -88,7 +88,7 @@ CASES = {
     ),
     "evaluate": Case(
         ("LABELLED", "-L", "NAMES", "-f", "json"),
-        {**PROMPTS, **DECISIONS, **REPORT, **MESSAGES, **SETTINGS, **LABELS,
+        {**PROMPTS, **DECISIONS, **REPORT, **MESSAGES, **SETTINGS, **LABELS, **MULTI_LABEL,
          "manifest": ("--manifest", "MANIFEST"), "label_from": ("--label-from", "cls"), "class_names": ("--class-names", "CALLED"),
          "baseline": ("-p", "photo", "-p", "plain", "--baseline", "plain"),
          "per_class": ("--per-class",), "per_template": ("--per-template",), "confusion": ("--confusion",), "errors": ("--errors", "2"),

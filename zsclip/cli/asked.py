@@ -69,7 +69,7 @@ class Asked:
         )
 
     def rules_for(self, classifier: Classifier) -> Rules:
-        """The rules, with the temperature of the calibration if there is one; raises `CalibrationError`."""
+        """The rules, with what the calibration brings if there is one; raises `CalibrationError`."""
         if self.calibration is None:
             return self.rules
         calibrated, file = self.calibration
@@ -84,10 +84,13 @@ class Asked:
     @property
     def decides(self) -> dict[str, Any]:
         """What labels in parts depend on, the model apart; as JSON has it."""
+        calibrated, rules = self.calibration[0] if self.calibration else None, asdict(self.rules)
+        del rules["logit_thresholds"]  # which come with a calibration
         return {
             "labels": [[one.name, *one.members] if one.members != (one.name,) else one.name for one in self.labels.labels],
             "prompts": self._prompts, "background": self.background,
-            "rules": asdict(self.rules), "temperature": self.calibration[0].temperature if self.calibration else None,
+            "rules": rules, "temperature": calibrated.temperature if calibrated else None,
+            "label_thresholds": {one.label: one.logit for one in calibrated.label_thresholds} or None if calibrated else None,
             "unknown_label": self.unknown, "top_k": self.top_k,
         }  # fmt: skip
 

@@ -19,8 +19,11 @@ CONTRADICTIONS = (
     (("no_cache", "rehash"), "without a store there is nothing to be made anew"),
     (("link", "copy", "move"), "a file is filed in one way"),
     (("calibration", "temperature"), "a calibration brings its temperature"),
-    (("calibration", "multi_label"), "a temperature for labels that compete does not suit labels on their own"),
     (("multi_label", "min_margin"), "labels on their own do not lead each other"),
+    *((("multi_label", other), "this is of pictures with one label")
+      for other in ("per_template", "confusion", "errors", "label_from", "label_column")),
+    *((("multi_label", other), "templates are chosen by labels that compete")
+      for other in ("weight_templates", "select_templates", "save_prompts")),
     (("name", "model"), "both name a model"),
     (("tag", "pretrained"), "both name its weights"),
     (("limit", "sample"), "each chooses a part of the images"),

@@ -13,18 +13,17 @@ import typer
 
 from zsclip.cli import groups, options
 from zsclip.cli.combinations import TYPED
+from zsclip.cli.evaluated import end, known_images, write_calibration
 from zsclip.cli.grouping import grouped
 from zsclip.cli.labelled import LabelledGroup
-from zsclip.cli.messages import console, in_options, say, warn_of_unreadable
-from zsclip.text.wording import counted
+from zsclip.cli.messages import console, in_options, say
+from zsclip.cli.multi_label import Judging
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zsclip.classifier import Classifier
     from zsclip.cli.outputs import Outputs
-    from zsclip.embedding.records import ImageEmbeddings
-    from zsclip.evaluation.dataset import LabelledImages
     from zsclip.evaluation.evaluate import EmbeddedImages, Evaluation
     from zsclip.scoring.calibration import Calibration
     from zsclip.scoring.rules import Rules
@@ -179,12 +178,13 @@ def evaluate(
     tables: TablesGroup,
     better: BetterGroup,
     decision: groups.DecisionGroup,
+    multi_label: options.MultiLabel = False,
+    *,
     model: groups.ModelGroup,
     reading: groups.ReadingGroup,
     vectors_of_images: options.Vectors = None,
     format: TableFormat = None,
     output: options.Output = None,
-    *,
     page: groups.ReportGroup,
     store: groups.StoreGroup,
     messages: groups.MessageGroup,
@@ -203,20 +203,22 @@ def evaluate(
     from zsclip.scoring.rules import require_choice
 
     messages.listen()
-    rules = decision.rules()
-    sets = evaluation.named_apart(compared.read(context.meta[TYPED]))
-    evaluation.require_baseline(sets, compared.baseline, weigh=better.weigh, select=better.select_templates)
-    better.require_one_set(sets)
+    rules, sets = decision.rules(multi_label=multi_label), _sets(context.meta[TYPED], compared, better)
     outputs = _check_outputs(output, format, better, page, offline=model.offline)
     outputs.refuse(images.manifest, images.class_names, labels.labels_file, compared.prompts, decision.background)
     form = _format(format, output, tables.names)
+    if multi_label:
+        judging = Judging(form, output, outputs, vectors_of_images, compared, tables, better, page)
+        judging.run(sets, images, labels, decision, rules, model, reading, store, messages)
+        return
     data = images.read(labels, decision.unknown_label, offline=model.offline)
     outputs.refuse(data.paths, [one.name for one in data.containers], model.files, store.files)
     background = decision.read_background()
     require_choice(data.labels.names, rules, background, unknown=decision.unknown_label, remedy="`background`")
     with groups.open_classifier(model, reading, store) as classifier:
         with progress(classifier, lambda: len(data.paths), hidden=messages.quiet or into_pipe(output)) as advance:
-            embedded = evaluation.embed(classifier, data, advance, _known(vectors_of_images, classifier, data, model))
+            known = known_images(vectors_of_images, classifier, data.paths, offline=model.offline)
+            embedded = evaluation.embed(classifier, data, advance, known)
         embedded = replace(embedded, unreadable=tuple((path, in_options(why)) for path, why in embedded.unreadable))
         report_known(classifier.counts)
         found = evaluation.evaluate(
@@ -227,23 +229,17 @@ def evaluate(
         messages.report(classifier)
     _print(form, output, found, tables, made, decision.unknown_label)
     _write_files(found, made, images, better, page)
-    if found.unreadable:
-        end = "; what cannot be read counts neither as right nor as wrong"
-        warn_of_unreadable(found.unreadable, counted(len(found.unreadable), "image"), end=end)
-        raise typer.Exit(3)
+    end(found.unreadable)
 
 
-def _known(
-    vectors: str | None, classifier: Classifier, data: LabelledImages, model: groups.ModelGroup
-) -> ImageEmbeddings | None:
-    """The images' vectors in a run in parts, if one is named."""
-    from zsclip.cli.inputs import KnownImages
+def _sets(typed: Sequence[str], compared: ComparedGroup, better: BetterGroup) -> list[PromptSet]:
+    """The sets to compare; raises where one of them cannot be the baseline, or nothing can be written of so many."""
+    from zsclip.evaluation.evaluate import named_apart, require_baseline
 
-    if vectors is None:
-        return None
-    images = KnownImages(vectors, offline=model.offline)
-    images.require(classifier)
-    return images.listing.of(data.paths)
+    sets = named_apart(compared.read(typed))
+    require_baseline(sets, compared.baseline, weigh=better.weigh, select=better.select_templates)
+    better.require_one_set(sets)
+    return sets
 
 
 def _write_files(
@@ -257,7 +253,7 @@ def _write_files(
     if better.save_prompts is not None:
         _write_prompts(found, better.save_prompts)
     if better.calibrate is not None and made is not None:
-        _write_calibration(made, better.calibrate)
+        write_calibration(made, better.calibrate)
 
 
 def _check_outputs(
@@ -325,16 +321,3 @@ def _write_prompts(found: Evaluation, path: Path) -> None:
     with open_output(path, "save_prompts") as stream:
         stream.write(to_yaml(chosen.prompts))
     say(f"Wrote {path}. Use it with: zsclip classify … --prompts {path if path.parent != Path() else f'./{path}'}")
-
-
-def _write_calibration(made: Calibration, path: Path) -> None:
-    from zsclip.output.targets import open_output
-    from zsclip.scoring.calibration import to_yaml
-
-    with open_output(path, "calibrate") as stream:
-        stream.write("# Written by zsclip evaluate --calibrate; used with: zsclip classify ... --calibration FILE\n")
-        stream.write(to_yaml(made))
-    say(
-        f"Wrote {path}: temperature {made.temperature:.4g}; on {counted(made.measured_on, 'other image')} ECE "
-        f"{made.before.ece:.4f} before and {made.after.ece:.4f} after, NLL {made.before.nll:.4f} and {made.after.nll:.4f}."
-    )

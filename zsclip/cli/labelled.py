@@ -12,7 +12,8 @@ import typer
 from zsclip.cli import groups, options
 
 if TYPE_CHECKING:
-    from zsclip.evaluation.dataset import LabelledImages
+    from zsclip.evaluation.dataset import ClassNames, LabelledImages
+    from zsclip.evaluation.multi_label.data import MultiLabelledImages
     from zsclip.images.container import Container
     from zsclip.images.opening import Opening
     from zsclip.images.remote.settings import Network
@@ -72,19 +73,12 @@ class LabelledGroup:
         from zsclip.evaluation import dataset
         from zsclip.images.remote.settings import Network
 
-        if self.folder is None and self.manifest is None:
-            raise typer.BadParameter(
-                "give a folder with a folder of images for each label, or --manifest FILE.", param_hint="DIR"
-            )
-        if self.hidden and self.manifest is not None:
-            raise typer.BadParameter("a manifest names its images; this is for folders.", param_hint="--hidden")
+        self._require_source()
         containers = self._containers(Network(offline=offline))
-        names = None if self.class_names is None else dataset.ClassNames.load(self.class_names)
-        label_set = labels.read() if labels.given else None
+        names, label_set = self._names(), labels.read() if labels.given else None
         if self.manifest is not None:
-            root = None if self.folder is None else Path(self.folder)
             data = dataset.from_manifest(
-                self.manifest, root, label_set, names, unknown, allow_predictions=self.allow_predictions
+                self.manifest, self._root, label_set, names, unknown, allow_predictions=self.allow_predictions
             )
         elif containers:
             data = dataset.from_containers(containers, label_set, names, unknown)
@@ -94,6 +88,45 @@ class LabelledGroup:
         for note in data.notes:
             logger.info("%s", note)
         return data
+
+    def read_several(self, labels: groups.LabelGroup, unknown: str, *, offline: bool) -> MultiLabelledImages:
+        """The same where an image may have several labels, or none."""
+        from zsclip.evaluation.multi_label.data import MultiLabelledImages, from_manifest
+
+        self._require_source()
+        if self.manifest is None:
+            data = self.read(labels, unknown, offline=offline)
+            if data.containers:
+                raise typer.BadParameter(
+                    "pictures in archives and tables have one label each. Give several with --manifest FILE, or leave out "
+                    "--multi-label.",
+                    param_hint="DIR",
+                )
+            return MultiLabelledImages.of(data)
+        label_set = labels.read() if labels.given else None
+        data = from_manifest(
+            self.manifest, self._root, label_set, self._names(), unknown, allow_predictions=self.allow_predictions
+        )
+        for note in data.notes:
+            logger.info("%s", note)
+        return data
+
+    def _require_source(self) -> None:
+        if self.folder is None and self.manifest is None:
+            raise typer.BadParameter(
+                "give a folder with a folder of images for each label, or --manifest FILE.", param_hint="DIR"
+            )
+        if self.hidden and self.manifest is not None:
+            raise typer.BadParameter("a manifest names its images; this is for folders.", param_hint="--hidden")
+
+    @property
+    def _root(self) -> Path | None:
+        return None if self.folder is None else Path(self.folder)
+
+    def _names(self) -> ClassNames | None:
+        from zsclip.evaluation.dataset import ClassNames
+
+        return None if self.class_names is None else ClassNames.load(self.class_names)
 
     def opening(self, network: Network) -> Opening:
         """How what holds pictures is opened."""

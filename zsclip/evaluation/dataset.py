@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -86,7 +86,7 @@ def from_folder(
         )
     names = names or ClassNames()
     _require_level(folder, found, labels, names)
-    notes = _unused_names(names, folders, "folder")
+    notes = unused_names(names, folders, "folder")
     called = {one: names.names.get(one) or Label.of(_label_of_folder(one, folder)) for one in folders}
     if changed := [f"{one} → {called[one].name}" for one in folders if called[one].name != one]:
         notes.append(f"Folders and their labels: {listed(changed)}.")
@@ -118,10 +118,10 @@ def from_manifest(
     no_label = unknown if labels is None or unknown not in labels.names else None
     read = Manifest(manifest, no_label, allow_predictions=allow_predictions)
     labelled = read.rows()
-    start = root if root is not None else _start([row.path for row in labelled], manifest)
+    start = root if root is not None else start_of([row.path for row in labelled], manifest)
     pairs = read.distinct(labelled, start)
     given = list(dict.fromkeys(label for _, label in pairs))
-    notes = [*read.notes(), *_unused_names(names, given, "label in the manifest")]
+    notes = [*read.notes(), *unused_names(names, given, "label in the manifest")]
     if root is None and start != Path():
         notes.append(f"Relative paths are taken from {start}, where {manifest.name} lies.")
     called = {label: names.names.get(label) or Label.of(label) for label in given}
@@ -168,7 +168,7 @@ def from_containers(
     if not any(label is not None for _, label in found):
         first = containers[0].name if containers else ""
         raise InputError(f"no labelled images in it; {len(found):,} images have no label there", where=first)
-    notes = _unused_names(names, given, "label")
+    notes = unused_names(names, given, "label")
     if without := sum(label is None for _, label in found):
         notes.append(f"Left out, for want of a label: {counted(without, 'image')}.")
     if count := sum(label in left_out for _, label in found):
@@ -210,21 +210,28 @@ def _assembled(
         called = [label for label in called if label.name != unknown]
         if count:
             notes.append(f"Left out: {counted(count, 'image')} labelled {unknown!r}, which is no label.")
-    if labels is None:
-        labels = _joined(called)
-    else:
-        _require_known(rows, labels)
-        if several := next((label for label in names.names.values() if len(label.members) > 1), None):
-            raise LabelError(
-                f"{names.source}: {several.name!r} has synonyms there, and `labels` or `labels_file` say what the labels "
-                f"are. Give the synonyms in a label file, or leave the labels out."
-            )
+    labels = label_set(rows, called, labels, names)
     if not rows:
         raise InputError("No labelled images are left.")
     counts = Counter(label.name for _, label in rows)
     if without := [name for name in labels.names if not counts[name]]:
         notes.append(f"{counted(len(without), 'label')} without images: {listed(without)}.")
     return LabelledImages(tuple(path for path, _ in rows), tuple(label.name for _, label in rows), labels, tuple(notes))
+
+
+def label_set(
+    rows: Iterable[tuple[str, Label]], called: list[Label], labels: LabelSet | None, names: ClassNames
+) -> LabelSet:
+    """The labels to choose from: those given, among which all must be, else those that occur. Raises `LabelError`."""
+    if labels is None:
+        return _joined(called)
+    _require_known(rows, labels)
+    if several := next((label for label in names.names.values() if len(label.members) > 1), None):
+        raise LabelError(
+            f"{names.source}: {several.name!r} has synonyms there, and `labels` or `labels_file` say what the labels "
+            f"are. Give the synonyms in a label file, or leave the labels out."
+        )
+    return labels
 
 
 def _joined(called: list[Label]) -> LabelSet:
@@ -235,7 +242,7 @@ def _joined(called: list[Label]) -> LabelSet:
     return LabelSet(tuple(Label(name, tuple(of_name)) for name, of_name in members.items()))
 
 
-def _require_known(rows: list[tuple[str, Label]], labels: LabelSet) -> None:
+def _require_known(rows: Iterable[tuple[str, Label]], labels: LabelSet) -> None:
     strange = Counter(label.name for _, label in rows if label.name not in labels.names)
     if not strange:
         return
@@ -290,7 +297,8 @@ def _label_of_folder(name: str, folder: Path) -> str:
     return label
 
 
-def _unused_names(names: ClassNames, used: list[str], what: str) -> list[str]:
+def unused_names(names: ClassNames, used: Sequence[str], what: str) -> list[str]:
+    """What to say of names that nothing is called by."""
     unused = [name for name in names.names if name not in used]
     if not unused:
         return []
@@ -325,7 +333,8 @@ def _read_csv_names(path: Path) -> dict[str, Label]:
     return names
 
 
-def _start(paths: list[str], manifest: Path) -> Path:
+def start_of(paths: Sequence[str], manifest: Path) -> Path:
+    """Where a manifest's relative paths start."""
     relative = next((path for path in paths if not os.path.isabs(path)), None)
     beside = manifest.parent
     if relative is None or os.path.lexists(relative) or not os.path.lexists(beside / relative):

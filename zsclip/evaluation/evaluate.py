@@ -209,12 +209,17 @@ def embed(
             paths.append(image.path)
             truth.append(number[label])
         advance()
-    if not paths:
-        path, error = unreadable[0]
-        raise InputError(f"None of the {len(unreadable)} images can be read. The first, {path}: {error}.")
+    require_some(paths, unreadable)
     return EmbeddedImages(
         tuple(paths), vectors[: len(paths)], np.array(truth, np.int64), data.labels, tuple(unreadable), data.predicted
     )
+
+
+def require_some(read: Sequence[str], unreadable: Sequence[tuple[str, str]]) -> None:
+    """Raise `InputError` if none can be read."""
+    if not read:
+        path, error = unreadable[0]
+        raise InputError(f"None of the {len(unreadable)} images can be read. The first, {path}: {error}.")
 
 
 def _labelled(classifier: Classifier, data: LabelledImages) -> Iterator[tuple[ImageEmbedding, str | None]]:

@@ -1,4 +1,4 @@
-"""Reading manifests: CSV, TSV or JSON Lines with paths and labels."""
+"""Reading manifests: CSV, TSV or JSON Lines with paths and labels, one of a picture or several."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import csv
 import io
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,27 +21,36 @@ _MOST_BYTES = 500_000_000  # some millions of rows
 
 @dataclass(frozen=True)
 class LabelledRow:
-    """A row of a manifest, and the line it is on. `checked` says whether somebody looked at the label."""
+    """A row of a manifest, and the line it is on. `checked` says whether somebody looked at the labels."""
 
     line: int
     path: str
-    label: str
+    labels: tuple[str, ...]
     error: str = ""
     checked: bool = False
+
+    @property
+    def label(self) -> str:
+        """The label where there is but one; empty where there is none."""
+        return self.labels[0] if self.labels else ""
 
 
 class Manifest:
     """A manifest as it is read, counting what it leaves out.
 
     Labels may be somebody's or predictions. Where there is a column `checked`, those are somebody's that were checked; in
-    any other file with probabilities none is. Predictions are left out, or refused, unless `allow_predictions`.
+    any other file with probabilities none is. Predictions are left out, or refused, unless `allow_predictions`. With `several`
+    a picture may have several labels, in a column `labels` or `label` (of text joined by `;`, of JSON a list) or in several rows, and none.
     """
 
-    def __init__(self, path: Path, unknown: str | None, *, allow_predictions: bool = False) -> None:
+    def __init__(
+        self, path: Path, unknown: str | None, *, allow_predictions: bool = False, several: bool = False
+    ) -> None:
         self.path = path
         self.predicted = 0  # labels that are predictions, and taken
         self._unknown = unknown
         self._allow_predictions = allow_predictions
+        self._several = several
         self._keys: set[str] = set()  # the columns found
         self._left_out: Counter[str] = Counter()
 
@@ -90,6 +100,15 @@ class Manifest:
                 )
         return pairs
 
+    def joined(self, rows: Sequence[LabelledRow], start: Path) -> dict[str, list[str]]:
+        """Paths that are taken from `start`, each file once, with all labels that its rows have."""
+        spelled: dict[str, str] = {}
+        labels: dict[str, list[str]] = {}
+        for row in rows:
+            path = os.path.join(start, row.path) if str(start) != "." else row.path
+            labels.setdefault(spelled.setdefault(os.path.abspath(path), path), []).extend(row.labels)
+        return {path: list(dict.fromkeys(of)) for path, of in labels.items()}
+
     def notes(self) -> list[str]:
         """What was left out."""
         left_out = [f"{counted(count, 'row')} {why}" for why, count in self._left_out.items() if count]
@@ -107,9 +126,9 @@ class Manifest:
             why = "with an error"
         elif not row.path:
             raise InputError(f"{self.path}:{row.line}: manifest: no path in this row.")
-        elif not row.label:
+        elif not (row.labels or self._several):
             why = "without a label"
-        elif row.label == self._unknown:
+        elif self._unknown is not None and self._unknown in row.labels:
             why = f"labelled {self._unknown!r}"
         else:
             return True
@@ -124,15 +143,19 @@ class Manifest:
                 document: Any = json.loads(line)
             except (ValueError, RecursionError) as fault:
                 raise InputError(f"{self.path}:{number}: manifest: not JSON: {fault}.") from None
-            if not isinstance(document, dict) or not {"path", "label"} <= {key.lower() for key in document}:
+            keys = {key.lower() for key in document} if isinstance(document, dict) else set()
+            column = self._column(keys)
+            if "path" not in keys or column is None:
                 raise InputError(f'{self.path}:{number}: manifest: expected {{"path": …, "label": …}} on each line.')
             document = {key.lower(): value for key, value in document.items()}
             self._keys |= document.keys()
-            path, label, error = (document.get(name) for name in ("path", "label", "error"))
-            if not isinstance(path, str) or not isinstance(label, (str, type(None))):
-                raise InputError(f"{self.path}:{number}: manifest: path and label must be texts.")
+            path, given, error = (document.get(name) for name in ("path", column, "error"))
+            labels = given if isinstance(given, list) and self._several else [given or ""]
+            if not all(isinstance(one, str) for one in (path, *labels)):
+                kind = "its labels" if self._several else "label"
+                raise InputError(f"{self.path}:{number}: manifest: path and {kind} must be texts.")
             checked = _is_yes(str(document.get("checked")))
-            yield LabelledRow(number, path, (label or "").strip(), str(error or ""), checked)
+            yield LabelledRow(number, path or "", _named(labels), str(error or ""), checked)
 
     def _table_rows(self, text: str) -> Iterator[LabelledRow]:
         head = text.split("\n", 1)[0]
@@ -140,7 +163,8 @@ class Manifest:
         _, header = next(rows, (1, []))
         columns = [cell.strip().lower() for cell in header]
         self._keys |= set(columns)
-        if "path" not in columns or "label" not in columns:
+        column = self._column(columns)
+        if "path" not in columns or column is None:
             for delimiter in (";", "|"):
                 if {"path", "label"} <= {cell.strip().strip('"').lower() for cell in head.split(delimiter)}:
                     raise InputError(
@@ -150,11 +174,30 @@ class Manifest:
                 f"{self.path}: manifest: the first line must name the columns, with path and label among them, "
                 f"not: {head.strip()[:80]}"
             )
-        place = {name: columns.index(name) for name in ("path", "label", "error", "checked") if name in columns}
+        place = {name: columns.index(name) for name in ("path", column, "error", "checked") if name in columns}
         for line, row in rows:
             cells = {name: row[at] if at < len(row) else "" for name, at in place.items()}
             error, checked = (cells.get(name, "").strip() for name in ("error", "checked"))
-            yield LabelledRow(line, cells["path"], cells["label"].strip(), error, _is_yes(checked))
+            labels = split_labels(cells[column]) if self._several else [cells[column]]
+            yield LabelledRow(line, cells["path"], _named(labels), error, _is_yes(checked))
+
+    def _column(self, columns: Collection[str]) -> str | None:
+        """The column of labels."""
+        return next((name for name in ("labels", "label")[not self._several :] if name in columns), None)
+
+
+def split_labels(text: str) -> list[str]:
+    r"""The labels in one cell, as `classify` joins them: by `;`, with a backslash before what is none of them.
+
+    >>> split_labels(r"cat;black\;white")
+    ['cat', 'black;white']
+    """
+    return [re.sub(r"\\(.)", r"\1", one) for one in re.findall(r"(?:[^;\\]|\\.|\\$)+", text, re.DOTALL)]
+
+
+def _named(labels: Iterable[str]) -> tuple[str, ...]:
+    stripped = (label.strip() for label in labels)
+    return tuple(label for label in stripped if label)
 
 
 def _is_yes(text: str) -> bool:

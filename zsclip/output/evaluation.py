@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 from zsclip.evaluation import metrics
 from zsclip.evaluation.evaluate import Evaluation, SetResult
-from zsclip.evaluation.metrics import Interval
 from zsclip.evaluation.tables import mistakes
 from zsclip.output.cells import fit_width, printable
+from zsclip.output.figures import MANY, FigurePrinter, p_value
 from zsclip.scoring.calibration import Calibration
 from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_MANY = 2000  # images from which on a second decimal of a percentage says something
 _PAIRS = 30
 
 
@@ -41,14 +40,14 @@ def print_tables(
         printer.calibration(calibration)
 
 
-class _Printer:
+class _Printer(FigurePrinter):
     def __init__(self, console: Console, found: Evaluation, errors: int, shown: Callable[[str], str]) -> None:
-        self._console, self._found, self._errors, self._shown = console, found, errors, shown
-        self._decimals = 2 if found.baseline.summary.images >= _MANY else 1
+        self._found, self._errors, self._shown = found, errors, shown
+        decimals = 2 if found.baseline.summary.images >= MANY else 1
         longest = max(len(one.name) for one in found.sets)
-        figures = 60 if self._decimals == 1 else 68
+        figures = 60 if decimals == 1 else 68
         self._narrow = console.width < figures + min(longest, 12)
-        self._name_width = max(8, min(longest, console.width - figures + (14 if self._narrow else 0)))
+        super().__init__(console, decimals, max(8, min(longest, console.width - figures + (14 if self._narrow else 0))))
 
     def comparison(self) -> None:
         found = self._found
@@ -60,7 +59,7 @@ class _Printer:
             ["prompts", "n", "top-1 [95 %]", "top-5", *means, "ECE", "NLL"],
             [
                 [
-                    self._name(one),
+                    self._name(one.name),
                     str(len(one.prompts.templates)),
                     self._with_interval(one.summary.top1, one.summary.top1_interval),
                     self._percent(one.summary.top5),
@@ -81,7 +80,7 @@ class _Printer:
                 ["with abstention", "coverage", "accuracy on the covered [95 %]"],
                 [
                     [
-                        self._name(one),
+                        self._name(one.name),
                         self._percent(one.summary.coverage),
                         self._with_interval(one.summary.covered_accuracy, one.summary.covered_interval),
                     ]
@@ -95,11 +94,11 @@ class _Printer:
                 ["prompts", "difference [95 %]", *([] if self._narrow else ["gained", "lost"]), "p", "Holm", ""],
                 [
                     [
-                        self._name(one),
+                        self._name(one.name),
                         self._with_interval(against.difference, against.interval, sign=True),
                         *([] if self._narrow else [str(against.gained), str(against.lost)]),
-                        _p(against.p_value),
-                        _p(against.p_adjusted),
+                        p_value(against.p_value),
+                        p_value(against.p_adjusted),
                         against.verdict,
                     ]
                     for one, against in zip(found.others, found.comparisons, strict=True)
@@ -207,50 +206,10 @@ class _Printer:
                 ],
             )
 
-    def _name(self, one: SetResult) -> str:
-        return fit_width(printable(one.name), self._name_width)
-
     def _label(self, number: int, others: int) -> str:
         """A label, cut where two of them and `others` cells would not fit into a line."""
         name = printable(self._found.labels.names[number])
         return fit_width(name, max(8, (self._console.width - others) // 2)).rstrip()
-
-    def _percent(self, share: float | None, decimals: int | None = None) -> str:
-        return "–" if share is None else f"{100 * share:.{self._decimals if decimals is None else decimals}f}"
-
-    def _with_interval(self, share: float | None, interval: Interval | None, *, sign: bool = False) -> str:
-        if share is None or interval is None:
-            return "–"
-        plus = "+" if sign else ""
-        form = f"{plus}.{self._decimals}f"
-        return f"{100 * share:{form}} [{100 * interval.low:{form}}, {100 * interval.high:{form}}]"
-
-    def _line(self, text: str = "", style: str = "") -> None:
-        self._console.print(printable(text), style=style, soft_wrap=True)
-
-    def _prose(self, text: str) -> None:
-        self._console.print(printable(text))
-
-    def _table(
-        self, header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,), gap: int = 2
-    ) -> None:
-        """Columns as wide as they must be, numbers to the right; the last column gives way on a narrow terminal."""
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False, header_style="dim")
-        for number, name in enumerate(header):
-            is_left = number in left
-            table.add_column(
-                Text(name),
-                justify="left" if is_left else "right",
-                no_wrap=not is_left,
-                overflow="fold",
-                min_width=self._name_width if header[0] == "prompts" and number == 0 else None,
-            )
-        for row in rows:
-            table.add_row(*map(Text, row))
-        self._console.print(table)
 
 
 PRINTED: dict[str, Callable[[_Printer, SetResult], None]] = {
@@ -259,7 +218,3 @@ PRINTED: dict[str, Callable[[_Printer, SetResult], None]] = {
     "confusion": _Printer.confusion,
     "errors": _Printer.errors,
 }
-
-
-def _p(value: float) -> str:
-    return "<0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,4 +1,5 @@
-"""What a calibration is: a temperature that makes probabilities mean what they say, for one model, labels and prompts.
+"""What a calibration is: a temperature that makes probabilities mean what they say, for one model, labels and prompts; and of
+labels on their own, from where on each holds.
 
 `zsclip.evaluation.calibration` makes them.
 """
@@ -18,6 +19,7 @@ from zsclip.text import prompts as prompt_sets
 from zsclip.text.labels import LabelSet
 from zsclip.text.prompts import PromptSet
 from zsclip.text.text_file import Text
+from zsclip.text.wording import listed
 from zsclip.text.yaml_reader import YamlFile
 
 if TYPE_CHECKING:
@@ -72,10 +74,37 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class IndependentQuality(Quality):
+    """The same of labels on their own, over all pairs of an image and a label; and F1 of the labels that hold.
+
+    `micro_f1` is over all pairs, `macro_f1` the mean over the labels that some image has.
+    """
+
+    micro_f1: float
+    macro_f1: float
+
+
+@dataclass(frozen=True)
+class LabelThreshold:
+    """From which logit on a label of its own holds.
+
+    `positives` images of the fitting half have it. It is that of all labels together (`pooled`) where these are too few.
+    `f1` is what it gave on the other half; None if no image has the label there.
+    """
+
+    label: str
+    logit: float
+    positives: int
+    pooled: bool
+    f1: float | None
+
+
+@dataclass(frozen=True)
 class Calibration:
     """A temperature, what it is for, and how good it is on images that it was not fitted on.
 
-    `model` and `prompts` are names to be shown; what binds are the digests of `binding`.
+    `model` and `prompts` are names to be shown; what binds are the digests of `binding`. One with `label_thresholds` is for labels
+    on their own.
     """
 
     temperature: float
@@ -89,6 +118,28 @@ class Calibration:
     before: Quality
     after: Quality
     thresholds: tuple[Threshold, ...] = ()
+    label_thresholds: tuple[LabelThreshold, ...] = ()
+
+    def logit_thresholds(self, labels: Sequence[str]) -> tuple[float, ...]:
+        """Those of the labels, in their order; none if it is for labels that compete. Raises `CalibrationError`."""
+        of = {one.label: one.logit for one in self.label_thresholds}
+        if of and (missing := [label for label in labels if label not in of]):
+            raise CalibrationError(
+                f"it has no threshold of {listed(missing)}.", remedy=f"Make another with: {_COMMAND}"
+            )
+        return tuple(of[label] for label in labels) if of else ()
+
+    def require_kind(self, *, multi_label: bool, source: str | Path = "") -> None:
+        """Raise `CalibrationError` if it is for labels that compete and these are on their own, or the other way round."""
+        if multi_label == bool(self.label_thresholds):
+            return
+        kinds = ("labels on their own (`multi_label`)", "labels that compete")
+        made_for, asked = kinds if self.label_thresholds else reversed(kinds)
+        raise CalibrationError(
+            f"it was made for {made_for}, and these are {asked}.",
+            where=_where(source),
+            remedy=f"Make another with: {_COMMAND}, with or without `multi_label` there as here.",
+        )
 
     def require(self, found: Binding, source: str | Path = "") -> None:
         """Raise `CalibrationError` if it was made for another model, other labels or other prompts than `found`.
@@ -104,7 +155,7 @@ class Calibration:
         if wrong:
             raise CalibrationError(
                 f"it was made for {' and '.join(wrong)}, and says nothing about these.",
-                where=f"`calibration={source}`" if source else "`calibration`",
+                where=_where(source),
                 remedy=f"Use the same ones, or make another with: {_COMMAND}",
             )
 
@@ -114,9 +165,8 @@ def to_yaml(calibration: Calibration) -> str:
     import yaml
 
     document = json.loads(json.dumps(asdict(calibration)))  # tuples as lists
-    return (
-        "# before, after and thresholds are measured on images that the temperature was not fitted on.\n"
-        + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)
+    return "# before, after, thresholds and F1 are measured on images that nothing was fitted on.\n" + yaml.safe_dump(
+        document, sort_keys=False, allow_unicode=True, width=1000
     )
 
 
@@ -151,7 +201,33 @@ def read_file(path: Path) -> Calibration:
     )
     binding = Binding(*(text.value for text in inner("binding", "model", "labels", "prompts")))
     model, prompts = (file.text(part(name), "a text").value for name in ("model", "prompts"))
-    return Calibration(temperature, binding, model, prompts, labels, fitted_on, measured_on, seed, before, after)
+    return Calibration(
+        temperature, binding, model, prompts, labels, fitted_on, measured_on, seed, before, after,
+        label_thresholds=_label_thresholds(file, parts.get("label_thresholds")),
+    )  # fmt: skip
+
+
+def _label_thresholds(file: YamlFile, node: yaml.Node | None) -> tuple[LabelThreshold, ...]:
+    """A list of mappings with a label and a logit; what it also says is for people, and not read."""
+    if node is None:
+        return ()
+    thresholds = []
+    labels = []
+    for one in file.nodes(node, "a list of labels with their thresholds"):
+        of = {key.value: value for key, value in file.items(one, "a label and its threshold")}
+        if missing := [key for key in ("label", "logit") if key not in of]:
+            raise file.fail(one.start_mark.line + 1, f"a threshold has no {missing[0]}.")
+        label, logit = file.text(of["label"], "a label"), file.text(of["logit"], "a number")
+        if not math.isfinite(logit.number):
+            raise file.fail(logit.line, f"logit must be a number, not {logit.value!r}.")
+        labels.append(label)
+        thresholds.append(LabelThreshold(label.value, logit.number, 0, pooled=False, f1=None))
+    file.require_distinct(labels, "a label")
+    return tuple(thresholds)
+
+
+def _where(source: str | Path) -> str:
+    return f"`calibration={source}`" if source else "`calibration`"
 
 
 def _digest(value: object) -> str:

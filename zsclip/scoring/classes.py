@@ -101,7 +101,8 @@ class ClassVectors:
         rules = rules or Rules()
         of_names = similarities(embeddings, self._all)
         if rules.multi_label:
-            probability = self._independent(embeddings, of_names, rules, starts)
+            logits = self._independent(embeddings, of_names, starts) - np.array(rules.logit_thresholds or 0.0)
+            probability = independent_probabilities(logits, rules.temperature)
             of_labels = self._of_labels(_best(of_names, starts))
             withheld = np.zeros(len(of_labels), bool)
         else:
@@ -110,6 +111,10 @@ class ClassVectors:
             of_labels = self._of_labels(of_names)
             probability, withheld = self._softmax(of_names, of_labels, against, rules)
         return Scores(probability, of_labels, withheld | withhold(probability, of_labels, rules))
+
+    def independent_logits(self, embeddings: Floats) -> Doubles:
+        """Of unit vectors (n, d), the logits (n, labels) whose sigmoids are the probabilities of labels on their own."""
+        return self._independent(embeddings, similarities(embeddings, self._all), None)
 
     def parts(self, embeddings: Floats, rules: Rules | None = None) -> Iterator[tuple[slice, Scores]]:
         """The scores of some vectors at a time, with their place: n times labels numbers are never held at once."""
@@ -140,19 +145,16 @@ class ClassVectors:
             return labels, np.zeros(len(labels), bool)
         return labels, all_of_them[:, count:].max(axis=1) > labels.max(axis=1)
 
-    def _independent(
-        self, embeddings: Floats, of_names: Doubles, rules: Rules, starts: Sequence[int] | None
-    ) -> Doubles:
+    def _independent(self, embeddings: Floats, of_names: Doubles, starts: Sequence[int] | None) -> Doubles:
         of_labels = self._of_labels(of_names)
         if self.background is not None:
             reference = similarities(embeddings, unit_mean(self.background)[None])
             ahead = _best(of_labels - reference, starts)  # within one frame
-            return independent_probabilities(self.logit_scale * ahead, rules.temperature)
+            return self.logit_scale * ahead
         if not self.logit_bias:
             raise LabelError("Labels on their own need background texts to be compared with.")
         # SigLIP: trained to judge each pair by itself.
-        logits = self.logit_scale * _best(of_labels, starts) + self.logit_bias
-        return independent_probabilities(logits, rules.temperature)
+        return self.logit_scale * _best(of_labels, starts) + self.logit_bias
 
 
 def _best(values: Doubles, starts: Sequence[int] | None) -> Doubles:

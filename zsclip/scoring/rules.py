@@ -19,8 +19,10 @@ class Rules:
     Probabilities are a softmax over the labels (and the background, if there is one), or with `multi_label` one by one.
     `combine` says what a label of several names is: the unit `mean` of their vectors; its best name (`max`); or the `sum`
     of its names' probabilities. An image gets no label if its best one has a probability under `min_probability`, leads
-    by less than `min_margin`, has a similarity under `min_similarity`, or loses to the background. Raises `LabelError`
-    for values that make no sense, and `InputError` for `multi_label` with `min_margin`.
+    by less than `min_margin`, has a similarity under `min_similarity`, or loses to the background. `logit_thresholds`, of
+    `multi_label` alone, are the logits at which the labels' probabilities are one half, in the order of the labels: a
+    calibration's, instead of 0 for all. Raises `LabelError` for values that make no sense, and `InputError` for `multi_label`
+    with `min_margin`.
     """
 
     temperature: float = 1.0
@@ -29,6 +31,7 @@ class Rules:
     min_probability: float | None = None
     min_margin: float | None = None
     min_similarity: float | None = None
+    logit_thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < np.inf:
@@ -42,6 +45,8 @@ class Rules:
                 "A margin is between labels that compete, and labels on their own do not.",
                 remedy="Leave out one of `multi_label` and `min_margin`.",
             )
+        if self.logit_thresholds and not self.multi_label:
+            raise LabelError("Thresholds of labels on their own need `multi_label`.")
         for name, value in (("probability", self.min_probability), ("margin", self.min_margin)):
             if value is not None and not 0 <= value <= 1:
                 raise LabelError(f"A least {name} must be between 0 and 1, not {value}.")

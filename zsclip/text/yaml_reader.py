@@ -70,6 +70,12 @@ class YamlFile(TextFile):
         null = node.tag == "tag:yaml.org,2002:null"
         return Text("" if null else node.value.strip(), node.start_mark.line + 1)
 
+    def nodes(self, node: yaml.Node, expected: str) -> list[yaml.Node]:
+        """What is in a list; raises `error` for anything else."""
+        if not isinstance(node, yaml.SequenceNode):
+            raise self.fail(_line(node), f"expected {expected}.")
+        return list(node.value)
+
     def texts(self, node: yaml.Node, expected: str) -> list[Text]:
         """A list of scalars, or one scalar as a list of one; null is an empty list."""
         if isinstance(node, yaml.SequenceNode):

@@ -1,0 +1,1 @@
+"""Labels on their own, judged on pictures that may have several labels or none."""
