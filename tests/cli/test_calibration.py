@@ -193,7 +193,7 @@ def test_one_for_something_else_is_refused(
     assert message in run.err
 
 
-@pytest.mark.parametrize("option", [("--temperature", "2"), ("--temperature", "1"), ("--multi-label",)])
+@pytest.mark.parametrize("option", [("--temperature", "2"), ("--temperature", "1")])
 def test_what_does_not_go_with_it(made: Path, noisy_folder: Path, cli: Cli, option: tuple[str, ...]) -> None:
     run = cli("classify", noisy_folder, "-l", labels_of(noisy_folder), "-p", "plain", "--calibration", made, *option)
     assert run.code == 2

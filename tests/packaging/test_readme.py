@@ -39,6 +39,9 @@ def place(
         (folder / "labelled" / label).mkdir(parents=True)
         for number in (1, 2):
             shutil.copy(demo_folder / "scenes" / scene / "001.png", folder / "labelled" / label / f"{number}.png")
+    (folder / "several.csv").write_text(
+        "path,labels\nlabelled/cat/1.png,cat;grass\nlabelled/cat/2.png,cat\nlabelled/dog/1.png,dog;grass\nlabelled/dog/2.png,\n"
+    )
     shutil.make_archive(str(folder / "photos"), "zip", folder / "photos")
     (folder / "shards").mkdir()
     for shard in range(2):
