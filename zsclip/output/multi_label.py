@@ -78,10 +78,11 @@ class _Printer(FigurePrinter):
         self._line()
         self._prose(f"A random order has a mAP of {self._percent(found.chance)}. {self._where()}")
         if found.comparisons:
+            is_wide = self._console.width >= self._name_width + (71 if self._decimals == 1 else 79)
             self._line()
             self._line(f"Against {found.baseline.name}, on the same resamples of the images:")
             self._table(
-                ["prompts", "mAP [95 %]", *([] if self._narrow else ["micro F1 [95 %]"]), "p", "Holm", ""],
+                ["prompts", "mAP [95 %]", *(["micro F1 [95 %]"] if is_wide else []), "p", "Holm", ""],
                 [
                     [
                         self._name(one.name),
@@ -89,7 +90,7 @@ class _Printer(FigurePrinter):
                             self._with_interval(
                                 against.differences[name].value, against.differences[name].interval, sign=True
                             )
-                            for name in (("map",) if self._narrow else ("map", "micro_f1"))
+                            for name in ("map", "micro_f1")[: 1 + is_wide]
                         ),
                         p_value(against.differences["map"].p_value),
                         p_value(against.p_adjusted),

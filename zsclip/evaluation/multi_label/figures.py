@@ -177,17 +177,33 @@ def bootstrap(said: Said, seed: int = 0, resamples: int = RESAMPLES) -> Figures:
     return Figures(*(np.concatenate([getattr(part, name) for part in parts]) for name in Figures.__dataclass_fields__))
 
 
-def interval(values: Doubles) -> Interval | None:
-    """The 95 % percentile interval of a figure in resamples (resamples,); None where it is a number in none of them."""
-    numbers = values[~np.isnan(values)]
-    if not len(numbers):
+def interval(value: float, resampled: Doubles, lowest: float = 0.0) -> Interval | None:
+    """A 95 % interval of what other images, as many and from the same source, would give, from `lowest` to 1.
+
+    It lies around the figure's `value` as the resamples (resamples,) lie around their mean. Around themselves they would not do: average
+    precision of few images that have a label is too high, and that of resamples, in which some of these are there twice,
+    higher still. None where there is no number.
+    """
+    moved = _moved(value, resampled)
+    if not len(moved):
         return None
-    low, high = np.quantile(numbers, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
+    low, high = np.clip(np.quantile(moved, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)), lowest, 1)
     return Interval(float(low), float(high))
 
 
-def bootstrap_p(differences: Doubles) -> float:
-    """Two-sided: how often, twice, the difference in resamples is on the other side of 0; never 0 itself."""
-    numbers = differences[~np.isnan(differences)]
-    other_side = min((numbers <= 0).sum(), (numbers >= 0).sum())
-    return min(1.0, 2 * (int(other_side) + 1) / (len(numbers) + 1))
+def bootstrap_p(value: float, resampled: Doubles) -> float:
+    """Two-sided: how often, twice, a difference in resamples is on the other side of 0 than it is; never 0 itself."""
+    moved = _moved(value, resampled)
+    other_side = min((moved <= 0).sum(), (moved >= 0).sum())
+    return min(1.0, 2 * (int(other_side) + 1) / (len(moved) + 1))
+
+
+def bias(value: float, resampled: Doubles) -> float:
+    """By how much a figure of so few images is too high at least: by as much as its resamples, as they have fewer distinct ones."""
+    return float(np.nanmean(resampled)) - value
+
+
+def _moved(value: float, resampled: Doubles) -> Doubles:
+    """The resamples that are numbers, moved so that their mean is the figure's value."""
+    numbers = resampled[~np.isnan(resampled)]
+    return numbers[:0] if np.isnan(value) else numbers - numbers.mean() + value if len(numbers) else numbers

@@ -14,7 +14,7 @@ from zsclip.evaluation.comparison import holm
 from zsclip.evaluation.evaluate import named_apart, require_baseline
 from zsclip.evaluation.metrics import Doubles, Interval
 from zsclip.evaluation.multi_label.data import MultiLabelImages
-from zsclip.evaluation.multi_label.figures import Figures, Said, bootstrap, bootstrap_p, figures, interval
+from zsclip.evaluation.multi_label.figures import Figures, Said, bias, bootstrap, bootstrap_p, figures, interval
 from zsclip.scoring.classes import ClassVectors, alike_in_words
 from zsclip.scoring.decisions import holding
 from zsclip.scoring.rules import Rules, require_choice
@@ -25,6 +25,7 @@ from zsclip.text.wording import counted, listed
 COMPARED = ("map", "micro_f1", "macro_f1")
 _FEW = 30
 _RARE = 5
+_BIASED = 0.01
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,13 @@ class MultiLabelEvaluation:
                 "The sets have different numbers of templates: a difference may come from how many there are, "
                 "not only from how they are worded."
             )
+        start = self.baseline
+        too_high = bias(float(start.figures.means["map"]), start.resampled.means["map"])
+        if too_high >= _BIASED:
+            notes.append(
+                f"Labels of so few images have too high an average precision: mAP by {100 * too_high:.0f} points or more. Compare sets "
+                f"on these images, not with figures of others."
+            )
         positive = self.baseline.figures.positive
         if rare := int(((positive > 0) & (positive < _RARE)).sum()):
             notes.append(f"{counted(rare, 'label')} with fewer than {_RARE} images: look at the intervals.")
@@ -212,7 +220,9 @@ def _judged(one: PromptSet, classes: ClassVectors, images: MultiLabelImages, rul
     said = say(classes, images, rules)
     found, resamples = figures(said), bootstrap(said)
     of_resamples = resamples.means
-    means = {name: Figure(float(value), interval(of_resamples[name])) for name, value in found.means.items()}
+    means = {
+        name: Figure(float(value), interval(float(value), of_resamples[name])) for name, value in found.means.items()
+    }
     return MultiLabelResult(one, found, means, resamples, tuple(classes.alike()))
 
 
@@ -222,5 +232,5 @@ def _differences(one: MultiLabelResult, baseline: MultiLabelResult) -> dict[str,
     for name in COMPARED:
         resampled: Doubles = mine[name] - theirs[name]
         value = float(one.figures.means[name] - baseline.figures.means[name])
-        differences[name] = Difference(value, interval(resampled), bootstrap_p(resampled))
+        differences[name] = Difference(value, interval(value, resampled, -1), bootstrap_p(value, resampled))
     return differences

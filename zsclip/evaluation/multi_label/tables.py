@@ -20,8 +20,8 @@ from zsclip.unit_vectors import Doubles
 
 METHODS = (
     "average precision as scikit-learn defines it, by the probability of each label; a label holds from its threshold on; micro "
-    "figures are of all pairs of an image and a label, macro ones means over the labels that some image has; 95 % percentile "
-    f"intervals of {RESAMPLES} bootstrap resamples of the images, the same for all sets; p from these, adjusted by Holm."
+    "figures are of all pairs of an image and a label, macro ones means over the labels that some image has; 95 % intervals "
+    f"by {RESAMPLES} bootstrap resamples of the images, the same for all sets, moved to the figure; p from these, adjusted by Holm."
 )
 
 
@@ -94,7 +94,7 @@ def label_figures(
 
 
 def _figure(value: float, resampled: Doubles) -> Figure:
-    return Figure(_number(value), None if value != value else interval(resampled))
+    return Figure(_number(value), interval(float(value), resampled))
 
 
 def _number(value: float) -> float | None:
