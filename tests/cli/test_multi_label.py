@@ -208,23 +208,27 @@ def test_one_for_labels_that_compete_is_not_one_for_labels_on_their_own(
     assert backed.code == 0  # which is what it was made with
 
 
-def test_labels_with_few_pictures_get_the_threshold_of_all_and_are_named(
-    cli: Cli, noisy_folder: Path, manifest: Path, tmp_path: Path
-) -> None:
-    labels = (*LABELS, "yellow arrow")  # of three pictures, and so of one or two in a half
-    text = manifest.read_text().splitlines()
-    rare = {line for line in text if "/yellow arrow/" in line}
-    manifest.write_text("\n".join(f"{line}yellow arrow" if line in rare else line for line in text) + "\n")
-    run = cli("evaluate", "--manifest", manifest, "--multi-label", "-l", ",".join(labels), "-p", "plain",
-              "--calibrate", tmp_path / "c.yaml", "-f", "table")  # fmt: skip
+def test_labels_with_few_pictures_or_none_are_named(cli: Cli, manifest: Path, tmp_path: Path) -> None:
+    labels = (*LABELS, "yellow arrow", "banana")  # of three pictures, one or two in a half, and of none
+    text = [f"{line}yellow arrow" if "/yellow arrow/" in line else line for line in manifest.read_text().splitlines()]
+    manifest.write_text("\n".join(text) + "\n")
+    judge = ("evaluate", "--manifest", manifest, "--multi-label", "-l", ",".join(labels), "-p", "plain")
+    run = cli(*judge, "--calibrate", tmp_path / "c.yaml", "-f", "table")
     assert run.code == 0, run.err
-    assert (
-        "1 label with fewer than 5 images to choose a threshold by, and the one of all labels: yellow arrow." in run.err
-    )
-    of = {one["label"]: one for one in yaml.safe_load((tmp_path / "c.yaml").read_text())["label_thresholds"]}
-    assert [label for label, one in of.items() if one["pooled"]] == ["yellow arrow"]
+    said = " ".join(run.err.split())
+    assert "1 label with fewer than 5 images to choose a threshold by: do not trust it: yellow arrow." in said
+    assert "1 label with no image to choose a threshold by, and what is best for all labels together: banana." in said
+    of = {one.label: one.logit for one in read_file(tmp_path / "c.yaml").label_thresholds}
+    assert len(of) == len(labels)
     assert "all labels" in run.out
     assert max(map(len, run.out.splitlines())) <= 80
+    results = cli("classify", *labelled(manifest), "--multi-label", "-l", ",".join(labels), "-p", "plain",
+                  "--calibration", tmp_path / "c.yaml", "-f", "jsonl").out.splitlines()  # fmt: skip
+    assert sum("banana" in json.loads(line)["labels"] for line in results) < len(results) / 4
+
+
+def labelled(manifest: Path) -> list[str]:
+    return [row["path"] for row in rows_of(manifest.read_text())]
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ class _Printer(FigurePrinter):
                 [
                     fit_width(printable(one.label), 30).rstrip(),
                     f"{one.logit:.3f}",
-                    "all labels" if one.pooled else counted(one.positives, "image"),
+                    counted(one.positives, "image") if one.positives else "all labels",
                     self._percent(one.f1),
                 ]
                 for one in first

@@ -88,14 +88,13 @@ class IndependentQuality(Quality):
 class LabelThreshold:
     """From which logit on a label of its own holds.
 
-    `positives` images of the fitting half have it. It is that of all labels together (`pooled`) where these are too few.
-    `f1` is what it gave on the other half; None if no image has the label there.
+    `positives` images of the fitting half have it; if none does, it is what suits all labels together. `f1` is what it gave on the
+    other half; None if no image has the label there.
     """
 
     label: str
     logit: float
     positives: int
-    pooled: bool
     f1: float | None
 
 
@@ -221,7 +220,7 @@ def _label_thresholds(file: YamlFile, node: yaml.Node | None) -> tuple[LabelThre
         if not math.isfinite(logit.number):
             raise file.fail(logit.line, f"logit must be a number, not {logit.value!r}.")
         labels.append(label)
-        thresholds.append(LabelThreshold(label.value, logit.number, 0, pooled=False, f1=None))
+        thresholds.append(LabelThreshold(label.value, logit.number, 0, None))
     file.require_distinct(labels, "a label")
     return tuple(thresholds)
 

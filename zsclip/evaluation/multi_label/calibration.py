@@ -24,7 +24,7 @@ from zsclip.text.wording import counted, listed
 
 logger = logging.getLogger("zsclip")
 
-LEAST_POSITIVES = 5
+_FEW = 5
 _AT_ONCE = 4096  # images
 
 
@@ -39,9 +39,9 @@ def calibrate(
 ) -> Calibration:
     """Choose for each label the threshold with the largest F1 on one half of the images, and measure it on the other.
 
-    A label that fewer than `LEAST_POSITIVES` images of that half have gets the threshold with the largest F1 over all labels. The
-    thresholds are put where probabilities are one half; a temperature is then fitted by NLL, over all pairs of an
-    image and a label. Raises `CalibrationError` if there are too few images, or none with a label.
+    A label that none of that half has gets what is best for all labels together. The thresholds are put where probabilities are
+    one half; a temperature is then fitted by NLL, over all pairs of an image and a label. Raises `CalibrationError` if there are
+    too few images, or none with a label.
     """
     first = halves(_rarest(images.truth), seed)
     fitting, measuring = images[first], images[~first]
@@ -53,7 +53,7 @@ def calibrate(
     classes = classifier.class_vectors(images.labels, [one], combine=rules.combine, background=effective)
     rules = replace(rules, temperature=1.0, min_probability=None)
     logits, may_hold = _logits(classes, fitting), say(classes, fitting, replace(rules, min_probability=0.0)).holds
-    thresholds, is_pooled = _thresholds(np.where(may_hold, logits, -np.inf), fitting.truth)
+    thresholds = _thresholds(logits, may_hold, fitting.truth)
     moved = replace(rules, logit_thresholds=tuple(thresholds))
     margins = np.where(fitting.truth, 1, -1) * (logits - np.array(thresholds))
     temperature = fitted_temperature(lambda t: float(np.logaddexp(0, -margins / t).mean()))
@@ -61,13 +61,8 @@ def calibrate(
     found = figures(after)
     positives = fitting.truth.sum(axis=0).tolist()
     names = images.labels.names
-    if pooled := [name for name, without in zip(names, is_pooled, strict=True) if without]:
-        logger.warning(
-            "%s with fewer than %d images to choose a threshold by, and the one of all labels: %s.",
-            counted(len(pooled), "label"), LEAST_POSITIVES, listed(pooled),
-        )  # fmt: skip
-    _warn_of_hopeless(names, found, len(measuring))
-    of_labels = zip(names, thresholds, positives, is_pooled, found.f1.tolist(), strict=True)
+    _warn(names, fitting.truth.sum(axis=0), found, len(measuring))
+    of_labels = zip(names, thresholds, positives, found.f1.tolist(), strict=True)
     return Calibration(
         temperature=temperature,
         binding=Binding.of(classifier.model.identity, images.labels, [one], rules.combine, effective),
@@ -80,15 +75,23 @@ def calibrate(
         before=_quality(before, figures(before)),
         after=_quality(after, found),
         label_thresholds=tuple(
-            LabelThreshold(name, logit, count, pooled=without, f1=None if math.isnan(f1) else f1)
-            for name, logit, count, without, f1 in of_labels
+            LabelThreshold(name, logit, count, None if math.isnan(f1) else f1) for name, logit, count, f1 in of_labels
         ),
     )
 
 
-def _warn_of_hopeless(names: Sequence[str], found: Figures, images: int) -> None:
-    """Of a label whose probabilities say next to nothing F1 is largest where (nearly) all images are said to have it."""
-    always = 2 * found.positive / (images + found.positive)
+def _warn(names: Sequence[str], positives: Integers, found: Figures, images: int) -> None:
+    """Of thresholds not to be trusted.
+
+    Of a label whose probabilities say next to nothing F1 is largest where (nearly) all images are said to have it.
+    """
+    for least, most, why in (
+        (0, 0, "no image to choose a threshold by, and what is best for all labels together"),
+        (1, _FEW - 1, f"fewer than {_FEW} images to choose a threshold by: do not trust it"),
+    ):
+        if named := [name for name, count in zip(names, positives, strict=True) if least <= count <= most]:
+            logger.warning("%s with %s: %s.", counted(len(named), "label"), why, listed(named))
+    always = np.where(found.positive < _FEW, -1, 2 * found.positive / (images + found.positive))
     if hopeless := [name for name, f1, all_of_them in zip(names, found.f1, always, strict=True) if f1 <= all_of_them]:
         logger.warning(
             "On the other half F1 is no better than saying that every image has it for: %s. Try other words for %s, or do without.",
@@ -112,13 +115,19 @@ def best_threshold(scores: Doubles, truth: Booleans) -> float:
     return math.floor((ranked[last] + below) / 2 * 1e6) / 1e6
 
 
-def _thresholds(logits: Doubles, truth: Booleans) -> tuple[list[float], list[bool]]:
-    """Each label's, and whether it is that of all labels."""
-    of_all = best_threshold(logits.ravel(), truth.ravel())
-    is_pooled = (truth.sum(axis=0) < LEAST_POSITIVES).tolist()
+def _thresholds(logits: Doubles, may_hold: Booleans, truth: Booleans) -> list[float]:
+    """Each label's; of labels that no image has the one that is best for all together, counted from a label's mean in its deviations.
+
+    As logits they would not do: labels' logits lie units apart.
+    """
+    scores = np.where(may_hold, logits, -np.inf)
+    mean, deviation = logits.mean(axis=0), np.maximum(logits.std(axis=0), 1e-9)
+    common = best_threshold(((scores - mean) / deviation).ravel(), truth.ravel())
+    of_all = np.round(mean + common * deviation, 6).tolist()
     return [
-        of_all if pooled else best_threshold(logits[:, n], truth[:, n]) for n, pooled in enumerate(is_pooled)
-    ], is_pooled
+        best_threshold(scores[:, n], truth[:, n]) if has_images else of_all[n]
+        for n, has_images in enumerate(truth.any(axis=0).tolist())
+    ]
 
 
 def _logits(classes: ClassVectors, images: MultiLabelImages) -> Doubles:
