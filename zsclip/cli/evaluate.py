@@ -79,8 +79,8 @@ SavePrompts = Annotated[
 Calibrate = Annotated[
     Optional[Path],
     typer.Option("--calibrate", metavar="FILE", rich_help_panel=_BETTER,
-                 help="Fit a temperature on one half of the images, measure it on the other, and write it (.yaml) for "
-                      "classify --calibration."),
+                 help="Fit a temperature, with --multi-label also a threshold for each label, on one half of the images, measure it on "
+                      "the other, and write it (.yaml) for classify and sort --calibration."),
 ]  # fmt: skip
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Another seed draws other halves.", rich_help_panel=_BETTER)]
 TableFormat = Annotated[

@@ -34,7 +34,8 @@ Folder = Annotated[
 Manifest = Annotated[
     Optional[Path],
     typer.Option("--manifest", metavar="FILE", rich_help_panel=_INPUT,
-                 help="Images and labels from CSV, TSV or JSON Lines with path and label, such as a gallery's labels.csv."),
+                 help="Images and labels from CSV, TSV or JSON Lines with path and label, such as a gallery's labels.csv; with "
+                      "--multi-label, labels joined by ';'."),
 ]  # fmt: skip
 AllowPredictions = Annotated[
     bool,

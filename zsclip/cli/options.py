@@ -227,7 +227,8 @@ MinSimilarity = Annotated[
 CalibrationFile = Annotated[
     Optional[Path],
     typer.Option("--calibration", metavar="FILE", rich_help_panel=_DECISION,
-                 help="What evaluate --calibrate wrote, for this model, these labels and these prompts: its temperature."),
+                 help="What evaluate --calibrate wrote, for this model, these labels and these prompts: its temperature, and with "
+                      "--multi-label from where on each label holds."),
 ]  # fmt: skip
 UnknownLabel = Annotated[
     str, typer.Option("--unknown-label", metavar="NAME", help="What images without a decision are called.",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from zsclip.evaluation.multi_label.judge import MultiLabelEvaluation, MultiLabelResult
+from zsclip.evaluation.multi_label.judge import Difference, Figure, MultiLabelEvaluation, MultiLabelResult
 from zsclip.evaluation.multi_label.tables import label_figures
 from zsclip.output.cells import fit_width, printable
 from zsclip.output.figures import MANY, FigurePrinter, p_value
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _THRESHOLDS_SHOWN = 40
+_NARROWEST, _COMFORTABLE = 8, 12  # cells of a name
 
 
 def print_tables(
@@ -39,12 +40,8 @@ def print_tables(
 
 class _Printer(FigurePrinter):
     def __init__(self, console: Console, found: MultiLabelEvaluation, shown: Callable[[str], str]) -> None:
+        super().__init__(console, 2 if len(found.images) >= MANY else 1, _NARROWEST)
         self._found, self._shown = found, shown
-        decimals = 2 if len(found.images) >= MANY else 1
-        figures = 62 if decimals == 1 else 71
-        self._narrow = console.width < figures + 8
-        longest = max(len(one.name) for one in found.sets)
-        super().__init__(console, decimals, max(8, min(longest, console.width - figures + (19 if self._narrow else 0))))
 
     def comparison(self) -> None:
         found = self._found
@@ -55,49 +52,41 @@ class _Printer(FigurePrinter):
             f"Shares in %."
         )
         self._line()
-        columns = {"map": "mAP [95 %]", "micro_f1": "micro F1 [95 %]", "macro_f1": "macro F1 [95 %]"}
-        if self._narrow:
-            del columns["macro_f1"]
-        self._table(
-            ["prompts", "n", *columns.values()],
-            [
-                [
-                    self._name(one.name),
-                    str(len(one.prompts.templates)),
-                    *(self._with_interval(one.means[name].value, one.means[name].interval) for name in columns),
-                ]
-                for one in found.sets
-            ],
+        self._names(
+            "prompts",
+            [one.name for one in found.sets],
+            {
+                "n": [str(len(one.prompts.templates)) for one in found.sets],
+                "mAP [95 %]": [self._figure(one.means["map"]) for one in found.sets],
+                "micro F1 [95 %]": [self._figure(one.means["micro_f1"]) for one in found.sets],
+                "macro F1 [95 %]": [self._figure(one.means["macro_f1"]) for one in found.sets],
+            },
+            spare=("macro F1 [95 %]", "n"),
         )
         self._line()
         rates = ("micro_precision", "micro_recall", "macro_precision", "macro_recall")
-        self._table(
-            ["prompts", "micro precision", "recall", "macro precision", "recall"],
-            [[self._name(one.name), *(self._percent(one.means[name].value) for name in rates)] for one in found.sets],
-        )
+        columns = {
+            rate.replace("_", " "): [self._percent(one.means[rate].value) for one in found.sets] for rate in rates
+        }
+        self._names("prompts", [one.name for one in found.sets], columns, spare=("macro precision", "macro recall"))
         self._line()
         self._prose(f"A random order has a mAP of {self._percent(found.chance)}. {self._where()}")
         if found.comparisons:
-            is_wide = self._console.width >= self._name_width + (71 if self._decimals == 1 else 79)
             self._line()
             self._line(f"Against {found.baseline.name}, on the same resamples of the images:")
-            self._table(
-                ["prompts", "mAP [95 %]", *(["micro F1 [95 %]"] if is_wide else []), "p", "Holm", ""],
-                [
-                    [
-                        self._name(one.name),
-                        *(
-                            self._with_interval(
-                                against.differences[name].value, against.differences[name].interval, sign=True
-                            )
-                            for name in ("map", "micro_f1")[: 1 + is_wide]
-                        ),
-                        p_value(against.differences["map"].p_value),
-                        p_value(against.p_adjusted),
-                        against.verdict,
-                    ]
-                    for one, against in zip(found.others, found.comparisons, strict=True)
-                ],
+            self._names(
+                "prompts",
+                [one.name for one in found.others],
+                {
+                    "mAP [95 %]": [self._figure(one.differences["map"], sign=True) for one in found.comparisons],
+                    "micro F1 [95 %]": [
+                        self._figure(one.differences["micro_f1"], sign=True) for one in found.comparisons
+                    ],
+                    "p": [p_value(one.differences["map"].p_value) for one in found.comparisons],
+                    "Holm": [p_value(one.p_adjusted) for one in found.comparisons],
+                    "": [one.verdict for one in found.comparisons],
+                },
+                spare=("micro F1 [95 %]", "p"),
             )
         for warning in found.warnings:
             self._line()
@@ -105,24 +94,35 @@ class _Printer(FigurePrinter):
 
     def per_class(self, one: MultiLabelResult) -> None:
         self._line(one.name, style="bold")
-        names = self._found.labels.names
-        others = 66 if self._decimals == 1 else 76
-        width = max(8, self._console.width - others + (19 if self._narrow else 0))
-        header = ["label", "images", "AP [95 %]", "precision", "recall", "F1" if self._narrow else "F1 [95 %]"]
-        self._table(
-            header,
-            [
-                [
-                    fit_width(printable(names[n]), width).rstrip(),
-                    str(images),
-                    self._with_interval(ap.value, ap.interval),
-                    self._percent(precision),
-                    self._percent(recall),
-                    self._percent(f1.value) if self._narrow else self._with_interval(f1.value, f1.interval),
-                ]
-                for n, ap, precision, recall, f1, images in label_figures(one)
-            ],
+        rows = list(label_figures(one))
+        self._names(
+            "label",
+            [self._found.labels.names[row[0]] for row in rows],
+            {
+                "images": [str(images) for *_, images in rows],
+                "AP [95 %]": [self._figure(ap) for _, ap, *_ in rows],
+                "precision": [self._percent(precision) for _, _, precision, *_ in rows],
+                "recall": [self._percent(recall) for _, _, _, recall, *_ in rows],
+                "F1 [95 %]": [self._figure(f1) for *_, f1, _ in rows],
+            },
+            spare=("recall", "precision"),
         )
+
+    def _names(self, what: str, names: Sequence[str], columns: dict[str, list[str]], spare: Sequence[str]) -> None:
+        """Names and columns of figures; without some of the `spare` ones, in this order, where names would be left no room."""
+
+        def room() -> int:
+            return self._console.width - sum(2 + max(map(len, (title, *cells))) for title, cells in columns.items())
+
+        longest = max(_NARROWEST, *(len(printable(name)) for name in names))
+        for title in spare:
+            if room() < min(longest, _COMFORTABLE):
+                del columns[title]
+        cut = [fit_width(printable(name), max(_NARROWEST, min(longest, room()))).rstrip() for name in names]
+        self._table([what, *columns], list(zip(cut, *columns.values(), strict=True)))
+
+    def _figure(self, figure: Figure | Difference, *, sign: bool = False) -> str:
+        return self._with_interval(figure.value, figure.interval, sign=sign)
 
     def calibration(self, made: Calibration) -> None:
         self._line(f"{made.prompts}: calibration", style="bold")
