@@ -12,12 +12,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from zsclip.evaluation.metrics import CONFIDENCE, Booleans, Doubles, Integers, Interval
+from zsclip.evaluation.metrics import CONFIDENCE, Booleans, Doubles, Interval
 
 Weights: TypeAlias = NDArray[np.float32]
 
 RESAMPLES = 1000
 _AT_ONCE = 20_000_000  # weights of resampled images
+_LABELS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -106,35 +107,42 @@ class Ranked:
     def __init__(self, said: Said) -> None:
         self._said = said
         self._steps = [_steps(said.score[:, n], said.truth[:, n]) for n in range(said.truth.shape[1])]
-        self._holds = said.holds.astype(np.float32)
-        self._truth = said.truth.astype(np.float32)
 
     def figures(self, weights: Weights) -> Figures:
         """With images counted as often as `weights` (n, resamples) say."""
         return Figures(
             np.stack([_average_precision(steps, weights) for steps in self._steps], axis=1),
-            *(
-                (weights.T @ chosen).astype(np.float64)
-                for chosen in (self._holds * self._truth, self._holds, self._truth)
-            ),
+            self._counts(weights, self._said.holds, self._said.truth),
+            self._counts(weights, self._said.holds),
+            self._counts(weights, self._said.truth),
         )
 
+    @staticmethod
+    def _counts(weights: Weights, *chosen: Booleans) -> Doubles:
+        """How many images are chosen by all of these, of each label; some labels at a time, for numbers take four times the room."""
+        parts = (slice(start, start + _LABELS_AT_ONCE) for start in range(0, chosen[0].shape[1], _LABELS_AT_ONCE))
+        counts = [
+            weights.T @ np.logical_and.reduce([one[:, part] for one in chosen]).astype(np.float32) for part in parts
+        ]
+        return np.concatenate(counts, axis=1).astype(np.float64)
 
+
+_Places: TypeAlias = NDArray[np.int32]
 # Which images, in CSR, each step of the ranking adds: all of them, and those of them that have the label.
-_Steps: TypeAlias = tuple[tuple[Integers, Integers], tuple[Integers, Integers]]
+_Steps: TypeAlias = tuple[tuple[_Places, _Places], tuple[_Places, _Places]]
 
 
 def _steps(score: Doubles, truth: Booleans) -> _Steps:
     """The steps, best first, that end with the images of an equal score of which some has the label."""
-    order = np.argsort(-score, kind="stable")
+    order = np.argsort(-score, kind="stable").astype(np.int32)
     ranked, found = score[order], np.cumsum(truth[order])
     ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
     new = np.diff(found[ends], prepend=0) > 0
     ends = ends[new]
     positives = order[truth[order]]
     return (
-        (order[: ends[-1] + 1] if len(ends) else order[:0], np.append(0, ends + 1)),
-        (positives, np.append(0, found[ends])),
+        (order[: ends[-1] + 1] if len(ends) else order[:0], np.append(0, ends + 1).astype(np.int32)),
+        (positives, np.append(0, found[ends]).astype(np.int32)),
     )
 
 
@@ -146,7 +154,7 @@ def _average_precision(steps: _Steps, weights: Weights) -> Doubles:
     if not count:
         return np.full(weights.shape[1], np.nan)
 
-    def added(images: Integers, starts: Integers) -> Doubles:
+    def added(images: _Places, starts: _Places) -> Doubles:
         ones = np.ones(len(images), np.float32)
         return np.asarray(csr_array((ones, images, starts), shape=(count, len(weights))) @ weights, np.float64)
 
