@@ -135,7 +135,7 @@ def test_thresholds_bring_on_other_images_what_the_file_says(
     from zsclip.evaluation.multi_label.calibration import _rarest, best_threshold
 
     document = yaml.safe_load(made.read_text())
-    truth, before, holds_before = said_by_classify(cli, noisy_folder)
+    truth, _, holds_before = said_by_classify(cli, noisy_folder)
     _, after, holds = said_by_classify(cli, noisy_folder, "--calibration", made)
     other = ~halves(_rarest(truth), 0)
     assert (document["fitted_on"], document["measured_on"]) == ((~other).sum(), other.sum())
@@ -157,9 +157,6 @@ def test_thresholds_bring_on_other_images_what_the_file_says(
         assert mine >= sk.f1_score(truth[~other][:, n], after[~other][:, n] >= best) - 1e-9
         assert of[label]["positives"] == truth[~other][:, n].sum()
         assert of[label]["f1"] == pytest.approx(sk.f1_score(truth[other][:, n], holds[other][:, n]))
-        assert (
-            np.argsort(before[:, n][before[:, n] > 1e-4]) == np.argsort(after[:, n][before[:, n] > 1e-4])
-        ).mean() > 0.9
 
 
 @pytest.mark.slow

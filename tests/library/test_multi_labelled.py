@@ -26,7 +26,7 @@ def truth_of(data: MultiLabelledImages) -> dict[str, tuple[str, ...]]:
 
 @pytest.mark.parametrize("kind", ["labels.csv", "label.csv", "tsv", "rows.csv", "jsonl", "both.csv"])
 def test_labels_are_joined_in_a_cell_listed_or_in_rows_of_their_own(tmp_path: Path, kind: str) -> None:
-    pictures = {"a.png": ["cat", "black;white"], "b.png": [], "c.png": ["back\\slash"], "./d e.png": ["cat"]}
+    pictures = {"a.png": ["cat", "black;white"], "b.png": [], "c.png": ["back\\slash"], "d e.png": ["cat"]}
     cells = {path: joined_labels(labels) for path, labels in pictures.items()}
     rows = [(path, joined_labels([label])) for path, labels in pictures.items() for label in labels] + [("b.png", "")]
     texts = {

@@ -96,14 +96,14 @@ class LabelledGroup:
 
         self._require_source()
         if self.manifest is None:
-            data = self.read(labels, unknown, offline=offline)
-            if data.containers:
+            single = self.read(labels, unknown, offline=offline)
+            if single.containers:
                 raise typer.BadParameter(
                     "pictures in archives and tables have one label each. Give several with --manifest FILE, or leave out "
                     "--multi-label.",
                     param_hint="DIR",
                 )
-            return MultiLabelledImages.of(data)
+            return MultiLabelledImages.of(single)
         label_set = labels.read() if labels.given else None
         data = from_manifest(
             self.manifest, self._root, label_set, self._names(), unknown, allow_predictions=self.allow_predictions

@@ -18,6 +18,7 @@ from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
     from zsclip.output.folders import Filing
+    from zsclip.scoring.results import ImageResult
 
 logger = logging.getLogger("zsclip")
 
@@ -68,7 +69,7 @@ def sort(
     search = replace(where.search, libraries=not move, exclude=exclude, files_only=True)
     images = open_images(where, search=search, refuse=require_files)
     with groups.open_classifier(model, reading, store) as classifier:
-        results = []
+        results: list[ImageResult] = []
         hidden = messages.quiet or (dry_run and into_pipe(None))
         with (
             progress(classifier, images.count, hidden=hidden, is_listing=images.is_listing) as advance,

@@ -91,7 +91,7 @@ def _warn(names: Sequence[str], positives: Integers, found: Figures, images: int
     ):
         if named := [name for name, count in zip(names, positives, strict=True) if least <= count <= most]:
             logger.warning("%s with %s: %s.", counted(len(named), "label"), why, listed(named))
-    always = np.where(found.positive < _FEW, -1, 2 * found.positive / (images + found.positive))
+    always: Doubles = np.where(found.positive < _FEW, -1, 2 * found.positive / (images + found.positive))
     if hopeless := [name for name, f1, all_of_them in zip(names, found.f1, always, strict=True) if f1 <= all_of_them]:
         logger.warning(
             "On the other half F1 is no better than saying that every image has it for: %s. Try other words for %s, or do without.",
@@ -112,7 +112,7 @@ def best_threshold(scores: Doubles, truth: Booleans) -> float:
     f1 = 2 * right[ends] / (ends + 1 + right[-1])
     last = int(ends[f1.argmax()])
     below = ranked[last + 1] if last + 1 < len(ranked) and np.isfinite(ranked[last + 1]) else ranked[last]
-    return math.floor((ranked[last] + below) / 2 * 1e6) / 1e6
+    return math.floor(float(ranked[last] + below) / 2 * 1e6) / 1e6
 
 
 def _thresholds(logits: Doubles, may_hold: Booleans, truth: Booleans) -> list[float]:
@@ -124,10 +124,8 @@ def _thresholds(logits: Doubles, may_hold: Booleans, truth: Booleans) -> list[fl
     mean, deviation = logits.mean(axis=0), np.maximum(logits.std(axis=0), 1e-9)
     common = best_threshold(((scores - mean) / deviation).ravel(), truth.ravel())
     of_all = np.round(mean + common * deviation, 6).tolist()
-    return [
-        best_threshold(scores[:, n], truth[:, n]) if has_images else of_all[n]
-        for n, has_images in enumerate(truth.any(axis=0).tolist())
-    ]
+    counts = truth.sum(axis=0).tolist()
+    return [best_threshold(scores[:, n], truth[:, n]) if count else of_all[n] for n, count in enumerate(counts)]
 
 
 def _logits(classes: ClassVectors, images: MultiLabelImages) -> Doubles:

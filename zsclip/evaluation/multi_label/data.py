@@ -62,12 +62,15 @@ def from_manifest(
     if not given:
         raise InputError("; ".join(["no labels in it", *read.notes()]), where=str(manifest), remedy=read.remedy)
     called = {label: names.names.get(label) or Label.of(label) for label in given}
-    pairs = [(path, called[label]) for path, of_one in pictures.items() for label in of_one]
+    of_pictures = [
+        list({called[label].name: called[label] for label in of_one}.values()) for of_one in pictures.values()
+    ]
+    pairs = [(path, label) for path, of_one in zip(pictures, of_pictures, strict=True) for label in of_one]
     chosen = dataset.label_set(pairs, list(called.values()), labels, names)
     notes = [*read.notes(), *dataset.unused_names(names, given, "label in the manifest")]
     if root is None and start != Path():
         notes.append(f"Relative paths are taken from {start}, where {manifest.name} lies.")
-    truth = tuple(tuple(dict.fromkeys(called[label].name for label in of_one)) for of_one in pictures.values())
+    truth = tuple(tuple(label.name for label in of_one) for of_one in of_pictures)
     if without := truth.count(()):
         notes.append(f"{counted(without, 'image')} with none of the labels.")
     occurring = {label for of_one in truth for label in of_one}

@@ -88,7 +88,7 @@ class Figures:
 
 def _share(part: Doubles, whole: Doubles, otherwise: float = 0.0) -> Doubles:
     """Their quotient, where there is something to divide by."""
-    return np.divide(part, whole, out=np.full(np.shape(part), otherwise), where=np.asarray(whole) > 0)
+    return np.asarray(np.divide(part, whole, out=np.full(np.shape(part), otherwise), where=np.asarray(whole) > 0))
 
 
 def figures(said: Said) -> Figures:
