@@ -162,9 +162,7 @@ def test_sort_files_as_classify_says_with_it(made: Path, noisy_folder: Path, cli
     assert {row["from"]: row["label"] for row in planned} == said
     without = cli("sort", *base[:5], *base[7:], "--into", made.parent / "sorted", "--dry-run")
     assert {row["from"]: row["label"] for row in rows_of(without.out)} != said
-    for_others = cli(
-        "sort", noisy_folder, "-l", "red star,blue ring", "--calibration", made, "--into", made.parent / "x"
-    )
+    for_others = cli("sort", noisy_folder, "-l", "red star,blue ring", *base[5:], "--into", made.parent / "x")
     assert (for_others.code, for_others.out) == (1, "")
     assert "made for other labels" in for_others.err
 

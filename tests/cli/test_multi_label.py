@@ -192,7 +192,7 @@ def test_one_for_labels_that_compete_is_not_one_for_labels_on_their_own(
     judged = ("evaluate", noisy_folder, "-p", "plain", "--calibrate", softmax, "-q")
     assert cli(*judged).code == 0
     folders = ",".join(sorted(path.name for path in noisy_folder.iterdir()))
-    for command in (("classify",), ("sort", "--into", tmp_path / "sorted", "--dry-run")):
+    for command in (("classify",), ("sort", "--into", tmp_path / "sorted", "--min-probability", "0.5")):
         run = cli(*command, noisy_folder, *ASKED, "--calibration", made)
         assert (run.code, run.out) == (1, "")
         assert "made for labels on their own (--multi-label), and these are labels that compete" in run.err

@@ -69,6 +69,9 @@ NEEDS = {
     "template": ("text", "minus"),
 }
 
+# The same of one command. Sorting looks at the best label alone, which a temperature does not change.
+NEEDS_OF = {"sort": {"calibration": ("min_probability", "min_margin", "multi_label", "combine")}}
+
 # What matters to addresses only: those of the command line, and those in lists and tables.
 FOR_ADDRESSES = ("readers", "per_host", "allow_private", "no_sign_request")
 
@@ -111,7 +114,7 @@ class Command(typer.core.TyperCommand):
 
     def _without_effect(self, given: set[str], values: dict[str, Any]) -> Iterator[str]:
         mine = {one.name for one in self.params}
-        for name, others in NEEDS.items():
+        for name, others in {**NEEDS, **NEEDS_OF.get(self.name or "", {})}.items():
             known = [other for other in others if other in mine]
             if name in given and known and not given.intersection(known):
                 yield f"{self._shown(name)} does nothing without {' or '.join(map(self._shown, known))}."
