@@ -294,7 +294,7 @@ def test_the_table_of_parameters_counts_what_is_built(architecture: str) -> None
 
 
 def test_the_table_of_parameters_has_every_architecture() -> None:
-    assert set(open_clip_data.architectures()) == set(models.parameter_counts())
+    assert {*open_clip_data.architectures(), models.DEMO} == set(models.parameter_counts())
 
 
 @pytest.mark.slow
@@ -305,11 +305,12 @@ def test_models_list_shows_every_architecture_and_tag(cli: Cli) -> None:
     run = cli("models", "list")
     rows = rows_of(run.out)
     assert {(row["model"], row["pretrained"]) for row in rows if row["pretrained"]} == set(open_clip.list_pretrained())
-    assert {row["model"] for row in rows} == set(open_clip.list_models())
+    assert {row["model"] for row in rows} == {*open_clip.list_models(), models.DEMO}
     (row,) = (row for row in rows if row["model"] == "ViT-B-32-256" and row["default"])
     assert (row["pretrained"], row["width"], row["parameters"]) == ("datacomp_s34b_b86k", "256", "151288833")
     table = cli("models", "list", "--filter", "siglip2 384", "-f", "table").out
-    assert "ViT-SO400M-16-SigLIP2-384  384 x 384 pixels, 1,136 million parameters\n  webli (default)\n" in table
+    assert "ViT-SO400M-16-SigLIP2-384  384 x 384 pixels, 1,136 M parameters, " in table
+    assert " GFLOP\n  84.1 %  webli (default)  Apache-2.0\n" in table
     assert "ViT-B-32" not in table
     run = cli("models", "list", "--filter", "no such thing")
     assert (run.code, run.out) == (1, "")

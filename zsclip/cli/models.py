@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
     from zsclip.models import Entry, ModelSpec
 
 logger = logging.getLogger("zsclip")
-app = typer.Typer(no_args_is_help=True, help="Models: list, show and fetch them.")
+app = typer.Typer(no_args_is_help=True, help="Models: recommend, list, show and fetch them.")
 
 Filter = Annotated[
     str, typer.Option("--filter", metavar="TEXT", help="Only those whose names have all words of the text in them.")
 ]
+Sort = Annotated[
+    Literal["name", "accuracy", "parameters"],
+    typer.Option("--sort", help="By name, the most accurate first, or the fewest parameters first."),
+]
 ListFormat = Annotated[
-    Optional[Literal["table", "csv"]],
+    Optional[Literal["table", "csv", "json"]],
     typer.Option("-f", "--format", help="Default: a table on a terminal and CSV into a pipe."),
 ]
 ShownModel = Annotated[Optional[str], typer.Argument(metavar="MODEL", help="As --model.", show_default=False)]
@@ -47,34 +52,87 @@ To = Annotated[
 
 
 @app.command("list", cls=Command)
-def list_(filter: Filter = "", format: ListFormat = None) -> None:
-    """List open_clip's architectures and their tags.
+def list_(filter: Filter = "", sort: Sort = "name", format: ListFormat = None) -> None:
+    """List open_clip's architectures and their tags, and the demo model.
 
-    Which tag is the default, what is on this machine, input size, parameters.
+    Which tag is the default, what is on this machine, input size, parameters, the work for one picture, and what others
+    publish: zero-shot accuracy on ImageNet, and the licence of the weights.
 
     zsclip models list --filter "siglip2 384"
+
+    zsclip models list --sort accuracy
     """
     from zsclip.errors import ModelError
-    from zsclip.models import catalogue
+    from zsclip.models import ORDERS, catalogue
 
-    entries = list(catalogue(filter))
+    entries = sorted(catalogue(filter), key=ORDERS[sort])
     if not entries:
         raise ModelError(f"No architecture or tag has {filter!r} in its name. Try a shorter --filter.")
-    if (format or ("table" if sys.stdout.isatty() else "csv")) == "csv":
-        _write_csv(entries)
-    else:
+    if (chosen := _chosen(format)) == "table":
         _write_table(entries)
+    else:
+        _WRITERS[chosen](map(_row, entries))
 
 
-def _write_csv(entries: Iterable[Entry]) -> None:
+@app.command(cls=Command)
+def recommend(format: ListFormat = None) -> None:
+    """Recommend three models: quick, balanced and best.
+
+    Of the models with a published accuracy on ImageNet and a permissive licence (MIT, Apache-2.0), the most accurate whose
+    work for one picture is at most 1, 10 and 100 times that of the default model.
+
+    zsclip models recommend
+    """
+    from zsclip.models import recommend
+
+    choices = recommend()
+    if (chosen := _chosen(format)) == "table":
+        _write_choices(choices)
+    else:
+        _WRITERS[chosen]({"choice": name, **_row(one), "options": _options(one)} for name, one in choices.items())
+
+
+def _chosen(format: str | None) -> str:
+    return format or ("table" if sys.stdout.isatty() else "csv")
+
+
+_FLAGS = {True: "yes", False: ""}
+
+
+def _write_csv(rows: Iterable[Mapping[str, object]]) -> None:
     from zsclip.output.delimited import delimited_rows
 
     writer = delimited_rows(sys.stdout)
-    writer.writerow(("model", "pretrained", "default", "on_disk", "width", "height", "parameters"))
-    for one in entries:
-        height, width = one.size
-        flags = ("yes" if one.is_default else "", "yes" if one.on_disk else "")
-        writer.writerow((one.architecture, one.tag or "", *flags, width, height, one.parameters or ""))
+    for number, row in enumerate(rows):
+        if number == 0:
+            writer.writerow(row)
+        writer.writerow(_FLAGS[value] if isinstance(value, bool) else value for value in row.values())
+
+
+def _write_json(rows: Iterable[Mapping[str, object]]) -> None:
+    sys.stdout.write(json.dumps(list(rows), indent=2) + "\n")
+
+
+_WRITERS = {"csv": _write_csv, "json": _write_json}
+
+
+def _row(one: Entry) -> dict[str, object]:
+    """What is known of an entry. Scripts read it: new columns come last."""
+    height, width = one.size
+    return {
+        "model": one.architecture,
+        "pretrained": one.tag,
+        "default": one.is_default,
+        "on_disk": one.on_disk,
+        "width": width,
+        "height": height,
+        "parameters": one.parameters,
+        "imagenet_top1": one.accuracy and one.accuracy.percent,
+        "imagenet_source": one.accuracy and one.accuracy.source,
+        "image_gflop": one.image_flops and round(one.image_flops / 1e9, 3),
+        "licence": one.licence,
+        "note": one.note or None,
+    }
 
 
 def _write_table(entries: list[Entry]) -> None:
@@ -84,13 +142,47 @@ def _write_table(entries: list[Entry]) -> None:
     for one in entries:
         if one.architecture != shown:
             shown = one.architecture
-            height, width = one.size
-            size = f"{one.parameters / 1e6:,.0f} million" if one.parameters else "unknown number of"
             out.print(one.architecture, style="bold", end="", soft_wrap=True)
-            out.print(f"  {width} x {height} pixels, {size} parameters", style="dim", soft_wrap=True)
+            out.print(f"  {_pixels(one)}, {_parameters(one)}{_work(one)}", style="dim", soft_wrap=True)
         marks = [mark for mark, holds in (("default", one.is_default), ("on disk", one.on_disk)) if holds]
         said = f" ({', '.join(marks)})" if marks else ""
-        out.print(f"  {one.tag}{said}" if one.tag else "  no published weights", soft_wrap=True)
+        percent = f"{one.accuracy.percent:4.1f} %" if one.accuracy else ""
+        name = one.tag or one.note or "no published weights"
+        out.print(f"  {percent:6}  {name}{said}{f'  {one.licence}' if one.licence else ''}", soft_wrap=True)
+    out.print(
+        "\n%: zero-shot top-1 on ImageNet, from open_clip. GFLOP: work for one picture.", style="dim", soft_wrap=True
+    )
+
+
+def _write_choices(choices: Mapping[str, Entry]) -> None:
+    out = console()
+    for name, one in choices.items():
+        out.print(f"{name:10}", style="bold", end="", soft_wrap=True)
+        out.print(f"{one.architecture} ({one.tag})", soft_wrap=True)
+        percent = f"{one.accuracy.percent:.1f} % on ImageNet, " if one.accuracy else ""
+        size = "on this machine" if one.on_disk else f"about {4 * (one.parameters or 0) / 1e9:.1f} GB to download"
+        out.print(f"{'':10}{percent}{_pixels(one)}{_work(one)}", soft_wrap=True)
+        out.print(f"{'':10}{_parameters(one)}, {size}, {one.licence}", soft_wrap=True)
+        out.print(f"{'':10}zsclip classify photos/ -l cat,dog {_options(one)}\n", soft_wrap=True)
+    out.print("Measure them on your own pictures: zsclip evaluate --help", style="dim", soft_wrap=True)
+
+
+def _options(one: Entry) -> str:
+    return f"--model {one.architecture}" + ("" if one.is_default else f" --pretrained {one.tag}")
+
+
+def _pixels(one: Entry) -> str:
+    height, width = one.size
+    return f"{width} x {height} pixels"
+
+
+def _parameters(one: Entry) -> str:
+    return f"{one.parameters / 1e6:,.0f} M parameters" if one.parameters else "unknown number of parameters"
+
+
+def _work(one: Entry) -> str:
+    gflop = (one.image_flops or 0) / 1e9
+    return f", {gflop:,.0f} GFLOP" if gflop >= 10 else f", {gflop:.2g} GFLOP" if gflop else ""
 
 
 @app.command(cls=Command)
@@ -146,6 +238,7 @@ def _only(argument: str | None, option: str | None, name: str) -> str | None:
 
 def _describe(spec: ModelSpec, model: Model | None) -> dict[str, str]:
     from zsclip import models
+    from zsclip.models import published
     from zsclip.output.cells import printable
 
     wanted, known = spec.preprocessing, model.known_identity() if model else None
@@ -174,6 +267,11 @@ def _describe(spec: ModelSpec, model: Model | None) -> dict[str, str]:
         rows["engine"] = engine.description
     elif counted := models.parameter_counts().get(spec.name):
         rows["parameters"] = f"{counted:,}"
+    if operations := models.operation_counts().get(spec.name):
+        rows["work"] = f"{operations / 1e9:,.2f} GFLOP for one picture"
+    if figure := published.accuracy(spec):
+        rows["accuracy"] = f"{figure.percent:g} % on ImageNet, zero-shot ({figure.source} of open_clip)"
+    rows["licence"] = published.licence(spec) or ""
     if spec.name == models.DEMO:
         rows["note"] = "the demo model knows coloured shapes and nothing else"
     return {name: printable(value) for name, value in rows.items() if value}

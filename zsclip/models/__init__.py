@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zsclip.models.catalogue import Entry, catalogue, parameter_counts
+from zsclip.models.catalogue import ORDERS, Entry, catalogue, operation_counts, parameter_counts
 from zsclip.models.files import (
     address,
     fetch,
@@ -13,6 +13,7 @@ from zsclip.models.files import (
     tokenizer_folder,
 )
 from zsclip.models.packing import pack
+from zsclip.models.recommendation import recommend
 from zsclip.models.resolution import DEFAULT_MODEL, DEFAULT_TAGS, DEMO, default_tag, resolve, without_weights
 from zsclip.models.spec import ModelSpec, TokenizerSpec, short_identity, weights_key
 
@@ -20,6 +21,7 @@ __all__ = [
     "DEFAULT_MODEL",
     "DEFAULT_TAGS",
     "DEMO",
+    "ORDERS",
     "Entry",
     "ModelSpec",
     "TokenizerSpec",
@@ -31,8 +33,10 @@ __all__ = [
     "fetch_tokenizer",
     "is_complete",
     "on_disk",
+    "operation_counts",
     "pack",
     "parameter_counts",
+    "recommend",
     "resolve",
     "short_identity",
     "tokenizer_folder",
