@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from fnmatch import fnmatchcase
 from importlib.metadata import metadata
+from pathlib import Path
 
 import pytest
 from support.cli import Cli, rows_of
@@ -230,7 +231,11 @@ def test_models_recommend_names_three_with_what_to_type(cli: Cli) -> None:
     assert json.loads(cli("models", "recommend", "-f", "json").out)[0]["imagenet_top1"] == float(
         rows[0]["imagenet_top1"]
     )
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     for row in rows:
+        worth = f"({row['pretrained']})\n{'':10}{float(row['imagenet_top1']):.1f} % on ImageNet, {row['width']} x {row['height']} pixels, "
+        assert f"{row['choice']:10}{row['model']} {worth}" in table
+        assert f"{row['choice']:10}{row['model']} {worth}" in readme
         assert f"zsclip classify photos/ -l cat,dog {row['options']}\n" in table
         _, architecture, *rest = row["options"].split()
         spec = resolve(architecture, rest[1] if rest else None)

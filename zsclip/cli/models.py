@@ -55,8 +55,7 @@ To = Annotated[
 def list_(filter: Filter = "", sort: Sort = "name", format: ListFormat = None) -> None:
     """List open_clip's architectures and their tags, and the demo model.
 
-    Which tag is the default, what is on this machine, input size, parameters, the work for one picture, and what others
-    publish: zero-shot accuracy on ImageNet, and the licence of the weights.
+    With the default tag, what is on this machine, input size, parameters, work for one picture, published ImageNet accuracy, licence.
 
     zsclip models list --filter "siglip2 384"
 
@@ -78,8 +77,7 @@ def list_(filter: Filter = "", sort: Sort = "name", format: ListFormat = None) -
 def recommend(format: ListFormat = None) -> None:
     """Recommend three models: quick, balanced and best.
 
-    Of the models with a published accuracy on ImageNet and a permissive licence (MIT, Apache-2.0), the most accurate whose
-    work for one picture is at most 1, 10 and 100 times that of the default model.
+    The most accurate under MIT or Apache-2.0 whose work for one picture is at most 1, 10 and 100 times the default model's.
 
     zsclip models recommend
     """
