@@ -61,6 +61,7 @@ def said_by_classify(cli: Cli, noisy_folder: Path, *options: str | Path) -> tupl
     return truth, probability, holds
 
 
+@pytest.mark.slow
 def test_figures_are_what_scikit_learn_makes_of_classifys_rows(cli: Cli, noisy_folder: Path, manifest: Path) -> None:
     from sklearn import metrics as sk
 
@@ -118,6 +119,43 @@ def test_a_label_of_no_image_is_left_out_of_means_and_named(cli: Cli, manifest: 
     assert more["prompts"][0]["map"] == document["prompts"][0]["map"]
     assert "No image has 'banana'" in run.err
     assert any("No image has 'banana'" in note for note in more["notes"])
+
+
+def test_what_cannot_be_read_counts_for_nothing_and_known_vectors_do_as_well(
+    cli: Cli, noisy_folder: Path, manifest: Path, tmp_path: Path
+) -> None:
+    judge = ("evaluate", "--manifest", manifest, "--multi-label", *ASKED, "-f", "json")
+    whole = json.loads(cli(*judge).out)
+    assert cli("embed", noisy_folder, "--into", tmp_path / "vectors").code == 0
+    known = cli(*judge, "--vectors", tmp_path / "vectors")
+    assert known.code == 0, known.err
+    assert json.loads(known.out)["prompts"][0]["map"] == pytest.approx(whole["prompts"][0]["map"], abs=0.01)
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    with open(manifest, "a") as file:
+        file.write(f"{tmp_path / 'broken.png'},red;star\n")
+    run = cli(*judge)
+    assert run.code == 3
+    document = json.loads(run.out)
+    assert document["unreadable"] == [
+        {"path": str(tmp_path / "broken.png"), "error": "not an image in a format that is known here"}
+    ]
+    assert document["prompts"] == whole["prompts"]
+
+
+def test_classifys_own_rows_agree_with_it_and_are_taken_only_if_asked_for(
+    cli: Cli, noisy_folder: Path, tmp_path: Path
+) -> None:
+    for form in ("csv", "tsv", "jsonl"):
+        rows = tmp_path / f"rows.{form}"
+        assert cli("classify", noisy_folder, "--multi-label", *ASKED, "-o", rows).code == 0
+        judge = ("evaluate", "--manifest", rows, "--multi-label", *ASKED, "-f", "csv")
+        refused = cli(*judge)
+        assert (refused.code, "its labels are predictions" in refused.err) == (1, True)
+        run = cli(*judge, "--allow-predictions")
+        assert run.code == 0, run.err
+        (row,) = rows_of(run.out)
+        assert (row["images"], row["predicted_labels"], row["micro_f1"], row["map"]) == ("192", "192", "1", "1")
+        assert "Labels of 192 rows are predictions that nobody checked" in run.err
 
 
 def test_a_folder_is_judged_as_pictures_with_one_label(cli: Cli, noisy_folder: Path) -> None:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zsclip import InputError, LabelError, LabelSet
 from zsclip.evaluation import dataset
@@ -41,6 +43,11 @@ def test_labels_are_joined_in_a_cell_listed_or_in_rows_of_their_own(tmp_path: Pa
     assert truth_of(data) == {str(tmp_path / path): tuple(labels) for path, labels in pictures.items()}
     assert set(data.labels.names) == {"cat", "black;white", "back\\slash"}
     assert "1 image with none of the labels." in data.notes
+
+
+@given(st.lists(st.text("a;\\ ,\n", min_size=1), max_size=4))
+def test_what_is_joined_in_a_cell_is_split_again(labels: list[str]) -> None:
+    assert split_labels(joined_labels(labels)) == labels
 
 
 def test_rows_of_one_picture_come_together_however_it_is_spelled(

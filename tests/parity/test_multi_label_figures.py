@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zsclip.evaluation.multi_label.calibration import best_threshold
-from zsclip.evaluation.multi_label.figures import Ranked, Said, bootstrap, bootstrap_p, figures, interval, resampled
+from zsclip.evaluation.multi_label.figures import (
+    Ranked,
+    Said,
+    bias,
+    bootstrap,
+    bootstrap_p,
+    figures,
+    interval,
+    resampled,
+)
 
 
 def drawn(seed: int, images: int, labels: int, decimals: int = 9) -> Said:
@@ -75,12 +84,14 @@ def test_a_label_that_no_image_has_is_left_out_of_means_and_has_no_interval() ->
 def test_intervals_cover_what_as_many_other_images_give(images: int, rates: tuple[float, ...]) -> None:
     """Of rare labels too, whose average precision is too high: percentiles of the resamples would cover it in five of six cases."""
     found: dict[str, list[tuple[float, float, float]]] = {"map": [], "micro_f1": [], "macro_f1": []}
+    told = []
     for seed in range(150):
         rng = np.random.default_rng(seed)
         truth = rng.random((images, len(rates))) < rates
         score = rng.standard_normal(truth.shape) + truth
         said = Said(score, score > 1, truth)
         resamples = bootstrap(said, resamples=200).means
+        told.append(bias(float(figures(said).means["map"]), resamples["map"]))
         for name, value in figures(said).means.items():
             if name in found:
                 found[name].append((float(value), *(interval(float(value), resamples[name]) or (1, 0))))
@@ -88,6 +99,13 @@ def test_intervals_cover_what_as_many_other_images_give(images: int, rates: tupl
         values, low, high = np.array(all_of).T
         covered = ((low <= values.mean()) & (values.mean() <= high)).mean()
         assert 0.88 <= covered <= 0.995, (name, covered)
+    many_truth = rng.random((40_000, len(rates))) < rates
+    many_score = rng.standard_normal(many_truth.shape) + many_truth
+    too_high = (
+        np.mean([value for value, *_ in found["map"]])
+        - figures(Said(many_score, many_score > 1, many_truth)).means["map"]
+    )
+    assert 0.3 * too_high < np.mean(told) < too_high  # what is said of it is the least
 
 
 def test_a_p_value_is_small_where_resamples_agree_and_never_none() -> None:
