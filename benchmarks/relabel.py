@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def checkpoint_folder(folder: Path) -> Path:
     return folder
 
 
-def fill(store: Store, model: Model, root: Path, count: int) -> None:
+def fill(store: Store, model: Model, root: Path, count: int, labels: Sequence[str] = LABELS) -> None:
     rng = np.random.default_rng(0)
     for start in range(0, count, 1000):
         folder = root / f"{start // 1000:05}"
@@ -71,7 +72,7 @@ def fill(store: Store, model: Model, root: Path, count: int) -> None:
             kept[digest] = Embedding(vector, Quality.HALF)
             files.append((Stamp.of_file(path, path.stat()), digest))
         store.put(model.identity, kept, files)
-    texts = [text for label in LABELS for text in PromptSet.load("openai-simple").expand(label)]
+    texts = [text for label in labels for text in PromptSet.load("openai-simple").expand(label)]
     rows = scoring.normalise(rng.standard_normal((len(texts), DIMENSION)).astype(np.float32))
     made = {text_digest(text): Embedding(row) for text, row in zip(texts, rows, strict=True)}
     store.put(model.identity, made, kind=Kind.TEXT)

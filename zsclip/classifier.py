@@ -33,10 +33,12 @@ from zsclip.models import ModelSpec, resolve
 from zsclip.scoring.batches import ImageResults
 from zsclip.scoring.calibration import Binding, Calibration
 from zsclip.scoring.classes import ClassVectors, alike_in_words
+from zsclip.scoring.classifier_file import TaughtClassifier
 from zsclip.scoring.prompt_vectors import PromptVectors
 from zsclip.scoring.ranking import Best
 from zsclip.scoring.results import ImageResult, Match, SearchResult
 from zsclip.scoring.rules import Rules, require_choice
+from zsclip.scoring.taught import Taught
 from zsclip.store.database import Store
 from zsclip.store.keeping import Keeping
 from zsclip.text import prompts as prompt_sets
@@ -199,6 +201,7 @@ class Classifier(Closing):
         rules: Rules | None = None,
         background: Sequence[str] | None = None,
         calibration: Calibration | None = None,
+        taught: Taught | None = None,
         pool: Pool | None = None,
     ) -> Generator[ImageResult, None, None]:
         """Yield a result per image, in order, as they are computed.
@@ -214,8 +217,8 @@ class Classifier(Closing):
         one), `CalibrationError` for a calibration made for something else, `PromptSetError` and `ModelError`.
         """
         batches = self.classify_batches(
-            images, labels, prompts, top_k=top_k, rules=rules, background=background, calibration=calibration, pool=pool
-        )
+            images, labels, prompts, top_k=top_k, rules=rules, background=background, calibration=calibration, taught=taught, pool=pool,
+        )  # fmt: skip
         return _one_by_one(batches)
 
     def classify_batches(
@@ -228,13 +231,18 @@ class Classifier(Closing):
         rules: Rules | None = None,
         background: Sequence[str] | None = None,
         calibration: Calibration | None = None,
+        taught: Taught | None = None,
         pool: Pool | None = None,
     ) -> Generator[ImageResults, None, None]:
         """As `classify`, of some images at a time."""
         label_set, sets, rules = as_label_set(labels), as_prompt_sets(prompts), rules or Rules()
         if calibration is not None:
             rules = self.calibrated(rules, calibration, label_set, sets, background)
-        classes = self.classes(label_set, sets, rules, background)
+        if taught is not None and rules.multi_label:
+            raise InputError(
+                "Examples teach labels that compete, not labels on their own.", remedy="Leave out `multi_label`."
+            )
+        classes = replace(self.classes(label_set, sets, rules, background), taught=taught)
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k must be at least 1, or None for all labels, not {top_k}.")
         kept = len(label_set) if top_k is None else min(top_k, len(label_set))
@@ -265,6 +273,11 @@ class Classifier(Closing):
         calibration.require(found, source)
         thresholds = calibration.logit_thresholds(labels.names)
         return replace(rules, temperature=calibration.temperature, logit_thresholds=thresholds)
+
+    def require_taught(self, saved: TaughtClassifier, source: str | Path = "") -> None:
+        """Raise `InputError` if a classifier that was read from `source` was taught with another model."""
+        identities = (self.model.identity, *self.model.former_identities)
+        saved.require([Binding.of_model(identity) for identity in identities], source)
 
     def embed(
         self, images: Images, *, pool: Literal["mean"] | None = None

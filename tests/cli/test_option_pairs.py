@@ -64,6 +64,10 @@ OF_PARTS = PARTS.keys() - {"parts_folder"}
 MULTI_LABEL = {"multi_label": ("--multi-label", "--min-probability", "0.03")}
 LABELS = {"labels": ("-l", "green cross")}
 PROMPTS = {"prompts": ("-p", "openai-imagenet"), "template": ("--template", "it is <label>")}
+TEACHING = {
+    "examples": ("--examples", "LABELLED"),
+    "save_classifier": ("--examples", "LABELLED", "--save-classifier", "OUT/taught.json"),
+}
 REPORT = {
     "report": ("--report", "OUT/page.html"),
     "embed_thumbnails": ("--report", "OUT/page.html", "--embed-thumbnails"),

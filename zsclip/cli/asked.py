@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,17 +11,24 @@ if TYPE_CHECKING:
     from zsclip.classifier import Classifier, Images
     from zsclip.cli.groups import DecisionGroup, PromptGroup
     from zsclip.cluster.rows import Labelling
+    from zsclip.evaluation.examples import Taken
     from zsclip.output.provenance import Provenance
+    from zsclip.output.rows import Layout
     from zsclip.scoring.batches import ImageResults
     from zsclip.scoring.calibration import Calibration
+    from zsclip.scoring.classifier_file import TaughtClassifier
     from zsclip.scoring.rules import Rules
+    from zsclip.scoring.taught import Taught
     from zsclip.text.labels import LabelSet
     from zsclip.text.prompts import PromptSet
 
 
 @dataclass(frozen=True)
 class Asked:
-    """See the module. `unknown` is what an abstention is called, None where there is none; a `calibration` comes with its file."""
+    """See the module. `unknown` is what an abstention is called, None where there is none; a `calibration` comes with its file.
+
+    Labels may have been taught: by a `saved` classifier, which comes with its file, or by examples, of which something was `learned` now.
+    """
 
     labels: LabelSet
     sets: tuple[PromptSet, ...]
@@ -30,6 +37,8 @@ class Asked:
     unknown: str | None
     top_k: int
     calibration: tuple[Calibration, Path] | None
+    saved: tuple[TaughtClassifier, Path] | None = None
+    learned: Taken | None = None
 
     @classmethod
     def read(
@@ -41,32 +50,58 @@ class Asked:
         top_k: int | None,
         calibration: Path | None,
         *,
+        saved: tuple[TaughtClassifier, Path] | None = None,
         unknown_apart: bool = False,
     ) -> Asked:
-        """What the options say; raises `ZsclipError`. With `unknown_apart` a label may have the name of an abstention, too."""
+        """What the options say; raises `ZsclipError`. With `unknown_apart` a label may have the name of an abstention, too.
+
+        A `saved` classifier brings its labels, prompts and `combine`.
+        """
         from zsclip.scoring.calibration import read_file
         from zsclip.scoring.rules import require_choice
 
-        background = decision.read_background()
+        background, sets = decision.read_background(), prompts.read()
+        if saved is not None:
+            labels, sets, rules = saved[0].labels, saved[0].prompts, replace(rules, combine=saved[0].combine)
         require_choice(labels.names, rules, background, unknown=None if unknown_apart else decision.unknown_label)
         unknown = decision.unknown_label if rules.abstains or background is not None else None
         calibrated = (read_file(calibration), calibration) if calibration else None
         kept = min(top_k or len(labels), len(labels))
-        return cls(labels, prompts.read(), rules, background, unknown, kept, calibrated)
+        return cls(labels, sets, rules, background, unknown, kept, calibrated, saved)
 
     def results(
         self, classifier: Classifier, images: Images, pool: Literal["mean", "max"] | None = None
     ) -> Generator[ImageResults, None, None]:
-        """The images' results; see `Classifier.classify_batches`."""
-        return classifier.classify_batches(
-            images,
+        """The images' results; see `Classifier.classify_batches`. Warns of those that are examples."""
+        from zsclip.evaluation.examples import Watched
+
+        watched = None if self.learned is None else Watched(classifier, images, self.learned.images, pool)
+        yield from classifier.classify_batches(
+            images if watched is None else watched,
             self.labels,
             self.sets,
             top_k=self.top_k,
             rules=self.rules_for(classifier),
             background=self.background,
+            taught=self.taught_for(classifier),
             pool=pool,
         )
+        if watched is not None:
+            watched.warn()
+
+    def layout(self, *, timed: bool) -> Layout[ImageResults]:
+        """How rows are laid out; `timed` where videos are pooled."""
+        from zsclip.output.rows import result_layout
+
+        return result_layout(self.top_k, self.unknown, several=self.rules.multi_label, timed=timed)
+
+    def taught_for(self, classifier: Classifier) -> Taught | None:
+        """What examples taught, if there are any; raises `InputError` for a classifier of another model."""
+        if self.saved is None:
+            return None if self.learned is None else self.learned.taught
+        one, file = self.saved
+        classifier.require_taught(one, file)
+        return one.taught
 
     def rules_for(self, classifier: Classifier) -> Rules:
         """The rules, with what the calibration brings if there is one; raises `CalibrationError`."""
@@ -92,6 +127,7 @@ class Asked:
             "rules": rules, "temperature": calibrated.temperature if calibrated else None,
             "label_thresholds": {one.label: one.logit for one in calibrated.label_thresholds} or None if calibrated else None,
             "unknown_label": self.unknown, "top_k": self.top_k,
+            **({"classifier": self.saved[0].digest} if self.saved else {}),
         }  # fmt: skip
 
     @property
@@ -115,4 +151,5 @@ class Asked:
 
         rules = self.rules_for(classifier)
         classes = classifier.classes(self.labels, self.sets, rules, self.background)
+        classes = replace(classes, taught=self.taught_for(classifier))
         return Labelling(classes, rules, self.top_k, self.unknown), self.provenance(classifier)

@@ -11,8 +11,12 @@ import typer
 from zsclip.cli import groups, options
 from zsclip.cli.grouping import grouped
 from zsclip.cli.parts_group import PartsGroup
+from zsclip.cli.teaching import TeachingGroup
 
 if TYPE_CHECKING:
+    from zsclip.classifier import Classifier
+    from zsclip.cli.asked import Asked
+    from zsclip.cli.inputs import FoundImages, KnownImages
     from zsclip.report.gallery import Gallery
     from zsclip.report.pictures import Pictures
 
@@ -29,6 +33,7 @@ def classify(
     vectors: options.Vectors = None,
     multi_label: options.MultiLabel = False,
     calibration: options.CalibrationFile = None,
+    teaching: TeachingGroup,
     rows: groups.RowsGroup,
     parts: PartsGroup,
     page: groups.ReportGroup,
@@ -50,34 +55,52 @@ def classify(
     from zsclip.cli.inputs import open_images, read_top_k
     from zsclip.cli.outputs import Outputs
     from zsclip.cli.parts import run_in_parts
-    from zsclip.cli.printing import Printing, print_results
-    from zsclip.output.rows import result_layout
 
     messages.listen()
-    kept, rules, label_set = read_top_k(rows.top_k), decision.rules(multi_label=multi_label), labels.read(where.paths)
-    asked = Asked.read(label_set, prompts, decision, rules, kept, calibration)
-    outputs = Outputs(output=rows.output, report=page.report, offline=model.offline)
+    kept, rules = read_top_k(rows.top_k), decision.rules(multi_label=multi_label)
+    label_set = teaching.labels(labels, where.paths)
+    asked = Asked.read(label_set, prompts, decision, rules, kept, calibration, saved=teaching.saved)
+    outputs = Outputs(
+        output=rows.output, report=page.report, save_classifier=teaching.save_classifier, offline=model.offline
+    )
     rows.check((*asked.labels.names, asked.unknown))
     if parts.parts_folder is not None:
         run_in_parts(parts, where, model, reading, store, messages, asked.told, asked.decides, vectors)
         return
     page.check()
     outputs.refuse(labels.labels_file, decision.background, prompts.prompts, calibration, model.files, store.files)
+    examples = teaching.read(label_set, decision.unknown_label, outputs)
     images = open_images(where, outputs, offline=model.offline, reading=reading.settings, vectors=vectors)
     with groups.open_classifier(model, reading, store) as classifier:
         images.require(classifier)
-        layout = result_layout(asked.top_k, asked.unknown, several=multi_label, timed=where.pool is not None)
-        gallery = page.gallery(asked.labels.names, asked.unknown, classifier)
-        how = Printing(
-            rows, messages.quiet, asked.labels.names, layout, asked.unknown, where.null, images.is_one_file,
-            gallery, asked.provenance(classifier),
-        )  # fmt: skip
-        unread = print_results(classifier, partial(asked.results, classifier, images.listing, where.pool), images, how)
+        asked = teaching.teach(asked, classifier, examples)
+        gallery = page.gallery(label_set.names, asked.unknown, classifier)
+        unread = _print(asked, classifier, images, where, rows, gallery, quiet=messages.quiet)
         images.report(classifier.counts)
         messages.report(classifier)
     page.write(partial(_html, gallery, where))
     if unread:
         raise typer.Exit(3)
+
+
+def _print(
+    asked: Asked,
+    classifier: Classifier,
+    images: FoundImages | KnownImages,
+    where: groups.PathGroup,
+    rows: groups.RowsGroup,
+    gallery: Gallery | None,
+    *,
+    quiet: bool,
+) -> int:
+    """How many images could not be read."""
+    from zsclip.cli.printing import Printing, print_results
+
+    how = Printing(
+        rows, quiet, asked.labels.names, asked.layout(timed=where.pool is not None), asked.unknown, where.null,
+        images.is_one_file, gallery, asked.provenance(classifier),
+    )  # fmt: skip
+    return print_results(classifier, partial(asked.results, classifier, images.listing, where.pool), images, how)
 
 
 def _html(gallery: Gallery | None, where: groups.PathGroup, pictures: Pictures) -> str:

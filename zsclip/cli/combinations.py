@@ -19,6 +19,12 @@ CONTRADICTIONS = (
     (("no_cache", "rehash"), "without a store there is nothing to be made anew"),
     (("link", "copy", "move"), "a file is filed in one way"),
     (("calibration", "temperature"), "a calibration brings its temperature"),
+    *((("classifier_file", other), "a classifier brings its labels, their prompts and how these are combined")
+      for other in ("labels", "labels_file", "prompts", "template", "combine")),
+    (("classifier_file", "examples"), "one was taught already, the other teaches anew"),
+    *((("multi_label", other), "examples teach labels that compete") for other in ("examples", "classifier_file")),
+    (("calibration", "examples"), "a calibration is for what does not change; save a classifier, and calibrate that"),
+    (("parts_folder", "examples"), "a run in parts goes on with the same; save a classifier, and name it"),
     (("multi_label", "min_margin"), "labels on their own do not lead each other"),
     *((("multi_label", other), "this is of pictures with one label")
       for other in ("per_template", "confusion", "errors", "label_from", "label_column")),
@@ -53,6 +59,7 @@ NEEDS = {
     **dict.fromkeys(("part_size", "restart", "retry_errors", "max_errors", "cluster"), ("parts_folder",)),
     **dict.fromkeys(("actors", "cpus_per_actor", "gpus_per_actor", "part_timeout"), ("cluster",)),
     "decode_timeout": ("isolate",),
+    "save_classifier": ("examples",),
     "allow_predictions": ("manifest",),
     "embed_thumbnails": ("report",),
     "seed": ("weight_templates", "select_templates", "calibrate", "sample"),

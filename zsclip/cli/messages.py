@@ -45,11 +45,11 @@ _OPTIONS = {
 }
 _SETTINGS = frozenset({
     "allow_predictions", "allow_private", "background", "baseline", "batch_size", "cache_dir", "calibrate", "calibration",
-    "class_names", "cluster", "column", "combine", "copy", "decode_timeout", "device", "engine", "every", "exact", "format", "hidden",
-    "id_column", "image", "into", "isolate", "label_column", "labels", "labels_file", "max_errors", "max_pixels", "min_margin",
-    "min_probability", "min_similarity", "minus", "model", "multi_label", "offline", "output", "per_host", "pool", "precision",
-    "pretrained", "readers", "rehash", "report", "restart", "retry", "retry_errors", "save_prompts", "text", "texts", "top_k",
-    "unknown_label", "vectors", "workers", *_OPTIONS,
+    "class_names", "classifier", "cluster", "column", "combine", "copy", "decode_timeout", "device", "engine", "every", "exact",
+    "examples", "format", "hidden", "id_column", "image", "into", "isolate", "label_column", "labels", "labels_file", "max_errors",
+    "max_pixels", "min_margin", "min_probability", "min_similarity", "minus", "model", "multi_label", "offline", "output", "per_host",
+    "pool", "precision", "pretrained", "readers", "rehash", "report", "restart", "retry", "retry_errors", "save_classifier",
+    "save_prompts", "text", "texts", "top_k", "unknown_label", "vectors", "workers", *_OPTIONS,
 })  # fmt: skip
 _SETTING = re.compile(r"`(\w+)(?:=([^`]+))?`")
 

@@ -14,9 +14,13 @@ import typer
 from zsclip.cli import groups, options
 from zsclip.cli.grouping import grouped
 from zsclip.cli.messages import say, tell_if_interrupted
+from zsclip.cli.teaching import TeachingGroup
 from zsclip.text.wording import counted
 
 if TYPE_CHECKING:
+    from zsclip.classifier import Classifier
+    from zsclip.cli.asked import Asked
+    from zsclip.cli.inputs import FoundImages, KnownImages
     from zsclip.output.folders import Filing
     from zsclip.scoring.results import ImageResult
 
@@ -43,6 +47,7 @@ def sort(
     move: Move = False,
     dry_run: DryRun = False,
     *,
+    teaching: TeachingGroup,
     model: groups.ModelGroup,
     reading: groups.ReadingGroup,
     store: groups.StoreGroup,
@@ -57,27 +62,24 @@ def sort(
     """
     from zsclip.cli.asked import Asked
     from zsclip.cli.inputs import open_images
-    from zsclip.cli.progress import into_pipe, progress
+    from zsclip.cli.outputs import Outputs
+    from zsclip.cli.progress import into_pipe
     from zsclip.images.sources import require_files
     from zsclip.output import folders
 
     messages.listen()
-    rules, label_set = decision.rules(multi_label=multi_label), labels.read(where.paths)
-    asked = Asked.read(label_set, prompts, decision, rules, 1, calibration, unknown_apart=True)
+    rules, label_set = decision.rules(multi_label=multi_label), teaching.labels(labels, where.paths)
+    asked = Asked.read(label_set, prompts, decision, rules, 1, calibration, saved=teaching.saved, unknown_apart=True)
+    outputs = Outputs(save_classifier=teaching.save_classifier)
+    outputs.refuse(labels.labels_file, decision.background, prompts.prompts, calibration, model.files, store.files)
+    examples = teaching.read(label_set, decision.unknown_label, outputs)
     # Where `into` is itself the folder that is searched, what was sorted before is still passed over.
     exclude = (into, *(into / one for one in folders.folder_names([decision.unknown_label, *label_set.names])))
     search = replace(where.search, libraries=not move, exclude=exclude, files_only=True)
     images = open_images(where, search=search, refuse=require_files)
     with groups.open_classifier(model, reading, store) as classifier:
-        results: list[ImageResult] = []
-        hidden = messages.quiet or (dry_run and into_pipe(None))
-        with (
-            progress(classifier, images.count, hidden=hidden, is_listing=images.is_listing) as advance,
-            closing(asked.results(classifier, images.listing)) as found,
-        ):
-            for batch in found:
-                results += batch
-                advance(len(batch))
+        asked = teaching.teach(asked, classifier, examples)
+        results = _results(asked, classifier, images, hidden=messages.quiet or (dry_run and into_pipe(None)))
         images.report(classifier.counts)
         messages.report(classifier)
     for result in (unreadable := [result for result in results if result.error is not None]):
@@ -87,6 +89,22 @@ def sort(
     failed = _print_plan(plan) if dry_run else _carry_out(plan, into, how, store)
     if unreadable or failed:
         raise typer.Exit(3)
+
+
+def _results(
+    asked: Asked, classifier: Classifier, images: FoundImages | KnownImages, *, hidden: bool
+) -> list[ImageResult]:
+    from zsclip.cli.progress import progress
+
+    results: list[ImageResult] = []
+    with (
+        progress(classifier, images.count, hidden=hidden, is_listing=images.is_listing) as advance,
+        closing(asked.results(classifier, images.listing)) as found,
+    ):
+        for batch in found:
+            results += batch
+            advance(len(batch))
+    return results
 
 
 def _print_plan(plan: list[Filing]) -> int:

@@ -36,6 +36,11 @@ class Binding:
     labels: str
     prompts: str
 
+    @staticmethod
+    def of_model(identity: str) -> str:
+        """The digest of a model's identity."""
+        return _digest(identity)
+
     @classmethod
     def of(
         cls,

@@ -13,6 +13,7 @@ from zsclip.errors import LabelError
 from zsclip.scoring.decisions import Decisions, Scores, decide, withhold
 from zsclip.scoring.probability import independent_probabilities, probabilities, similarities
 from zsclip.scoring.rules import Rules
+from zsclip.scoring.taught import Taught
 from zsclip.text.wording import listed
 from zsclip.unit_vectors import Doubles, Floats, unit_mean
 
@@ -47,13 +48,17 @@ def class_vectors(
 
 @dataclass(frozen=True)
 class ClassVectors:
-    """Labels made ready for scoring: per label the unit vectors float32 (1 or names, d), and the background's (texts, d)."""
+    """Labels made ready for scoring: per label the unit vectors float32 (1 or names, d), and the background's (texts, d).
+
+    Where they were `taught` by examples, these count beside the vectors for labels that compete. Similarities stay cosines.
+    """
 
     names: tuple[str, ...]
     vectors: tuple[Floats, ...]
     logit_scale: float
     logit_bias: float = 0.0
     background: Floats | None = None
+    taught: Taught | None = None
 
     @cached_property
     def _all(self) -> Floats:
@@ -99,17 +104,17 @@ class ClassVectors:
         With `starts`, each image is several vectors, which begin there: for every text its best one counts.
         """
         rules = rules or Rules()
-        of_names = similarities(embeddings, self._all)
+        doubles = embeddings.astype(np.float64)
+        of_names = similarities(doubles, self._all)
         if rules.multi_label:
             logits = self._independent(embeddings, of_names, starts) - np.array(rules.logit_thresholds or 0.0)
             probability = independent_probabilities(logits, rules.temperature)
             of_labels = self._of_labels(_best(of_names, starts))
             withheld = np.zeros(len(of_labels), bool)
         else:
-            against = None if self.background is None else _best(similarities(embeddings, self.background), starts)
-            of_names = _best(of_names, starts)
-            of_labels = self._of_labels(of_names)
-            probability, withheld = self._softmax(of_names, of_labels, against, rules)
+            of_best = _best(of_names, starts)
+            of_labels = self._of_labels(of_best)
+            probability, withheld = self._softmax(*self._competing(doubles, of_names, of_best, starts), rules)
         return Scores(probability, of_labels, withheld | withhold(probability, of_labels, rules))
 
     def independent_logits(self, embeddings: Floats) -> Doubles:
@@ -130,10 +135,21 @@ class ClassVectors:
     def _of_labels(self, of_names: Doubles) -> Doubles:
         return np.asarray(np.maximum.reduceat(of_names, self._starts, axis=1))
 
-    def _softmax(
-        self, of_names: Doubles, of_labels: Doubles, against: Doubles | None, rules: Rules
-    ) -> tuple[Doubles, NDArray[np.bool_]]:
-        competing = of_names if rules.combine == "sum" else of_labels
+    def _competing(
+        self, embeddings: Doubles, of_names: Doubles, of_best: Doubles, starts: Sequence[int] | None
+    ) -> tuple[Doubles, Doubles | None]:
+        """What competes: a score for each name of each label, on the scale of cosines, and for each text of the background."""
+        against = None if self.background is None else _best(similarities(embeddings, self.background), starts)
+        if self.taught is None:
+            return of_best, against
+        by_examples = self.taught(embeddings)
+        if of_names.shape[1] > by_examples.shape[1]:
+            by_examples = np.repeat(by_examples, [len(names) for names in self.vectors], axis=1)
+        scores = _best(self.taught.texts * of_names + by_examples, starts)
+        return scores, None if against is None else self.taught.texts * against
+
+    def _softmax(self, of_names: Doubles, against: Doubles | None, rules: Rules) -> tuple[Doubles, NDArray[np.bool_]]:
+        competing = of_names if rules.combine == "sum" else self._of_labels(of_names)
         count = competing.shape[1]
         if against is not None:
             competing = np.concatenate([competing, against], axis=1)

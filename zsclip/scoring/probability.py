@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from zsclip.unit_vectors import Doubles, Floats
 
 
-def similarities(images: Floats, classes: Floats) -> Doubles:
+def similarities(images: Floats | Doubles, classes: Floats) -> Doubles:
     """Cosines between unit vectors (n, d) and (labels, d): float64 (n, labels).
 
     In float64, so that what is printed does not depend on how many images are scored at once.
     """
-    return images.astype(np.float64) @ classes.astype(np.float64).T
+    return images.astype(np.float64, copy=False) @ classes.astype(np.float64).T
 
 
 def probabilities(

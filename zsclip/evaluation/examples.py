@@ -1,0 +1,217 @@
+"""Examples with known labels, what they teach, and whether they help: what is behind `--examples`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from zsclip.classifier import Classifier, Images
+from zsclip.embedding.records import Embedded, ImageEmbeddings
+from zsclip.errors import InputError
+from zsclip.evaluation import dataset
+from zsclip.evaluation.comparison import mcnemar, paired_difference
+from zsclip.evaluation.dataset import LabelledImages
+from zsclip.evaluation.evaluate import EmbeddedImages, embed
+from zsclip.evaluation.metrics import Booleans, Interval
+from zsclip.scoring.classes import ClassVectors
+from zsclip.scoring.taught import Taught
+from zsclip.scoring.teaching import Lesson, mislabelled, teach
+from zsclip.text.labels import LabelSet
+from zsclip.text.wording import counted, listed
+from zsclip.unit_vectors import Floats
+
+logger = logging.getLogger("zsclip")
+
+_ALIKE = 0.99  # the cosine from which on two pictures are told as copies of one another
+
+
+def read(source: Path, labels: LabelSet, unknown: str = "unknown") -> LabelledImages:
+    """Examples of some of the labels: a folder with a folder for each label, or a manifest such as a gallery's labels.csv.
+
+    Those of other labels are left out, which the notes say. Raises `InputError` and `LabelError`, also where none is left.
+    """
+    found = (
+        dataset.from_folder(source, unknown=unknown)
+        if source.is_dir()
+        else dataset.from_manifest(source, unknown=unknown)
+    )
+    called = {member: label.name for label in reversed(labels.labels) for member in (*label.members, label.name)}
+    rows = [(path, called[label]) for path, label in zip(found.paths, found.truth, strict=True) if label in called]
+    strange = Counter(label for label in found.truth if label not in called)
+    if not rows:
+        raise InputError(
+            f"its labels are {listed(sorted(strange))}, and none of these is asked for.", where=f"`examples={source}`"
+        )
+    notes = list(found.notes)
+    if strange:
+        named = [f"{label!r} ({count})" for label, count in strange.most_common()]
+        notes.append(
+            f"Left out, for their labels are not asked for: {counted(strange.total(), 'example')}: {listed(named)}."
+        )
+    return LabelledImages(tuple(path for path, _ in rows), tuple(label for _, label in rows), labels, tuple(notes))
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What examples bring, measured on those of them that were held out: shares that are right, and the difference's interval."""
+
+    examples: int
+    texts: float
+    taught: float
+    interval: Interval
+    p_value: float
+
+    @classmethod
+    def of(cls, texts: Booleans, taught: Booleans) -> Gain:
+        """Of which examples (n,) were right by the texts, and by what was taught without them."""
+        gained, lost = int((taught & ~texts).sum()), int((texts & ~taught).sum())
+        interval = paired_difference(gained, lost, len(texts))
+        return cls(len(texts), float(texts.mean()), float(taught.mean()), interval, mcnemar(gained, lost))
+
+    @property
+    def difference(self) -> float:
+        """How much more is right, of 1."""
+        return self.taught - self.texts
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A lesson with the examples it was learned from, as unit vectors, and what is to be said of them."""
+
+    images: EmbeddedImages
+    lesson: Lesson
+
+    @property
+    def taught(self) -> Taught:
+        """What class vectors are told."""
+        return self.lesson.taught
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many examples each label has."""
+        found = np.bincount(self.images.truth, minlength=len(self.images.labels)).tolist()
+        return dict(zip(self.images.labels.names, found, strict=True))
+
+    @property
+    def gain(self) -> Gain:
+        """What they bring."""
+        return Gain.of(*self._right())
+
+    def gains(self) -> dict[str, Gain]:
+        """What they bring for each label that has some."""
+        texts, taught = self._right()
+        names = self.images.labels.names
+        return {
+            names[n]: Gain.of(texts[of], taught[of])
+            for n in np.unique(self.images.truth)
+            if (of := self.images.truth == n).any()
+        }
+
+    def _right(self) -> tuple[Booleans, Booleans]:
+        held_out = self.lesson.held_out
+        truth = self.images.truth
+        return held_out.texts.argmax(axis=1) == truth, held_out.taught.argmax(axis=1) == truth
+
+    def notes(self) -> list[str]:
+        """How many there are, and what they bring."""
+        without = [name for name, count in self.counts.items() if not count]
+        gain = self.gain
+        low, high = (100 * end for end in gain.interval)
+        notes = [
+            f"Taught by {counted(gain.examples, 'example')}. Held out, {100 * gain.taught:.1f} of 100 are right; by the texts alone "
+            f"{100 * gain.texts:.1f}: {100 * gain.difference:+.1f} ({low:.1f} to {high:.1f})."
+        ]
+        changed = [(gain.difference * gain.examples, gain.examples, name) for name, gain in self.gains().items()]
+        changed = sorted((one for one in changed if one[0]), key=lambda one: -abs(one[0]))
+        if changed:
+            told = [f"{name} {by:+.0f} of {count}" for by, count, name in changed]
+            notes.append(f"By label, where that differs: {listed(told)}.")
+        if without:
+            notes.append(f"Without examples, and known by their texts: {listed(without)}.")
+        return notes
+
+    def warnings(self) -> list[str]:
+        """Why they may not help."""
+        found = []
+        gain = self.gain
+        if gain.interval.high < 0:
+            found.append(
+                "The examples do harm: held out, fewer are right than by the texts alone. Look at their labels."
+            )
+        elif gain.difference <= 0:
+            found.append("The examples are not shown to help: held out, no more are right than by the texts alone.")
+        names = self.images.labels.names
+        if strange := mislabelled(self.lesson.held_out, self.images.truth):
+            told = [
+                f"{self.images.paths[n]} ({names[self.images.truth[n]]!r}, looks like {names[other]!r})"
+                for n, other in strange
+            ]
+            found.append(f"{counted(len(strange), 'example')} may be mislabelled: {listed(told)}.")
+        pairs = copies(self.images.vectors)
+        if pairs:
+            told = [f"{self.images.paths[one]} and {self.images.paths[other]}" for one, other in pairs]
+            differ = sum(self.images.truth[one] != self.images.truth[other] for one, other in pairs)
+            labelled = f", {differ} of them with another label" if differ else ""
+            are = "is a copy" if len(pairs) == 1 else "are copies"
+            found.append(
+                f"{counted(len(pairs), 'example')} {are} of another, or nearly so{labelled}, which makes the figures held out too good: "
+                f"{listed(told)}."
+            )
+        return found
+
+
+def take(classifier: Classifier, classes: ClassVectors, data: LabelledImages) -> Taken:
+    """Embed the examples, and teach by them. Those that cannot be read are left out with a warning. Raises `ZsclipError`."""
+    images = embed(classifier, data)
+    if images.unreadable:
+        path, error = images.unreadable[0]
+        logger.warning("%s cannot be read. The first, %s: %s.", counted(len(images.unreadable), "example"), path, error)
+    return Taken(images, teach(classes, images.vectors, images.truth))
+
+
+def copies(vectors: Floats, least: float = _ALIKE, block: int = 2048) -> list[tuple[int, int]]:
+    """Pairs of unit vectors (n, d) whose cosine is `least` at least: the first one, and each later one that is like it."""
+    pairs = list[tuple[int, int]]()
+    for start in range(0, len(vectors), block):
+        part = vectors[start : start + block]
+        like = np.tril(part @ vectors[: start + len(part)].T >= least, start - 1)
+        rows = np.flatnonzero(like.any(axis=1))
+        pairs += [(int(like[row].argmax()), start + int(row)) for row in rows]
+    return pairs
+
+
+class Watched(Embedded):
+    """Images as they are embedded, of which those are counted that are among the examples, by path or to the last bit."""
+
+    def __init__(
+        self, classifier: Classifier, images: Images, examples: EmbeddedImages, pool: Literal["mean", "max"] | None
+    ) -> None:
+        self._classifier, self._images, self._pool = classifier, images, pool
+        self._paths = {os.path.realpath(path) for path in examples.paths}
+        self._vectors = {vector.tobytes() for vector in examples.vectors}
+        self.count = 0
+
+    def batches(self) -> Iterator[ImageEmbeddings]:
+        """See `Embedded`."""
+        for batch in self._classifier.embed_images(self._images, pool=self._pool):
+            self.count += sum(
+                vector.tobytes() in self._vectors or os.path.realpath(path) in self._paths
+                for path, vector in zip(batch.read, batch.vectors, strict=True)
+            )
+            yield batch
+
+    def warn(self) -> None:
+        """Say how many were, if some."""
+        if self.count:
+            is_one = self.count == 1
+            logger.warning(
+                "%s of those labelled %s: that what is said of %s is right proves nothing.",
+                counted(self.count, "image"), "is an example" if is_one else "are examples", "it" if is_one else "them",
+            )  # fmt: skip
