@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support.cli import Cli
 from support.devices import cuda_is_available
-from support.made_once import MadeOnce, save_random_checkpoint, save_sharp_demo, save_traced_demo
+from support.made_once import MadeOnce, save_random_checkpoint, save_rough_demo, save_sharp_demo, save_traced_demo
 
 if TYPE_CHECKING:
     from support.browser import Browser
@@ -159,6 +159,12 @@ def red_star(demo_folder: Path) -> Path:
 def sharp_demo(made_once: MadeOnce) -> Path:
     """The demo model's folder with `logit_scale` ln 100."""
     return made_once("sharp demo", save_sharp_demo)
+
+
+@pytest.fixture(scope="session")
+def rough_demo(made_once: MadeOnce) -> str:
+    """The demo model with noise in its weights; give it as a model's name."""
+    return f"local-dir:{made_once('rough demo', save_rough_demo)}"
 
 
 @pytest.fixture(scope="session")

@@ -95,9 +95,9 @@ class Classifier(Closing):
         """Resolve a model; its weights are loaded (and downloaded, if need be) when they are first needed.
 
         `model` and `pretrained` mean what they mean in open_clip: an architecture with a tag or a checkpoint file; or
-        `model` alone is `demo`, `local-dir:PATH`, `hf-hub:ORG/REPO` or `hf-hub:ORG/REPO@REVISION`. The default is ViT-B-32-256 with
-        datacomp_s34b_b86k. The other settings are those of `Computing`, `Reading` and `Keeping`. Raises `ModelError` and
-        `InputError`.
+        `model` alone is `ARCHITECTURE:TAG`, `demo`, `local-dir:PATH`, `hf-hub:ORG/REPO` or `hf-hub:ORG/REPO@REVISION`. The
+        default is ViT-B-32-256 with datacomp_s34b_b86k. The other settings are those of `Computing`, `Reading` and `Keeping`.
+        Raises `ModelError` and `InputError`.
         """
         return cls.open(
             resolve(model, None if pretrained is None else os.fspath(pretrained), offline=offline),

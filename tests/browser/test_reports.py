@@ -283,6 +283,58 @@ def test_an_evaluation_tells_what_the_json_tells(browser: Browser, judged: Path,
     quiet_and_at_home(browser)
 
 
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_a_comparison_of_models_draws_accuracy_against_speed(
+    browser: Browser,
+    cli: Cli,
+    noisy_folder: Path,
+    rough_demo: str,
+    sharp_demo: Path,
+    tmp_path: Path,
+    width: int,
+    dark: bool,
+) -> None:
+    page, sharp = tmp_path / "models.html", f"local-dir:{sharp_demo}"
+    assert cli("evaluate", noisy_folder, "-m", sharp, "-p", "plain", "-q").code == 0
+    run = cli(
+        *("evaluate", noisy_folder, "-m", "demo", "-m", rough_demo, "-m", sharp, "-p", "plain", "-p", "photo"),
+        *("--report", page, "-q", "-o", tmp_path / "m.json"),
+    )
+    assert run.code == 0, run.err
+    document = json.loads((tmp_path / "m.json").read_text())
+    browser.open(page, width, 6000, dark=dark)
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    assert browser.texts("h2")[:2] == ["Which model and prompts are better?", "What does accuracy cost?"]
+    rows = browser.run(
+        "return [...document.querySelectorAll('.trade ~ .scroll tbody tr')].map((r) => [...r.cells].map((c) => c.textContent))"
+    )
+    assert [row[0] for row in rows] == ["1: demo", f"2: {rough_demo}", f"3: {sharp}"]
+    assert [float(row[1].replace(",", "")) for row in rows[:2]] == [
+        pytest.approx(one["images_per_second"], abs=0.051) for one in document["models"][:2]
+    ]
+    assert rows[2][1] == "not measured: all images known"
+    drawn = browser.run("return [...document.querySelectorAll('.trade circle title')].map((t) => t.textContent)")
+    pairs = [one for one in document["prompts"] if one["images_per_second"]]
+    assert len(pairs) == 4
+    for said, one in zip(drawn, pairs, strict=True):
+        assert said.startswith(f"{one['model']}/{one['prompts']}: {100 * one['top1']:.1f} %")
+    # A faster model is further to the right, a better pair higher up.
+    places = browser.run(
+        "return [...document.querySelectorAll('.trade circle')].map((c) => [+c.getAttribute('cx'), +c.getAttribute('cy')])"
+    )
+    box = browser.run("const b = document.querySelector('.trade').viewBox.baseVal; return [b.width, b.height]")
+    assert all(0 < x < box[0] and 0 < y < box[1] for x, y in places)
+    by_height = sorted(range(4), key=lambda n: places[n][1])
+    assert [pairs[n]["top1"] for n in by_height] == sorted((one["top1"] for one in pairs), reverse=True)
+    middle = [sum(x for x, _ in places[n : n + 2]) / 2 for n in (0, 2)]
+    speeds = [pairs[n]["images_per_second"] for n in (0, 2)]
+    assert (middle[0] < middle[1]) is (speeds[0] < speeds[1])
+    assert browser.texts(".chooser [aria-pressed=true]") == ["demo/plain"]
+    colour = browser.run("return getComputedStyle(document.querySelector('.trade .name')).fill")
+    assert (sum(map(int, re.findall(r"\d+", colour)[:3])) > 500) is dark
+    quiet_and_at_home(browser)
+
+
 def test_a_set_that_is_better_and_no_better_than_guessing_says_both(
     browser: Browser, cli: Cli, demo_folder: Path, tmp_path: Path
 ) -> None:

@@ -99,6 +99,35 @@ def test_a_model_with_a_tokenizer_of_its_own_is_fetched_and_packed_whole(
     assert reread.logit_bias.item() == pytest.approx(-12.5)
 
 
+def test_models_that_are_compared_are_all_fetched_before_the_first_is_run(
+    hub: hub_server.Hub, tmp_path: Path, demo_folder: Path, rough_demo: str
+) -> None:
+    put_demo(hub, "org/one")
+    for label in ("red star", "blue ring"):
+        shutil.copytree(demo_folder / "scenes" / label, tmp_path / "labelled" / label)
+    two = (
+        "evaluate",
+        tmp_path / "labelled",
+        "-p",
+        "plain",
+        "-f",
+        "csv",
+        "-m",
+        "hf-hub:org/one",
+        "-m",
+        "hf-hub:org/two",
+    )
+    run = zsclip(*two)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "error: hf-hub:org/two: there is no repository 'org/two' on the hub" in run.stderr
+    assert "Fetching open_clip_model.safetensors" not in run.stderr  # nothing large for a run that cannot be
+    shutil.copytree(rough_demo.removeprefix("local-dir:"), hub.root / "org" / "two")
+    run = zsclip(*two)
+    assert run.returncode == 0, run.stderr
+    fetched = [run.stderr.index(f"Fetching open_clip_model.safetensors of org/{name}") for name in ("one", "two")]
+    assert fetched[1] < run.stderr.index("hf-hub:org/one, model 1 of 2") < run.stderr.index("model 2 of 2")
+
+
 def test_a_text_tower_of_transformers_is_packed_with_its_configuration(hub: hub_server.Hub, tmp_path: Path) -> None:
     tower = hub.root / "org" / "roberta"
     tower.mkdir(parents=True)

@@ -11,7 +11,7 @@ import pytest
 from support.cli import Cli, rows_of
 
 from zsclip import ModelError, models
-from zsclip.models import open_clip_data, resolve, weights
+from zsclip.models import brings_weights, open_clip_data, resolve, weights
 
 
 def test_the_default_is_the_documented_one() -> None:
@@ -126,6 +126,17 @@ def test_preprocessing_comes_from_the_tag(tmp_path: Path) -> None:
     assert resolve("MobileCLIP-S1", str(checkpoint)).preprocessing.mean == (0.0, 0.0, 0.0)
 
 
+def test_an_architecture_and_its_weights_can_be_written_as_one(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "a:b.safetensors"
+    checkpoint.touch()
+    for architecture, tag in (("ViT-B-32", "openai"), ("ViT-B/16", "laion400m-e31"), ("RN50", str(checkpoint))):
+        assert resolve(f"{architecture}:{tag}") == resolve(architecture, tag)
+    assert resolve("RN50:openai", offline=True).offline
+    assert [brings_weights(name) for name in ("demo", "ViT-B-32:openai", "local-dir:x", "ViT-B-32")] == [True] * 3 + [
+        False
+    ]
+
+
 def test_a_checkpoint_under_an_ambiguous_name_warns_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     checkpoint = tmp_path / "weights.pt"
     checkpoint.touch()
@@ -148,6 +159,10 @@ def test_a_checkpoint_under_an_ambiguous_name_warns_once(tmp_path: Path, caplog:
         ("convnext_base_w", None, r"needs `pretrained` with a tag.*Its tags are: laion2b_s13b_b82k"),
         ("coca_ViT-B-32", None, r"needs `pretrained` with a tag.*Its tags are: laion2b_s13b_b90k"),
         ("demo", "openai", r"`model=demo` brings its own weights. Leave out `pretrained=openai`"),
+        ("ViT-B-32:openai", "laion400m_e31", r"`model=ViT-B-32:openai` brings its own weights. Leave out"),
+        ("ViT-B-32:", None, r"has no tag or checkpoint file after its colon"),
+        ("ViT-B-32:no-such-tag", None, r"neither a file nor a tag of ViT-B-32"),
+        ("ViT-B32:openai", None, r"no architecture 'ViT-B32'. Did you mean ViT-B-32"),
         ("local-dir:/no/such", None, r"there is no folder"),
     ],
 )

@@ -59,6 +59,23 @@ def save_sharp_demo(folder: Path) -> None:
     save_file({**state, "logit_scale": torch.tensor(math.log(100))}, folder / "open_clip_model.safetensors")
 
 
+def save_rough_demo(folder: Path) -> None:
+    """The demo model's folder with a little noise in its weights: a second model that knows the same things less well."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from zsclip.models import resolve
+
+    shutil.copytree(Path(str(resolve("demo").checkpoint)).parent, folder)
+    state = load_file(folder / "open_clip_model.safetensors")
+    torch.manual_seed(3)
+    noisy = {
+        name: one + 0.15 * one.std() * torch.randn_like(one) if name.startswith("visual.") and one.ndim == 4 else one
+        for name, one in state.items()
+    }
+    save_file(noisy, folder / "open_clip_model.safetensors")
+
+
 def save_traced_demo(folder: Path) -> None:
     """The demo model's folder with open_clip's other kind of block, which computes the same and is not built from its file."""
     from zsclip.models import resolve

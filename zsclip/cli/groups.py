@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import typer
@@ -170,14 +171,21 @@ class ModelGroup(Typed):
 
     def resolve(self) -> ModelSpec:
         """The model that is meant; raises `ModelError`."""
+        return self._resolved
+
+    @cached_property
+    def _resolved(self) -> ModelSpec:
+        """Once, for it may warn."""
         return resolve_model(self.model, self.pretrained, offline=self.offline)
 
     @property
     def files(self) -> list[str]:
         """The files it is read from, as far as they are named."""
-        folder = (self.model or "").removeprefix("local-dir:") if (self.model or "").startswith("local-dir:") else None
-        named = [self.pretrained] if self.pretrained and os.path.isfile(self.pretrained) else []
-        return named + [entry.path for entry in os.scandir(folder)] if folder and os.path.isdir(folder) else named
+        kind, _, rest = (self.model or "").partition(":")
+        path = os.path.expanduser(rest)
+        if kind == "local-dir" and os.path.isdir(path):
+            return [entry.path for entry in os.scandir(path)]
+        return [file for file in (self.pretrained, path) if file and os.path.isfile(file)]
 
     @property
     def computing(self) -> Computing:
@@ -189,10 +197,9 @@ class ModelGroup(Typed):
 
 def resolve_model(model: str | None, pretrained: str | None, *, offline: bool) -> ModelSpec:
     """The model's options. `ZSCLIP_PRETRAINED` is for architectures: a model that brings its weights goes without."""
-    from zsclip.models import resolve
+    from zsclip.models import brings_weights, resolve
 
-    brings_its_own = model is not None and (model == "demo" or model.startswith(("local-dir:", "hf-hub:")))
-    ignored = brings_its_own and pretrained == os.environ.get("ZSCLIP_PRETRAINED")
+    ignored = model is not None and brings_weights(model) and pretrained == os.environ.get("ZSCLIP_PRETRAINED")
     return resolve(model, None if ignored else pretrained, offline=offline)
 
 

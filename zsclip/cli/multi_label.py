@@ -16,7 +16,7 @@ from zsclip.cli.evaluated import end, known_images, write_calibration
 from zsclip.cli.messages import console, in_options
 
 if TYPE_CHECKING:
-    from zsclip.cli.evaluate import BetterGroup, ComparedGroup, TablesGroup
+    from zsclip.cli.compared import BetterGroup, ComparedGroup, TablesGroup
     from zsclip.cli.labelled import LabelledGroup
     from zsclip.cli.outputs import Outputs
     from zsclip.evaluation.multi_label.judge import MultiLabelEvaluation

@@ -126,7 +126,8 @@ Template = Annotated[
 Model = Annotated[
     Optional[str],
     typer.Option("-m", "--model", metavar="NAME", envvar="ZSCLIP_MODEL", rich_help_panel=_MODEL,
-                 help="An architecture of open_clip, local-dir:PATH, hf-hub:ORG/REPO[@REVISION] or demo. Default: ViT-B-32-256."),
+                 help="An architecture of open_clip, alone or with its weights (ViT-B-32:openai), local-dir:PATH, "
+                      "hf-hub:ORG/REPO[@REVISION] or demo. Default: ViT-B-32-256."),
 ]  # fmt: skip
 Pretrained = Annotated[
     Optional[str],

@@ -119,12 +119,14 @@ class Model:
         """Scale, bias and dimension: from the store if the model was loaded before."""
         return self._store.facts(self.identity) or self.load().facts
 
-    def fetch(self) -> None:
-        """Download the weights now if this model was never loaded here, so that the engine will be needed for sure.
+    @property
+    def is_new(self) -> bool:
+        """Whether it was never loaded here, so that the engine will be needed for sure."""
+        return self._store.facts(self.identity) is None
 
-        A download shows a progress of its own.
-        """
-        if self._store.facts(self.identity) is None:
+    def fetch(self) -> None:
+        """Download the weights now if the model is new. A download shows a progress of its own."""
+        if self.is_new:
             _ = self.weights
 
     def load(self) -> Engine:

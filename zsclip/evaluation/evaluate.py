@@ -18,6 +18,7 @@ from zsclip.evaluation import template_weights as ensembling
 from zsclip.evaluation.comparison import Comparison
 from zsclip.evaluation.dataset import LabelledImages
 from zsclip.evaluation.metrics import Booleans, Integers, Interval, Predictions, Summary
+from zsclip.evaluation.speed import ComparedModel
 from zsclip.scoring.classes import ClassVectors, alike_in_words
 from zsclip.scoring.prompt_vectors import PromptVectors
 from zsclip.scoring.rules import Rules, require_choice
@@ -39,12 +40,14 @@ _STANDINGS = {
 class EmbeddedImages:
     """Labelled images as unit vectors float32 (n, d), with the number of each one's label; and those that are not.
 
-    `predicted` of the labels are predictions that nobody checked.
+    `places` (n,) are their numbers among all labelled images, readable or not. `predicted` of the labels are predictions that
+    nobody checked.
     """
 
     paths: tuple[str, ...]
     vectors: Floats
     truth: Integers
+    places: Integers
     labels: LabelSet
     unreadable: tuple[tuple[str, str], ...] = ()
     predicted: int = 0
@@ -54,7 +57,8 @@ class EmbeddedImages:
 
     def __getitem__(self, chosen: Booleans) -> EmbeddedImages:
         paths = tuple(path for path, is_chosen in zip(self.paths, chosen.tolist(), strict=True) if is_chosen)
-        return replace(self, paths=paths, vectors=self.vectors[chosen], truth=self.truth[chosen])
+        of_images = {name: getattr(self, name)[chosen] for name in ("vectors", "truth", "places")}
+        return replace(self, paths=paths, **of_images)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class TemplateScore:
 class SetResult:
     """One prompt set: its predictions and their metrics. `kind` is where it comes from: `given`, `zpe` or `selected`.
 
-    `alike` are pairs of labels that it does not tell apart, whatever the picture.
+    `alike` are pairs of labels that it does not tell apart, whatever the picture. `model` is named where several are compared.
     """
 
     prompts: PromptSet
@@ -80,11 +84,12 @@ class SetResult:
     summary: Summary
     templates: tuple[TemplateScore, ...] = ()  # each by itself, best first
     alike: tuple[tuple[str, str], ...] = ()
+    model: str = ""
 
     @property
     def name(self) -> str:
-        """What the set is called in tables."""
-        return self.prompts.name
+        """What the set is called: with its model, as `MODEL/SET`, where several are compared."""
+        return f"{self.model}/{self.prompts.name}" if self.model else self.prompts.name
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,8 @@ class Evaluation:
     """Prompt sets on the same images, `paths`. `comparisons` are those of the other sets, in order, with the baseline.
 
     `chosen_on` images were set apart to choose templates or weights by; nothing reported was measured on them.
-    `predicted` of the labels are predictions that nobody checked.
+    `predicted` of the labels are predictions that nobody checked. Where several models are compared (`zsclip.evaluation.grid`),
+    `models` are these, `model` is empty, and `left_out` images could be read by some of them only.
     """
 
     paths: tuple[str, ...]
@@ -106,6 +112,8 @@ class Evaluation:
     chosen_on: int = 0
     model: str = ""
     predicted: int = 0
+    models: tuple[ComparedModel, ...] = ()
+    left_out: int = 0
 
     @property
     def others(self) -> tuple[SetResult, ...]:
@@ -157,15 +165,17 @@ class Evaluation:
         """What to bear in mind when reading the figures."""
         notes = []
         images = self.baseline.summary.images
+        if self.left_out:
+            alone = "; each template by itself is judged on all that its model read" if self.baseline.templates else ""
+            notes.append(
+                f"Left out, for only some of the models can read them: {counted(self.left_out, 'image')}{alone}."
+            )
         if self.chosen_on:
             notes.append(
                 f"{counted(self.chosen_on, 'image')} chose templates and weights; all figures are of the other {images}."
             )
-        notes += [
-            f"{one.prompts.origin}: if they are among these, its figures are too good."
-            for one in self.sets
-            if one.kind == "given" and one.prompts.chosen
-        ]
+        chosen = dict.fromkeys(one.prompts.origin for one in self.sets if one.kind == "given" and one.prompts.chosen)
+        notes += [f"{origin}: if they are among these, its figures are too good." for origin in chosen]
         label, share = self.commonest
         beaten = [
             one.name
@@ -198,6 +208,8 @@ def embed(
     number = {name: n for n, name in enumerate(data.labels.names)}
     paths: list[str] = []
     truth: list[int] = []
+    places: list[int] = []
+    place = 0
     unreadable: list[tuple[str, str]] = []
     vectors = np.empty((len(data.paths), classifier.model.spec.embed_dim), np.float32)
     labelled = _labelled(classifier, data) if known is None else zip(known, data.truth, strict=True)
@@ -208,11 +220,14 @@ def embed(
             vectors[len(paths)] = image.embedding.vector
             paths.append(image.path)
             truth.append(number[label])
+            places.append(place)
+        place += label is not None
         advance()
     require_some(paths, unreadable)
     return EmbeddedImages(
-        tuple(paths), vectors[: len(paths)], np.array(truth, np.int64), data.labels, tuple(unreadable), data.predicted
-    )
+        tuple(paths), vectors[: len(paths)], np.array(truth, np.int64), np.array(places, np.int64), data.labels,
+        tuple(unreadable), data.predicted,
+    )  # fmt: skip
 
 
 def require_some(read: Sequence[str], unreadable: Sequence[tuple[str, str]]) -> None:
@@ -250,18 +265,21 @@ def evaluate(
     weigh: bool = False,
     select: bool = False,
     seed: int = 0,
+    half: Booleans | None = None,
 ) -> Evaluation:
     """Judge each prompt set by itself on the images, and against the baseline (default: the first set).
 
     With `weigh` and `select` each set also comes with templates weighed by zpe, and with a greedy selection of them
     (see `zsclip.evaluation.template_weights`); these are made on one half of the images, and all figures are of the other half.
+    Which images are in the first is drawn with `seed`, unless `half` (n,) says it.
     Raises `InputError`, `LabelError`, `PromptSetError` and `ModelError`.
     """
     rules = rules or Rules()
     require_choice(images.labels.names, rules, background, remedy="`background`")
     sets = named_apart(sets)
-    require_baseline(sets, baseline, weigh=weigh, select=select)
-    first = metrics.halves(images.truth, seed) if weigh or select else np.zeros(len(images), bool)
+    require_baseline(variant_names(sets, weigh=weigh, select=select), baseline)
+    half = metrics.halves(images.truth, seed) if half is None else half
+    first = half if weigh or select else np.zeros(len(images), bool)
     choosing, reported = images[first], images[~first]
     if (weigh or select) and not (len(choosing) and len(reported)):
         raise InputError(
@@ -297,12 +315,8 @@ def evaluate(
     )  # fmt: skip
 
 
-def require_baseline(
-    sets: Sequence[PromptSet], baseline: str | None, *, weigh: bool = False, select: bool = False
-) -> None:
-    """Raise `PromptSetError` for a baseline that is none of the sets, nor what `weigh` and `select` make of them, or the only one."""
-    kinds = ["", *([ensembling.WEIGHED] if weigh else []), *([ensembling.SELECTED] if select else [])]
-    names = [one.name + kind for one in sets for kind in kinds]
+def require_baseline(names: Sequence[str], baseline: str | None) -> None:
+    """Raise `PromptSetError` for a baseline that is none of the sets' names, or the only one."""
     if baseline is None:
         return
     where = f"`baseline={baseline}`"
@@ -310,6 +324,12 @@ def require_baseline(
         raise PromptSetError(f"there is no such set among those compared: {', '.join(names)}.", where=where)
     if len(names) < 2:
         raise PromptSetError("there is no other set to compare with it.", where=where, remedy="Give one more.")
+
+
+def variant_names(sets: Sequence[PromptSet], *, weigh: bool = False, select: bool = False) -> list[str]:
+    """What the sets are called, and what `weigh` and `select` make of them."""
+    kinds = ["", *([ensembling.WEIGHED] if weigh else []), *([ensembling.SELECTED] if select else [])]
+    return [one.name + kind for one in sets for kind in kinds]
 
 
 def predict(classes: ClassVectors, images: EmbeddedImages, rules: Rules) -> Predictions:

@@ -9,20 +9,21 @@ from typing import Any, TypeAlias
 from zsclip.evaluation import metrics
 from zsclip.evaluation.comparison import Comparison
 from zsclip.evaluation.evaluate import Evaluation, SetResult
+from zsclip.evaluation.speed import ComparedModel
 from zsclip.scoring.calibration import Calibration
 
 Row: TypeAlias = dict[str, Any]
 
 
 def comparison_rows(found: Evaluation) -> list[Row]:
-    """A row a set: its metrics, and how it compares with the baseline."""
+    """A row a set: its metrics, and how it compares with the baseline; of several models, how fast each was, too."""
     against = dict(zip((one.name for one in found.others), found.comparisons, strict=True))
     return [_comparison_row(found, one, against.get(one.name)) for one in found.sets]
 
 
 def _comparison_row(found: Evaluation, one: SetResult, against: Comparison | None) -> Row:
     row: Row = {
-        "prompts": one.name,
+        **_called(one),
         "kind": one.kind,
         "templates": len(one.prompts.templates),
         **_flat(asdict(one.summary)),
@@ -35,7 +36,18 @@ def _comparison_row(found: Evaluation, one: SetResult, against: Comparison | Non
         row["predicted_labels"] = found.predicted
     names = ("difference", "difference_low", "difference_high", "gained", "lost", "p_value", "p_adjusted", "verdict")
     row = {**row, "baseline": found.baseline.name, **{name: compared.get(name) for name in names}}
-    return {**row, "chance": found.chance, "commonest": found.commonest[1], "standing": found.standing(one)}
+    row = {**row, "chance": found.chance, "commonest": found.commonest[1], "standing": found.standing(one)}
+    speed = {model.name: _speed(model) for model in found.models}
+    return {**row, **speed.get(one.model, {})}
+
+
+def _called(one: SetResult) -> Row:
+    """The columns that say of what a row is."""
+    return {"model": one.model, "prompts": one.prompts.name} if one.model else {"prompts": one.name}
+
+
+def _speed(model: ComparedModel) -> Row:
+    return {"images_per_second": model.images_per_second, "images_computed": model.computed}
 
 
 def _flat(numbers: Row) -> Row:
@@ -56,7 +68,7 @@ def label_rows(found: Evaluation) -> list[Row]:
     rows = []
     for one in found.sets:
         for scores in metrics.per_label(one.predictions, len(names)):
-            row = {"prompts": one.name, **asdict(scores), "label": names[scores.label]}
+            row = {**_called(one), **asdict(scores), "label": names[scores.label]}
             rows.append({**row, "confused_with": None if scores.confused_with is None else names[scores.confused_with]})
     return rows
 
@@ -65,7 +77,7 @@ def template_rows(found: Evaluation) -> list[Row]:
     """A row a set and template: the template by itself, the best first."""
     return [
         {
-            "prompts": one.name,
+            **_called(one),
             "template": score.template,
             "top1": score.top1,
             "top1_low": score.interval.low,
@@ -81,7 +93,7 @@ def confusion_rows(found: Evaluation) -> list[Row]:
     """A row a set and cell of its confusion matrix that is not 0."""
     names = found.labels.names
     return [
-        {"prompts": one.name, "label": names[true], "predicted": names[said], "images": count}
+        {**_called(one), "label": names[true], "predicted": names[said], "images": count}
         for one in found.sets
         for true, said, count in metrics.confusions(one.predictions)
     ]
@@ -94,7 +106,7 @@ def error_rows(found: Evaluation, most: int) -> list[Row]:
     for one in found.sets:
         said = one.predictions
         for n in mistakes(one, most):
-            row = {"prompts": one.name, "path": found.paths[n], "label": names[said.truth[n]]}
+            row = {**_called(one), "path": found.paths[n], "label": names[said.truth[n]]}
             rows.append({**row, "predicted": names[said.predicted[n]], "probability": float(said.confidence[n])})
     return rows
 
@@ -110,7 +122,7 @@ def document(
 ) -> Row:
     """Everything as one JSON document. `unknown` is what images without a label are called."""
     return {
-        "model": found.model,
+        **({"models": model_rows(found)} if found.models else {"model": found.model}),
         "images": found.baseline.summary.images,
         "labels": list(found.labels.names),
         "chance": found.chance,
@@ -131,6 +143,11 @@ def document(
     }
 
 
+def model_rows(found: Evaluation) -> list[Row]:
+    """A row for each of several models: what it is, and how fast it was."""
+    return [{"model": one.name, "title": one.title, **_speed(one)} for one in found.models]
+
+
 DETAILS: dict[str, Callable[[Evaluation, int], list[Row]]] = {
     "per_class": lambda found, errors: label_rows(found),
     "per_template": lambda found, errors: template_rows(found),
@@ -148,3 +165,8 @@ COLUMNS = {  # of the tables that may have no row
     "per_template": ("prompts", "template", "top1", "top1_low", "top1_high", "nll"),
     "errors": ("prompts", "path", "label", "predicted", "probability"),
 }
+
+
+def columns(found: Evaluation, table: str) -> tuple[str, ...]:
+    """The header of a table that may have no row."""
+    return (*(("model",) if found.models else ()), *COLUMNS.get(table, ()))

@@ -14,7 +14,16 @@ from zsclip.models.files import (
 )
 from zsclip.models.packing import pack
 from zsclip.models.recommendation import recommend
-from zsclip.models.resolution import DEFAULT_MODEL, DEFAULT_TAGS, DEMO, default_tag, resolve, without_weights
+from zsclip.models.resolution import (
+    DEFAULT_MODEL,
+    DEFAULT_TAGS,
+    DEMO,
+    brings_weights,
+    default_tag,
+    resolve,
+    without_weights,
+)
+from zsclip.models.several import obtain
 from zsclip.models.spec import ModelSpec, TokenizerSpec, short_identity, weights_key
 
 __all__ = [
@@ -26,12 +35,14 @@ __all__ = [
     "ModelSpec",
     "TokenizerSpec",
     "address",
+    "brings_weights",
     "catalogue",
     "default_tag",
     "fetch",
     "fetch_text_tower",
     "fetch_tokenizer",
     "is_complete",
+    "obtain",
     "on_disk",
     "operation_counts",
     "pack",

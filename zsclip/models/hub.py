@@ -35,10 +35,15 @@ class Wanted:
 
     @property
     def stays_offline(self) -> bool:
-        """Whether the network must not be used, because it was said here or by `HF_HUB_OFFLINE`."""
-        from huggingface_hub import constants
+        """Whether the network must not be used for it."""
+        return stays_offline(self.offline)
 
-        return self.offline or bool(constants.HF_HUB_OFFLINE)
+
+def stays_offline(offline: bool) -> bool:
+    """Whether the network must not be used, because it was said so or by `HF_HUB_OFFLINE`."""
+    from huggingface_hub import constants
+
+    return offline or bool(constants.HF_HUB_OFFLINE)
 
 
 def cached(repository: str, filename: str) -> Path | None:

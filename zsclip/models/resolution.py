@@ -41,24 +41,31 @@ def resolve(model: str | None = None, pretrained: str | None = None, *, offline:
     """Find out what `model` and `pretrained` mean.
 
     `model` is `demo`, `local-dir:PATH`, `hf-hub:ORG/REPO[@REVISION]` or an architecture of open_clip; `pretrained` one of the
-    architecture's tags or a checkpoint file. Only `hf-hub:` may ask the network, for the configuration. With `offline`
-    nothing does, neither here nor when the model's files are fetched. Raises `ModelError`.
+    architecture's tags or a checkpoint file. Both can be written as one: `ARCHITECTURE:TAG`. Only `hf-hub:` may ask the
+    network, for the configuration. With `offline` nothing does, neither here nor when the model's files are fetched. Raises
+    `ModelError`.
     """
     if model is None:
         model = DEFAULT_MODEL
-    if model == DEMO or model.startswith(("local-dir:", "hf-hub:")):
-        if pretrained:
-            remedy = f"Leave out `pretrained={pretrained}`."
-            raise ModelError(f"`model={model}` brings its own weights.", remedy=remedy)
-        if model == DEMO:
-            spec = _from_folder(DEMO, _DEMO_FOLDER)
-        elif model.startswith("local-dir:"):
-            spec = _from_folder(model, Path(model.removeprefix("local-dir:")).expanduser())
-        else:
-            spec = _from_hub(model, model.removeprefix("hf-hub:"), offline)
+    if pretrained and brings_weights(model):
+        raise ModelError(f"`model={model}` brings its own weights.", remedy=f"Leave out `pretrained={pretrained}`.")
+    kind, colon, rest = model.partition(":")
+    if model == DEMO:
+        spec = _from_folder(DEMO, _DEMO_FOLDER)
+    elif colon and kind == "local-dir":
+        spec = _from_folder(model, Path(rest).expanduser())
+    elif colon and kind == "hf-hub":
+        spec = _from_hub(model, rest, offline)
+    elif colon and not rest:
+        raise ModelError(f"`model={model}` has no tag or checkpoint file after its colon.")
     else:
-        spec = _from_open_clip(model, pretrained)
+        spec = _from_open_clip(kind, rest or pretrained)
     return replace(spec, offline=offline)
+
+
+def brings_weights(model: str) -> bool:
+    """Whether a model's name says what its weights are, so that `pretrained` does not belong beside it."""
+    return model == DEMO or ":" in model
 
 
 def _from_open_clip(model: str, pretrained: str | None) -> ModelSpec:
@@ -69,8 +76,8 @@ def _from_open_clip(model: str, pretrained: str | None) -> ModelSpec:
         hint = f"Did you mean {' or '.join(close)}? " if close else ""
         raise ModelError(
             f"There is no architecture {model!r}. {hint}It must be one of open_clip's (zsclip models list shows them), "
-            f"local-dir:PATH, hf-hub:ORG/REPO[@REVISION] or demo.",
-            remedy="For a checkpoint file give the architecture too: `model=ViT-B-32` `pretrained=FILE`.",
+            f"alone or with a tag (ARCHITECTURE:TAG), local-dir:PATH, hf-hub:ORG/REPO[@REVISION] or demo.",
+            remedy="For a checkpoint file give the architecture too: `model=ViT-B-32:FILE`.",
         )
     return _from_architecture(architecture, config, pretrained)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from zsclip.evaluation import metrics
 from zsclip.evaluation.evaluate import Evaluation, SetResult
+from zsclip.evaluation.speed import ComparedModel
 from zsclip.evaluation.tables import mistakes
 from zsclip.output.cells import fit_width, printable
 from zsclip.output.figures import MANY, FigurePrinter, p_value
@@ -43,8 +44,9 @@ def print_tables(
 class _Printer(FigurePrinter):
     def __init__(self, console: Console, found: Evaluation, errors: int, shown: Callable[[str], str]) -> None:
         self._found, self._errors, self._shown = found, errors, shown
+        self._told: set[ComparedModel] = set()
         decimals = 2 if found.baseline.summary.images >= MANY else 1
-        longest = max(len(one.name) for one in found.sets)
+        longest = max(len(one.prompts.name) for one in found.sets) + (2 if found.models else 0)
         figures = 60 if decimals == 1 else 68
         self._narrow = console.width < figures + min(longest, 12)
         super().__init__(console, decimals, max(8, min(longest, console.width - figures + (14 if self._narrow else 0))))
@@ -52,14 +54,16 @@ class _Printer(FigurePrinter):
     def comparison(self) -> None:
         found = self._found
         images = found.baseline.summary.images
-        self._line(f"{counted(images, 'image')}, {counted(len(found.labels), 'label')}, {found.model}. Shares in %.")
+        which = counted(len(found.models), "model") if found.models else found.model
+        self._line(f"{counted(images, 'image')}, {counted(len(found.labels), 'label')}, {which}. Shares in %.")
         self._line()
         means = [] if self._narrow else ["recall", "F1"]
-        self._table(
+        self._of_sets(
             ["prompts", "n", "top-1 [95 %]", "top-5", *means, "ECE", "NLL"],
+            found.sets,
             [
                 [
-                    self._name(one.name),
+                    self._set_name(one),
                     str(len(one.prompts.templates)),
                     self._with_interval(one.summary.top1, one.summary.top1_interval),
                     self._percent(one.summary.top5),
@@ -76,25 +80,34 @@ class _Printer(FigurePrinter):
         self._prose(f"Chance is {self._percent(found.chance)} (one of {counted(len(found.labels), 'label')}){always}.")
         if found.abstains:
             self._line()
-            self._table(
+            self._of_sets(
                 ["with abstention", "coverage", "accuracy on the covered [95 %]"],
+                found.sets,
                 [
                     [
-                        self._name(one.name),
+                        self._set_name(one),
                         self._percent(one.summary.coverage),
                         self._with_interval(one.summary.covered_accuracy, one.summary.covered_interval),
                     ]
                     for one in found.sets
                 ],
             )
+        self._differences()
+        for warning in found.warnings:
+            self._line()
+            self._prose(warning)
+
+    def _differences(self) -> None:
+        found = self._found
         if found.comparisons:
             self._line()
             self._line(f"Against {found.baseline.name}, image by image:")
-            self._table(
+            self._of_sets(
                 ["prompts", "difference [95 %]", *([] if self._narrow else ["gained", "lost"]), "p", "Holm", ""],
+                found.others,
                 [
                     [
-                        self._name(one.name),
+                        self._set_name(one),
                         self._with_interval(against.difference, against.interval, sign=True),
                         *([] if self._narrow else [str(against.gained), str(against.lost)]),
                         p_value(against.p_value),
@@ -104,9 +117,24 @@ class _Printer(FigurePrinter):
                     for one, against in zip(found.others, found.comparisons, strict=True)
                 ],
             )
-        for warning in found.warnings:
-            self._line()
-            self._prose(warning)
+
+    def _set_name(self, one: SetResult) -> str:
+        return self._name(f"{'  ' if one.model else ''}{one.prompts.name}")
+
+    def _of_sets(self, header: Sequence[str], sets: Sequence[SetResult], rows: Sequence[Sequence[str]]) -> None:
+        """A table with a row for each set; of several models, below the name of each, the first time with its speed."""
+        if not self._found.models:
+            self._table(header, rows)
+            return
+        first, *lines = _aligned([header, *rows])
+        self._line(first, style="dim")
+        for model in self._found.models:
+            of_model = [line for line, one in zip(lines, sets, strict=True) if one.model == model.name]
+            if of_model:
+                self._line(model.shown if model in self._told else f"{model.shown}: {_speed(model)}", style="bold")
+                self._told.add(model)
+            for line in of_model:
+                self._line(line)
 
     def per_class(self, one: SetResult) -> None:
         names = self._found.labels.names
@@ -210,6 +238,24 @@ class _Printer(FigurePrinter):
         """A label, cut where two of them and `others` cells would not fit into a line."""
         name = printable(self._found.labels.names[number])
         return fit_width(name, max(8, (self._console.width - others) // 2)).rstrip()
+
+
+def _aligned(rows: Sequence[Sequence[str]], gap: int = 2) -> list[str]:
+    """Rows as lines: columns as wide as they must be, the first to the left, the others to the right."""
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        numbers = (" " * (gap + width - cell_len(cell)) + cell for cell, width in zip(others, widths[1:], strict=True))
+        lines.append((fit_width(first, widths[0]) + "".join(numbers)).rstrip())
+    return lines
+
+
+def _speed(model: ComparedModel) -> str:
+    if model.images_per_second is not None:
+        return f"{model.images_per_second:,.1f} images/s"
+    return f"{counted(model.computed, 'new image')}, too few for a speed" if model.computed else "all images known"
 
 
 PRINTED: dict[str, Callable[[_Printer, SetResult], None]] = {

@@ -1,8 +1,8 @@
-/* The report of evaluate: the comparison, then one prompt set at a time. */
+/* The report of evaluate: the comparison, then one prompt set at a time; of several models, what each costs. */
 
 const names = data.labels.map(printable);
 const sets = data.sets;
-let chosen = Math.max(0, sets.findIndex((one) => one.prompts === data.baseline));
+let chosen = Math.max(0, sets.findIndex((one) => one.name === data.baseline));
 
 /* ---- tables ---- */
 
@@ -52,7 +52,7 @@ function comparison() {
   const [from, to] = [Math.min(...lows), Math.max(...highs)];
   const reach = Math.max(0.005, ...sets.flatMap((one) =>
     one.difference === null ? [] : [Math.abs(one.difference_low), Math.abs(one.difference_high)]));
-  const head = ["Prompts", "Templates", "Top-1", "95 % interval", "", "Top-5", "Mean recall", "Macro-F1", "ECE", "NLL"];
+  const head = [data.models.length ? "Model and prompts" : "Prompts", "Templates", "Top-1", "95 % interval", "", "Top-5", "Mean recall", "Macro-F1", "ECE", "NLL"];
   if (data.abstains) head.push("Coverage", "Accuracy on the covered");
   const compared = sets.length > 1;
   const rows = sets.map((one) => {
@@ -62,7 +62,7 @@ function comparison() {
       percent(one.top5), percent(one.mean_recall), percent(one.macro_f1), percent(one.ece), one.nll.toFixed(3),
     ];
     if (data.abstains) cells.push(percent(one.coverage), percent(one.covered_accuracy));
-    return { cells, className: one.prompts === data.baseline ? "baseline" : "" };
+    return { cells, className: one.name === data.baseline ? "baseline" : "" };
   });
   const against = sets.filter((one) => one.difference !== null).map((one) => ({
     cells: [
@@ -74,11 +74,12 @@ function comparison() {
     ],
   }));
   return make("section", { className: "card" },
-    make("h2", {}, compared ? "Which prompts are better?" : "How good are these prompts?"),
+    make("h2", {}, data.models.length ? "Which model and prompts are better?"
+      : compared ? "Which prompts are better?" : "How good are these prompts?"),
     table("Metrics of each prompt set", head, rows, (index) => index > 0 && index !== 4, "stack"),
     compared ? make("h3", { className: "later" }, `Top-1, image by image, against ${printable(data.baseline)}`) : null,
     compared ? table("Differences from the baseline",
-      ["Prompts", "Difference", "95 % interval", "", "Gained", "Lost", "p", "p (Holm)", ""], against,
+      [head[0], "Difference", "95 % interval", "", "Gained", "Lost", "p", "p (Holm)", ""], against,
       (index) => index > 0 && index !== 3 && index !== 8, "stack") : null,
     make("p", { className: "small later" }, `Chance is ${percent(data.chance)} (one of ${count(names.length, "label")})${
       data.commonest[1] > data.chance ? `; always answering ${printable(data.commonest[0])} would give ${percent(data.commonest[1])}` : ""}.`),
@@ -90,7 +91,7 @@ function nameOf(one) {
   const weights = one.list.some((template) => template.weight !== null);
   const shown = [...one.list].sort((a, b) => (b.weight ?? 0) - (a.weight ?? 0));
   return make("details", { className: "set" },
-    make("summary", {}, printable(one.prompts)),
+    make("summary", {}, printable(one.name)),
     make("ul", { className: "small soft" }, ...shown.slice(0, 100).map((template) =>
       make("li", {}, `${weights ? `${template.weight.toFixed(3)}  ` : ""}${printable(template.text)}`))),
     Object.keys(one.chosen).length
@@ -169,6 +170,84 @@ function riskCoverage(one) {
     tellAt(Math.min(1, Math.max(0, (at - BOX.left) / (WIDTH - BOX.left - BOX.right))));
   });
   return chart;
+}
+
+/* ---- several models: right against fast ---- */
+
+function speedOf(model) {
+  if (model.images_per_second !== null) return model.images_per_second.toLocaleString("en", { maximumFractionDigits: 1 });
+  return model.images_computed ? `not measured: ${count(model.images_computed, "new image")}` : "not measured: all images known";
+}
+
+/** Ticks of 1, 2 and 5 times powers of ten, or more where that are few, from one below the lowest value to one above the highest. */
+function logTicks(lowest, highest) {
+  const ticks = [];
+  const digits = highest / lowest > 8 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9];
+  for (let power = Math.floor(Math.log10(lowest)); power <= Math.ceil(Math.log10(highest)); power += 1) {
+    ticks.push(...digits.map((digit) => +(digit * 10 ** power).toPrecision(2)));
+  }
+  const first = Math.max(0, ticks.findLastIndex((tick) => tick < lowest));
+  const last = ticks.findIndex((tick) => tick > highest);
+  return ticks.slice(first, last < 0 ? undefined : last + 1);
+}
+
+function tradeOff() {
+  const speeds = new Map(data.models.map((model) => [model.model, model.images_per_second]));
+  const points = sets.filter((one) => speeds.get(one.model) !== null);
+  const shown = data.models.filter((model) => model.images_per_second !== null);
+  const width = 540;
+  const [left, right, top, bottom, height] = [46, 12, 12, 42, 320];
+  const parts = [make("h2", {}, "What does accuracy cost?")];
+  if (points.length) {
+    const ticks = logTicks(Math.min(...points.map((one) => speeds.get(one.model))), Math.max(...points.map((one) => speeds.get(one.model))));
+    const [low, high] = [Math.log(ticks[0]), Math.log(ticks.at(-1))];
+    const beside = 30; // room for the sets of a model at the edge
+    const x = (speed) => left + beside + ((width - left - right - 2 * beside) * (Math.log(speed) - low)) / (high - low);
+    const [least, most] = [Math.min(...points.map((one) => one.top1_low)), Math.max(...points.map((one) => one.top1_high))];
+    const percents = [1, 2, 5, 10, 20].find((one) => one * 6 >= 100 * (most - least)) ?? 20; // a line in the grid
+    const [lowest, highest] = [Math.floor((100 * least) / percents), Math.ceil((100 * most) / percents)].map((lines) => (lines * percents) / 100);
+    const y = (share) => height - bottom - ((height - top - bottom) * (share - lowest)) / (highest - lowest);
+    const chart = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", class: "chart trade",
+      "aria-label": `Top-1 against images a second. ${points.map((one) =>
+        `${printable(one.name)}: ${percent(one.top1)}, ${speeds.get(one.model).toFixed(1)} images/s`).join("; ")}.` });
+    for (let share = lowest; share < highest + 0.001; share += percents / 100) {
+      chart.append(draw("line", { x1: left, x2: width - right, y1: y(share), y2: y(share), class: "grid" }),
+        draw("text", { x: left - 8, y: y(share) + 4, "text-anchor": "end" }, (100 * share).toFixed(0)));
+    }
+    for (const tick of ticks) {
+      chart.append(draw("line", { x1: x(tick), x2: x(tick), y1: top, y2: height - bottom, class: "grid" }),
+        draw("text", { x: x(tick), y: height - bottom + 18, "text-anchor": "middle" }, tick.toLocaleString("en")));
+    }
+    chart.append(
+      draw("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle", class: "name" }, "Images a second"),
+      draw("text", { x: 12, y: (height - bottom + top) / 2, "text-anchor": "middle", class: "name",
+        transform: `rotate(-90 12 ${(height - bottom + top) / 2})` }, "Top-1 (%)"));
+    for (const model of shown) {
+      const mine = points.filter((one) => one.model === model.model);
+      const number = data.models.indexOf(model) + 1;
+      mine.forEach((one, place) => {
+        // The sets of a model side by side: they are equally fast.
+        const at = x(model.images_per_second) + Math.min(9, (2 * beside) / mine.length) * (place - (mine.length - 1) / 2);
+        const mark = draw("circle", { cx: at, cy: y(one.top1), r: 4.5, class: `dot ${one.name === data.baseline ? "base" : "plain"}` });
+        mark.append(draw("title", {}, `${printable(one.name)}: ${percent(one.top1)} (${interval(one.top1_low, one.top1_high)}), ${
+          speedOf(model)} images/s`));
+        chart.append(draw("line", { x1: at, x2: at, y1: y(one.top1_low), y2: y(one.top1_high), class: "whisker plain" }), mark);
+      });
+      const above = Math.min(...mine.map((one) => y(one.top1_high)));
+      chart.append(draw("text", { x: x(model.images_per_second), y: Math.max(top + 10, above - 6), "text-anchor": "middle", class: "name" }, String(number)));
+    }
+    parts.push(chart);
+  }
+  parts.push(
+    table("Speed of each model", ["Model", "Images a second", "Best top-1", "95 % interval"], data.models.map((model, index) => {
+      const best = sets.filter((one) => one.model === model.model).reduce((a, b) => (b.top1 > a.top1 ? b : a));
+      const title = model.title === model.model ? "" : ` (${printable(model.title)})`;
+      return { cells: [`${index + 1}: ${printable(model.model)}${title}`, speedOf(model), percent(best.top1),
+        interval(best.top1_low, best.top1_high)] };
+    }), (index) => index > 0, "stack"),
+    make("p", { className: "small soft later" }, "Images that were embedded in this run, with reading and decoding, without loading the model, whatever "
+      + "else the machine did meanwhile. A model's prompt sets are side by side, for it is as fast with each; lines are 95 % intervals."));
+  return make("section", { className: "card" }, ...parts);
 }
 
 /* ---- the confusion matrix, on a canvas: a thousand labels are a million cells ---- */
@@ -356,11 +435,11 @@ const chooser = make("div", { className: "chooser", role: "group", "aria-label":
       for (const button of chooser.children) button.setAttribute("aria-pressed", String(button === event.currentTarget));
       show();
     },
-  }, printable(one.prompts))));
+  }, printable(one.name))));
 document.getElementById("page").append(
   make("header", {}, make("h1", {}, printable(data.title)),
     make("p", { className: "soft" }, `${count(data.images, "image")}, ${count(names.length, "label")}, ${printable(data.model)}`)),
-  make("main", {}, comparison(), data.calibration ? calibration(data.calibration) : "",
+  make("main", {}, comparison(), data.models.length ? tradeOff() : "", data.calibration ? calibration(data.calibration) : "",
     data.unreadable.length ? make("details", { className: "card" },
       make("summary", {}, `${count(data.unreadable.length, "image")} could not be read, and count neither as right nor as wrong`),
       make("ul", { className: "small" }, ...data.unreadable.slice(0, 1000).map(([path, error]) => make("li", {}, `${printable(path)}: ${printable(error)}`)))) : "",

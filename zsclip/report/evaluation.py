@@ -10,6 +10,7 @@ from zsclip.evaluation.evaluate import Evaluation, SetResult
 from zsclip.report import render
 from zsclip.report.pictures import Pictures
 from zsclip.scoring.calibration import Calibration
+from zsclip.text.wording import counted
 
 _MISTAKES = 60
 _POINTS = 400  # of a curve, more than pixels
@@ -20,7 +21,8 @@ def evaluation_html(found: Evaluation, title: str, pictures: Pictures, calibrati
     rows = tables.comparison_rows(found)
     data = {
         "title": title,
-        "model": found.model,
+        "model": found.model or counted(len(found.models), "model"),
+        "models": tables.model_rows(found),
         "images": found.baseline.summary.images,
         "labels": list(found.labels.names),
         "chance": found.chance,
@@ -31,7 +33,10 @@ def evaluation_html(found: Evaluation, title: str, pictures: Pictures, calibrati
         "notes": [*found.warnings, *found.notes],
         "methods": tables.METHODS,
         "calibration": asdict(calibration) if calibration else None,
-        "sets": [{**row, **_details(found, one, pictures)} for row, one in zip(rows, found.sets, strict=True)],
+        "sets": [
+            {"name": one.name, **row, **_details(found, one, pictures)}
+            for row, one in zip(rows, found.sets, strict=True)
+        ],
     }
     return render("evaluation", title, data)
 

@@ -11,7 +11,7 @@ import numpy as np
 from zsclip.classifier import Classifier
 from zsclip.errors import InputError
 from zsclip.evaluation.comparison import holm
-from zsclip.evaluation.evaluate import named_apart, require_baseline
+from zsclip.evaluation.evaluate import named_apart, require_baseline, variant_names
 from zsclip.evaluation.metrics import Doubles, Interval
 from zsclip.evaluation.multi_label.data import MultiLabelImages
 from zsclip.evaluation.multi_label.figures import Figures, Said, bias, bootstrap, bootstrap_p, figures, interval
@@ -190,7 +190,7 @@ def evaluate(
     """
     require_choice(images.labels.names, rules, background)
     sets = named_apart(sets)
-    require_baseline(sets, baseline)
+    require_baseline(variant_names(sets), baseline)
     if not images.truth.any():
         raise InputError("None of the images that can be read has any of the labels: there is nothing to find.")
     background = classifier.effective_background(rules, background)
