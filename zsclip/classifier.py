@@ -34,6 +34,8 @@ from zsclip.scoring.batches import ImageResults
 from zsclip.scoring.calibration import Binding, Calibration
 from zsclip.scoring.classes import ClassVectors, alike_in_words
 from zsclip.scoring.classifier_file import TaughtClassifier
+from zsclip.scoring.decisions import Scorer
+from zsclip.scoring.levels import in_levels
 from zsclip.scoring.prompt_vectors import PromptVectors
 from zsclip.scoring.ranking import Best
 from zsclip.scoring.results import ImageResult, Match, SearchResult
@@ -213,8 +215,9 @@ class Classifier(Closing):
         (independent labels without any: the model's own bias, else the curated ones);
         a `calibration` brings its temperature, of independent labels thresholds too.
         With `pool` a video is one result: of the unit `mean` of its frames' vectors, or of the
-        best frame for each label (`max`). Raises `LabelError` for fewer than two labels (unless the rules make sense of
-        one), `CalibrationError` for a calibration made for something else, `PromptSetError` and `ModelError`.
+        best frame for each label (`max`). Labels in levels are decided on as `zsclip.scoring.levels` says. Raises
+        `LabelError` for fewer than two labels (unless the rules make sense of one), `CalibrationError` for a calibration
+        made for something else, `PromptSetError` and `ModelError`.
         """
         batches = self.classify_batches(
             images, labels, prompts, top_k=top_k, rules=rules, background=background, calibration=calibration, taught=taught, pool=pool,
@@ -246,7 +249,7 @@ class Classifier(Closing):
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k must be at least 1, or None for all labels, not {top_k}.")
         kept = len(label_set) if top_k is None else min(top_k, len(label_set))
-        return self._results(images, classes, kept, rules, pool)
+        return self._results(images, in_levels(classes, label_set), kept, rules, pool)
 
     def calibrated(
         self,
@@ -343,14 +346,14 @@ class Classifier(Closing):
         return SearchResult(tuple(matches), tuple(unread))
 
     def _results(
-        self, images: Images, classes: ClassVectors, top_k: int, rules: Rules, pool: Pool | None
+        self, images: Images, scorer: Scorer, top_k: int, rules: Rules, pool: Pool | None
     ) -> Generator[ImageResults, None, None]:
         for batch in self.embed_images(images, pool=pool):
             vectors, starts = stacked(batch) if pool == "max" and batch.clips else (batch.vectors, None)
-            decisions = classes.score(vectors, top_k, rules, starts)
+            decisions = scorer.score(vectors, top_k, rules, starts)
             read = [place for place in range(len(batch)) if place not in batch.errors] if batch.clips else []
             times = {
-                read[row]: clip.times[classes.best_frame(clip.vectors, int(decisions.ranked[row, 0]))]
+                read[row]: clip.times[scorer.best_frame(clip.vectors, int(decisions.ranked[row, 0]))]
                 for row, clip in batch.clips.items()
             }
             yield ImageResults(batch.paths, decisions, batch.errors, times)

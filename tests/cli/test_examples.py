@@ -44,7 +44,7 @@ def test_examples_teach_and_a_saved_classifier_says_the_same(cli: Cli, halves: P
     assert (again.code, again.out) == (0, taught.out)
     document = json.loads((halves / "c.json").read_text())
     assert document["examples"] == dict.fromkeys(LABELS.split(","), 2)
-    assert list(document["labels"]) == LABELS.split(",")
+    assert [one["path"] for one in document["labels"]] == [[label] for label in LABELS.split(",")]
     sorted_ = cli("sort", "judged", "--classifier", "c.json", "--into", "sorted", "--dry-run")
     assert {row["from"]: row["label"] for row in rows_of(sorted_.out)} == {
         row["path"]: row["label"] for row in rows_of(taught.out)

@@ -210,7 +210,7 @@ def test_a_saved_classifier_is_read_to_the_same_numbers(tmp_path: Path) -> None:
         (lambda d: d["weights"][0].__setitem__(0, float("nan")), "no finite number"),
         (lambda d: d.__setitem__("zsclip classifier", 2), "another version"),
         (lambda d: d.pop("zsclip classifier"), "not a classifier of zsclip"),
-        (lambda d: d.__setitem__("labels", {}), "damaged: No labels"),
+        (lambda d: d.__setitem__("labels", []), "damaged: No labels"),
         (lambda d: d.__setitem__("labels", 3), "damaged"),
     ],
 )

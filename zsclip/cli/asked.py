@@ -63,7 +63,8 @@ class Asked:
         background, sets = decision.read_background(), prompts.read()
         if saved is not None:
             labels, sets, rules = saved[0].labels, saved[0].prompts, replace(rules, combine=saved[0].combine)
-        require_choice(labels.names, rules, background, unknown=None if unknown_apart else decision.unknown_label)
+        apart = None if unknown_apart else decision.unknown_label
+        require_choice(labels.names, rules, background, unknown=apart, above=labels.above)
         unknown = decision.unknown_label if rules.abstains or background is not None else None
         calibrated = (read_file(calibration), calibration) if calibration else None
         kept = min(top_k or len(labels), len(labels))
@@ -89,12 +90,6 @@ class Asked:
         if watched is not None:
             watched.warn()
 
-    def layout(self, *, timed: bool) -> Layout[ImageResults]:
-        """How rows are laid out; `timed` where videos are pooled."""
-        from zsclip.output.rows import result_layout
-
-        return result_layout(self.top_k, self.unknown, several=self.rules.multi_label, timed=timed)
-
     def taught_for(self, classifier: Classifier) -> Taught | None:
         """What examples taught, if there are any; raises `InputError` for a classifier of another model."""
         if self.saved is None:
@@ -102,6 +97,13 @@ class Asked:
         one, file = self.saved
         classifier.require_taught(one, file)
         return one.taught
+
+    def layout(self, *, timed: bool) -> Layout[ImageResults]:
+        """How the results' rows are laid out; see `rows.result_layout`."""
+        from zsclip.output.rows import result_layout
+
+        several, nested = self.rules.multi_label, self.labels.nests
+        return result_layout(self.top_k, self.unknown, several=several, timed=timed, nested=nested)
 
     def rules_for(self, classifier: Classifier) -> Rules:
         """The rules, with what the calibration brings if there is one; raises `CalibrationError`."""
@@ -123,6 +125,7 @@ class Asked:
         del rules["logit_thresholds"]  # which come with a calibration
         return {
             "labels": [[one.name, *one.members] if one.members != (one.name,) else one.name for one in self.labels.labels],
+            **({"nested": True} if self.labels.nests else {}),
             "prompts": self._prompts, "background": self.background,
             "rules": rules, "temperature": calibrated.temperature if calibrated else None,
             "label_thresholds": {one.label: one.logit for one in calibrated.label_thresholds} or None if calibrated else None,
@@ -148,8 +151,9 @@ class Asked:
     def told(self, classifier: Classifier) -> tuple[Labelling, Provenance]:
         """What is told of each picture in parts, and of the run."""
         from zsclip.cluster.rows import Labelling
+        from zsclip.scoring.levels import in_levels
 
         rules = self.rules_for(classifier)
         classes = classifier.classes(self.labels, self.sets, rules, self.background)
-        classes = replace(classes, taught=self.taught_for(classifier))
-        return Labelling(classes, rules, self.top_k, self.unknown), self.provenance(classifier)
+        scorer = in_levels(replace(classes, taught=self.taught_for(classifier)), self.labels)
+        return Labelling(scorer, rules, self.top_k, self.unknown, self.labels.nests), self.provenance(classifier)

@@ -63,7 +63,7 @@ def classify(
     outputs = Outputs(
         output=rows.output, report=page.report, save_classifier=teaching.save_classifier, offline=model.offline
     )
-    rows.check((*asked.labels.names, asked.unknown))
+    rows.check((*asked.labels.names, *asked.labels.above, asked.unknown))
     if parts.parts_folder is not None:
         run_in_parts(parts, where, model, reading, store, messages, asked.told, asked.decides, vectors)
         return
@@ -74,7 +74,7 @@ def classify(
     with groups.open_classifier(model, reading, store) as classifier:
         images.require(classifier)
         asked = teaching.teach(asked, classifier, examples)
-        gallery = page.gallery(label_set.names, asked.unknown, classifier)
+        gallery = page.gallery((*label_set.names, *label_set.above), asked.unknown, classifier)
         unread = _print(asked, classifier, images, where, rows, gallery, quiet=messages.quiet)
         images.report(classifier.counts)
         messages.report(classifier)
@@ -97,7 +97,7 @@ def _print(
     from zsclip.cli.printing import Printing, print_results
 
     how = Printing(
-        rows, quiet, asked.labels.names, asked.layout(timed=where.pool is not None), asked.unknown, where.null,
+        rows, quiet, asked.labels, asked.layout(timed=where.pool is not None), asked.unknown, where.null,
         images.is_one_file, gallery, asked.provenance(classifier),
     )  # fmt: skip
     return print_results(classifier, partial(asked.results, classifier, images.listing, where.pool), images, how)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TextIO
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from zsclip.output.rows import Layout, Writer
     from zsclip.report.gallery import Gallery
     from zsclip.scoring.batches import ImageResults
+    from zsclip.text.labels import LabelSet
 
 logger = logging.getLogger("zsclip")
 
@@ -32,7 +33,7 @@ class Printing:
 
     rows: RowsGroup
     quiet: bool
-    labels: Sequence[str]
+    labels: LabelSet
     layout: Layout[ImageResults]
     unknown: str | None
     null: bool
@@ -98,11 +99,12 @@ def _wanted(results: ImageResults, how: Printing) -> ImageResults:
     only = how.rows.only
     if only is None:
         return results
+    below = how.labels.below(only)
     return results.take(
         [
             place
             for place, result in enumerate(results)
-            if only in result.labels or (result.abstained and only == how.unknown)
+            if not below.isdisjoint(result.labels) or (result.abstained and only == how.unknown)
         ]
     )
 
@@ -114,4 +116,4 @@ def _writer(name: str, stream: TextIO, stdout_console: Console | None, how: Prin
     if name != "table":
         return row_writer(name, stream, how.layout, null=how.null, provenance=how.provenance)
     rows = stdout_console or console(stream)
-    return RankingWriter(rows, how.unknown) if how.single else TableWriter(rows, how.labels, how.unknown)
+    return RankingWriter(rows, how.unknown) if how.single else TableWriter(rows, how.labels.names, how.unknown)

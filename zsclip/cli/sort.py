@@ -53,7 +53,7 @@ def sort(
     store: groups.StoreGroup,
     messages: groups.MessageGroup,
 ) -> None:
-    """Sort images into folders by their label.
+    """Sort images into folders by their label, of labels in levels into folders in folders.
 
     zsclip sort photos/ --labels cat,dog --into sorted/ --dry-run
 
@@ -74,7 +74,7 @@ def sort(
     outputs.refuse(labels.labels_file, decision.background, prompts.prompts, calibration, model.files, store.files)
     examples = teaching.read(label_set, decision.unknown_label, outputs)
     # Where `into` is itself the folder that is searched, what was sorted before is still passed over.
-    exclude = (into, *(into / one for one in folders.folder_names([decision.unknown_label, *label_set.names])))
+    exclude = (into, *(into / one for one in folders.homes(label_set, decision.unknown_label).values()))
     search = replace(where.search, libraries=not move, exclude=exclude, files_only=True)
     images = open_images(where, search=search, refuse=require_files)
     with groups.open_classifier(model, reading, store) as classifier:
@@ -85,7 +85,7 @@ def sort(
     for result in (unreadable := [result for result in results if result.error is not None]):
         logger.warning("%s stays where it is: %s.", result.path, result.error)
     how = next((name for name, asked in (("link", link), ("copy", copy), ("move", move)) if asked), "link")
-    plan = list(folders.plan(results, into, label_set.names, decision.unknown_label, how))
+    plan = list(folders.plan(results, into, label_set, decision.unknown_label, how))
     failed = _print_plan(plan) if dry_run else _carry_out(plan, into, how, store)
     if unreadable or failed:
         raise typer.Exit(3)

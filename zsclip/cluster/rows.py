@@ -11,7 +11,7 @@ import numpy as np
 from zsclip.cluster.part_file import Error, vectors_of
 from zsclip.embedding.records import ImageEmbeddings
 from zsclip.output.parquet import ResultColumns, name_columns, name_fields, vector_column
-from zsclip.scoring.classes import ClassVectors
+from zsclip.scoring.decisions import Scorer
 from zsclip.scoring.rules import Rules
 from zsclip.unit_vectors import Floats
 
@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Labelling:
-    """How pictures get their labels: the same class vectors and rules for all parts. `unknown` is what an abstention is called."""
+    """How pictures get their labels: the same class vectors and rules for all parts. `unknown` is what an abstention is called,
+    `nested` says that the labels stand in levels.
+    """
 
-    classes: ClassVectors
+    classes: Scorer
     rules: Rules
     top_k: int
     unknown: str | None = None
+    nested: bool = False
 
 
 class _Labels:
@@ -35,7 +38,9 @@ class _Labels:
     def __init__(self, labelling: Labelling | None) -> None:
         self._labelling = labelling
         self._columns = (
-            None if labelling is None else ResultColumns(labelling.unknown, several=labelling.rules.multi_label)
+            None
+            if labelling is None
+            else ResultColumns(labelling.unknown, several=labelling.rules.multi_label, nested=labelling.nested)
         )
         self.fields = list(self._columns.decided) if self._columns else []
 

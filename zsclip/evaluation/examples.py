@@ -42,7 +42,7 @@ def read(source: Path, labels: LabelSet, unknown: str = "unknown") -> LabelledIm
         if source.is_dir()
         else dataset.from_manifest(source, unknown=unknown)
     )
-    called = {member: label.name for label in reversed(labels.labels) for member in (*label.members, label.name)}
+    called = {label: names[0] for label in set(found.truth) if len(names := _called(label, labels)) == 1}
     rows = [(path, called[label]) for path, label in zip(found.paths, found.truth, strict=True) if label in called]
     strange = Counter(label for label in found.truth if label not in called)
     if not rows:
@@ -56,6 +56,11 @@ def read(source: Path, labels: LabelSet, unknown: str = "unknown") -> LabelledIm
             f"Left out, for their labels are not asked for: {counted(strange.total(), 'example')}: {listed(named)}."
         )
     return LabelledImages(tuple(path for path, _ in rows), tuple(label for _, label in rows), labels, tuple(notes))
+
+
+def _called(name: str, labels: LabelSet) -> list[str]:
+    """The labels that an example's label may mean: by name, or by one of the names they are prompted by."""
+    return labels.called(name) or [label.name for label in labels.labels if name in label.members]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from zsclip.images.folders import is_in_library
 from zsclip.output.delimited import delimited_rows
 from zsclip.output.targets import text_stream
 from zsclip.scoring.results import ImageResult
+from zsclip.text.label_files import SEPARATOR
+from zsclip.text.labels import LabelsLike, as_label_set
 
 logger = logging.getLogger("zsclip")
 
@@ -70,8 +72,26 @@ def folder_names(labels: Iterable[str]) -> list[str]:
     return names
 
 
+def homes(labels: LabelsLike, unknown_label: str) -> dict[str | None, Path]:
+    """The folder of each label, and of all that is above some, by name; under None that of images without a label.
+
+    That is no label's, not even of one called `unknown_label`. A label below others has its folder in theirs.
+    """
+    paths = [label.path for label in as_label_set(labels).labels]
+    folder, *top = folder_names([unknown_label, *dict.fromkeys(path[0] for path in paths)])
+    found: dict[tuple[str, ...], Path] = {}
+    below: dict[tuple[str, ...], dict[str, None]] = {}
+    for path in paths:
+        for depth, name in enumerate(path):
+            below.setdefault(path[:depth], {})[name] = None
+    for above, names in below.items():  # what is above comes before what is below it
+        own = folder_names(names) if above else top
+        found |= {(*above, name): found.get(above, Path()) / one for name, one in zip(names, own, strict=True)}
+    return {None: Path(folder), **{SEPARATOR.join(path): one for path, one in found.items()}}
+
+
 def plan(
-    results: Iterable[ImageResult], into: Path, labels: Sequence[str], unknown_label: str, how: str
+    results: Iterable[ImageResult], into: Path, labels: LabelsLike, unknown_label: str, how: str
 ) -> Iterator[Filing]:
     """Where each image goes, in order: `into`/label/name. Names that clash are kept apart: `a.jpg`, `a (2).jpg`.
 
@@ -79,18 +99,17 @@ def plan(
     that is in its place already, from an earlier run, is planned for it again. A file that is reached by two ways is
     planned once, and one that could not be read stays where it is.
     """
-    unknown_folder, *folders = folder_names([unknown_label, *labels])
-    homes = dict(zip(labels, folders, strict=True))
+    folders = homes(labels, unknown_label)
     earlier = _earlier_plans(into) if how == "move" else set()
     sources: set[str] = set()
-    targets: set[str] = set()
+    targets = {_entry(os.path.join(into, folder)).casefold() for folder in folders.values()}
     for result in results:
         entry = _entry(result.path)
         if result.error is not None or entry in sources:
             continue
         sources.add(entry)
         label = result.label
-        folder = into / (unknown_folder if label is None else homes[label])
+        folder = into / folders[label]
         source = result.path
 
         def is_taken(name: str, folder: Path = folder, source: str = source) -> bool:

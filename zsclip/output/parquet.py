@@ -75,10 +75,10 @@ class ParquetRows(Generic[R_contra]):
 class ResultColumns:
     """Of results: path, label, the best label where there may be abstentions, its probability and similarity, all predictions.
 
-    `unknown`, `several` and `timed` are those of `rows.result_layout`.
+    `unknown`, `several`, `timed` and `nested` are those of `rows.result_layout`.
     """
 
-    def __init__(self, unknown: str | None, *, several: bool, timed: bool = False) -> None:
+    def __init__(self, unknown: str | None, *, several: bool, timed: bool = False, nested: bool = False) -> None:
         import pyarrow
 
         self._unknown, self._several, self._timed = unknown, several, timed
@@ -88,6 +88,7 @@ class ResultColumns:
             ("label", text),
             *([] if unknown is None else [("best_label", text)]),
             *([("labels", pyarrow.list_(text))] if several else []),
+            *([("level", pyarrow.int32()), ("level_probability", number)] if nested else []),
             ("probability", number),
             ("similarity", number),
             ("predictions", pyarrow.list_(prediction)),
@@ -125,10 +126,15 @@ class ResultColumns:
         best = names.take(pyarrow.array(decided.ranked[:, 0]))
         columns = [best]
         if self._unknown is not None:
-            columns = [pyarrow.compute.if_else(pyarrow.array(decided.abstained), self._unknown, best), best]
+            label = best if decided.levels is None else pyarrow.array(map(_utf8, decided.decided), pyarrow.string())
+            columns = [pyarrow.compute.if_else(pyarrow.array(decided.abstained), self._unknown, label), best]
         if self._several:
             holds = decided.holds if decided.holds is not None else np.zeros((len(decided), len(names)), bool)
             columns.append(_lists(holds.sum(axis=1), names.take(pyarrow.array(np.nonzero(holds)[1]))))
+        if (levels := decided.levels) is not None:
+            is_none = levels.level == 0
+            columns.append(pyarrow.array(levels.level, pyarrow.int32(), mask=is_none))
+            columns.append(pyarrow.array(levels.probability.astype(np.float32), mask=is_none))
         columns += [_floats(decided.probability[:, 0]), _floats(decided.similarity[:, 0])]
         told = decided.told
         kept = np.arange(decided.ranked.shape[1]) < told[:, None]

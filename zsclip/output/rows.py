@@ -45,15 +45,15 @@ class Layout(Generic[B]):
 
 
 def result_layout(
-    top_k: int, unknown: str | None = None, *, several: bool = False, timed: bool = False
+    top_k: int, unknown: str | None = None, *, several: bool = False, timed: bool = False, nested: bool = False
 ) -> Layout[ImageResults]:
     """Path, label, the best label with its numbers, the runners-up up to `top_k`, error.
 
     `unknown` is what an abstention is called, if there may be any: only then has the best label a column of its own. With
-    `several`, `labels` are all that hold; `timed`, `time` is that of a pooled video's best frame.
+    `several`, `labels` are all that hold; `timed`, `time` is that of a pooled video's best frame; `nested`, `level` is that of the label.
     """
     columns = ["path", "label", *([] if unknown is None else ["best_label"]), *(["labels"] if several else [])]
-    columns += ["probability", "similarity"]
+    columns += [*(["level"] if nested else []), "probability", "similarity"]
     for rank in range(2, top_k + 1):
         columns += [f"label_{rank}", f"probability_{rank}", f"similarity_{rank}"]
     columns += ["time", "error"] if timed else ["error"]
@@ -78,6 +78,7 @@ def result_layout(
             "path": result.path,
             "label": shown_label(result, unknown),
             **({"labels": list(result.labels)} if several else {}),
+            **(_level(result) if nested else {}),
             "predictions": [
                 {"label": p.label, "probability": round(p.probability, 6), "similarity": round(p.similarity, 6)}
                 for p in result.predictions
@@ -87,8 +88,13 @@ def result_layout(
             "error_kind": result.error_kind,
         }
 
-    typed = partial(ResultColumns, unknown, several=several, timed=timed)
+    typed = partial(ResultColumns, unknown, several=several, timed=timed, nested=nested)
     return Layout(columns, rows, lambda results: map(document, results), typed)
+
+
+def _level(result: ImageResult) -> dict[str, Any]:
+    chance = result.level_probability
+    return {"level": result.level, "level_probability": None if chance is None else round(chance, 6)}
 
 
 def _decision_columns(decisions: Decisions, top_k: int, unknown: str | None, *, several: bool) -> list[Sequence[str]]:
@@ -96,12 +102,14 @@ def _decision_columns(decisions: Decisions, top_k: int, unknown: str | None, *, 
     ranks = [[decisions.names[n] for n in decisions.ranked[:, rank].tolist()] for rank in range(top_k)]
     columns: list[Sequence[str]] = []
     if unknown is not None:
-        shown = zip(ranks[0], decisions.abstained.tolist(), strict=True)
-        columns.append([unknown if abstained else best for best, abstained in shown])
+        shown = zip(decisions.decided, decisions.abstained.tolist(), strict=True)
+        columns.append([unknown if abstained else decided for decided, abstained in shown])
     for rank, labels in enumerate(ranks):
         columns.append(labels)
         if rank == 0 and several:
             columns.append([joined_labels(labels) for labels in decisions.labels])
+        if rank == 0 and decisions.levels is not None:
+            columns.append([str(level or "") for level in decisions.levels.level.tolist()])
         columns.append([f"{probability:.6f}" for probability in decisions.probability[:, rank].tolist()])
         columns.append([f"{similarity:.6f}" for similarity in decisions.similarity[:, rank].tolist()])
     return columns

@@ -50,12 +50,12 @@ class TableWriter(_ConsoleWriter):
         else:
             best, *others = result.predictions
             decided = not result.abstained
-            if not decided:
+            chance = best.probability if result.level_probability is None else result.level_probability
+            if not decided or result.decided is not None:
                 others = [best, *others]
             name = fit_width(printable(shown_label(result, self._unknown) or ""), self._label_width)
             line.append(name, style="bold" if decided else "italic")
-            chance = percent(best.probability) if decided else ""
-            line.append(f" {chance:>6}", style="green" if best.probability >= 0.5 else "yellow")
+            line.append(f" {percent(chance) if decided else '':>6}", style="green" if chance >= 0.5 else "yellow")
             self._append_runners_up(line, others, result.labels[1:] and result.labels)
         line.truncate(self._console.width, overflow="ellipsis")
         self._console.print(line, soft_wrap=True)
@@ -106,8 +106,10 @@ class RankingWriter(_ConsoleWriter):
             line.append(f" {percent(prediction.probability)}", style="bold" if rank == 1 else "")
             line.append(f"  {prediction.similarity:7.4f}", style="dim")
             self._console.print(line, soft_wrap=True)
-        if result.abstained:
-            self._console.print(Text(f"  decided for {printable(self._unknown or '')}", style="italic"), soft_wrap=True)
+        if result.abstained or result.decided is not None:
+            chance = "" if result.level_probability is None else f" {percent(result.level_probability)}"
+            said = f"  decided for {printable(shown_label(result, self._unknown) or '')}{chance}"
+            self._console.print(Text(said, style="italic"), soft_wrap=True)
 
 
 class MatchTableWriter(_ConsoleWriter):

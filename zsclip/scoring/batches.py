@@ -38,8 +38,9 @@ class ImageResults:
             else:
                 one = next(decided)
                 yield ImageResult(
-                    path, one.predictions, labels=one.labels, abstained=one.abstained, time=self.times.get(place)
-                )
+                    path, one.predictions, labels=one.labels, abstained=one.abstained, level=one.level,
+                    time=self.times.get(place), decided=one.decided, level_probability=one.level_probability,
+                )  # fmt: skip
 
     def take(self, places: Sequence[int]) -> ImageResults:
         """Those of some of the images."""

@@ -58,7 +58,7 @@ def to_json(one: TaughtClassifier) -> str:
         "zsclip classifier": _FORMAT,
         "model": one.model,
         "binding": {"model": one.binding.model, "labels": one.binding.labels, "prompts": one.binding.prompts},
-        "labels": {label.name: list(label.members) for label in one.labels.labels},
+        "labels": [{"path": list(label.path), "names": list(label.members)} for label in one.labels.labels],
         "prompts": [
             {"name": each.name, "templates": list(each.templates), "weights": list(each.weights),
              "labels": {label: list(texts) for label, texts in each.label_prompts.items()}}
@@ -112,7 +112,7 @@ def read_file(path: Path) -> TaughtClassifier:
 
 
 def _made(document: dict[str, Any]) -> TaughtClassifier:
-    labels = LabelSet(tuple(Label(name, tuple(members)) for name, members in document["labels"].items()))
+    labels = LabelSet(tuple(Label.at(tuple(one["path"]), tuple(one["names"])) for one in document["labels"]))
     prompts = tuple(
         PromptSet(
             one["name"], tuple(one["templates"]), {label: tuple(texts) for label, texts in one["labels"].items()},

@@ -26,11 +26,34 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided of one image: the best predictions, all labels that hold, and whether it was an abstention."""
+    """What was decided of one image: the best predictions, all labels that hold, and whether it was an abstention.
+
+    Where labels stand in levels, `decided` is the one decided on, if that is not the best one, `level` its level from 1, and
+    `level_probability` its probability.
+    """
 
     predictions: tuple[Prediction, ...]
     labels: tuple[str, ...]
     abstained: bool = False
+    decided: str | None = None
+    level: int | None = None
+    level_probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LevelDecisions:
+    """Which of labels in levels are decided on, for n images: the number of a name, its level from 1 (0 for an abstention), and its
+    probability (n,).
+    """
+
+    names: Sequence[str]
+    node: NDArray[np.intp]
+    level: NDArray[np.intp]
+    probability: Doubles
+
+    def take(self, rows: Sequence[int]) -> LevelDecisions:
+        """Those of some of the images."""
+        return LevelDecisions(self.names, self.node[rows], self.level[rows], self.probability[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +62,7 @@ class Decisions:
 
     `ranked` are each image's labels, best first, by number (n, k), `probability` and `similarity` those of these (n, k), and
     `abstained` (n,) says which are abstentions. Of independent labels, `holds` (n, labels) says which hold; an image's
-    predictions are then as many as it takes to have all of these, and `top_k` at least.
+    predictions are then as many as it takes to have all of these, and `top_k` at least. `levels` is there where labels nest.
     """
 
     names: Sequence[str]
@@ -49,6 +72,7 @@ class Decisions:
     similarity: Doubles
     abstained: NDArray[np.bool_]
     holds: NDArray[np.bool_] | None = None
+    levels: LevelDecisions | None = None
 
     def __len__(self) -> int:
         return len(self.ranked)
@@ -62,16 +86,32 @@ class Decisions:
         for row, order in enumerate(self.ranked.tolist()):
             numbers = zip(order if told is None else order[: told[row]], p[row], s[row], strict=False)
             predictions = tuple(Prediction(self.names[n], chance, cosine) for n, chance, cosine in numbers)
-            yield Decision(predictions, labels[row], abstained[row])
+            if self.levels is None or abstained[row]:
+                yield Decision(predictions, labels[row], abstained[row])
+                continue
+            name = self.levels.names[self.levels.node[row]]
+            decided = None if name == predictions[0].label else name
+            level, chance = int(self.levels.level[row]), float(self.levels.probability[row])
+            yield Decision(predictions, labels[row], False, decided, level, chance)
+
+    @property
+    def decided(self) -> list[str]:
+        """The label decided on for each image: the best one, or where labels nest that of its level; for abstentions it says nothing."""
+        if self.levels is None:
+            return [self.names[n] for n in self.ranked[:, 0].tolist()]
+        return [self.levels.names[n] for n in self.levels.node.tolist()]
 
     @property
     def labels(self) -> list[tuple[str, ...]]:
         """The labels of each image: the best one, or all that hold."""
         if self.holds is not None:
             return [tuple(self.names[n] for n in np.flatnonzero(row).tolist()) for row in self.holds]
-        single = [(name,) for name in self.names]
-        best = zip(self.ranked[:, 0].tolist(), self.abstained.tolist(), strict=True)
-        return [() if abstained else single[n] for n, abstained in best]
+        single = [(name,) for name in (self.names if self.levels is None else self.levels.names)]
+        decided = self.ranked[:, 0] if self.levels is None else self.levels.node
+        return [
+            () if abstained else single[n]
+            for n, abstained in zip(decided.tolist(), self.abstained.tolist(), strict=True)
+        ]
 
     def take(self, rows: Sequence[int]) -> Decisions:
         """Those of some of the images."""
@@ -82,6 +122,7 @@ class Decisions:
             similarity=self.similarity[rows],
             abstained=self.abstained[rows],
             holds=None if self.holds is None else self.holds[rows],
+            levels=None if self.levels is None else self.levels.take(rows),
         )
 
     @property
@@ -100,11 +141,16 @@ class Scorer(Protocol):
     def names(self) -> tuple[str, ...]:
         """The labels."""
 
-    def arrays(self, embeddings: Floats, rules: Rules | None = None) -> Scores:
-        """Score unit vectors (n, d) against all labels."""
+    def arrays(self, embeddings: Floats, rules: Rules | None = None, starts: Sequence[int] | None = None) -> Scores:
+        """Score unit vectors (n, d) against all labels; with `starts`, each image is several vectors, which begin there."""
 
-    def score(self, embeddings: Floats, top_k: int, rules: Rules | None = None) -> Decisions:
-        """Decide for each of the unit vectors (n, d), with its best `top_k` labels, best first."""
+    def score(
+        self, embeddings: Floats, top_k: int, rules: Rules | None = None, starts: Sequence[int] | None = None
+    ) -> Decisions:
+        """Decide for each of the unit vectors (n, d), with its best `top_k` labels, best first; `starts` as above."""
+
+    def best_frame(self, frames: Floats, label: int) -> int:
+        """Which of several vectors (n, d) is most like a label."""
 
 
 def holding(probability: Doubles, similarity: Doubles, rules: Rules) -> NDArray[np.bool_]:

@@ -50,8 +50,9 @@ class ImageResult:
     `labels` are all labels that hold: the best one, or with independent labels every one that is likely enough; each is
     among the predictions.
     `abstained` says that the image got no label; what to call that is up to whoever writes the result. `error_kind`
-    is the kind of the error where it is known, `level` the level of a hierarchy of labels, `time` that of the frame of a pooled
-    video that is most like its best label, in seconds.
+    is the kind of the error where it is known, `time` that of the frame of a pooled video that is most like its best label, in
+    seconds. Where labels stand in levels, `level` is the one decided on, from 1 at the top, `level_probability` the probability of the
+    label there, and `decided` its name if it is not the best label's.
     """
 
     path: str
@@ -60,13 +61,15 @@ class ImageResult:
     error_kind: ErrorKind | None = None
     labels: tuple[str, ...] = ()
     abstained: bool = False
-    level: str | None = None
+    level: int | None = None
     time: float | None = None
+    decided: str | None = None
+    level_probability: float | None = None
 
     @property
     def label(self) -> str | None:
-        """The best label; None for an abstention and for an image that could not be read."""
-        return None if self.abstained else self.best_label
+        """The best label, or the one above it that was decided on; None for an abstention and for an image that could not be read."""
+        return None if self.abstained else self.decided or self.best_label
 
     @property
     def best_label(self) -> str | None:

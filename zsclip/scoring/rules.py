@@ -71,14 +71,15 @@ def require_choice(
     background: Sequence[str] | None,
     *,
     unknown: str | None = None,
+    above: Sequence[str] = (),
     remedy: str = "`multi_label` or `background`",
 ) -> None:
     """Raise `LabelError` for labels that leave nothing to decide; `remedy` asks whether a single one is there.
 
     A single label has nothing to be told apart from, unless it stands on its own, against a background or a least
-    similarity. No label may be called `unknown`, if that is what images without a label will be called.
+    similarity. No label, nor what is `above` some, may be called `unknown`, if that is what images without a label will be called.
     """
-    if unknown in names and (rules.abstains or background):
+    if unknown in (*names, *above) and (rules.abstains or background):
         raise LabelError(
             f"{unknown!r} is a label and also what images without a decision are called.",
             remedy="Call those something else: `unknown_label='no decision'`.",

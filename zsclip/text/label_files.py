@@ -6,17 +6,25 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zsclip.errors import LabelError
 from zsclip.text.text_file import Text, TextFile
 from zsclip.text.yaml_reader import YamlFile
 
-Names: TypeAlias = "list[tuple[str, tuple[str, ...]]]"  # labels, each with the names it is prompted by
+if TYPE_CHECKING:
+    import yaml
+
+SEPARATOR = "/"  # between the levels of a label's name
+
+# Labels by their paths, of one name unless they stand in levels, each with the names it is prompted by.
+Names: TypeAlias = "list[tuple[tuple[str, ...], tuple[str, ...]]]"
 
 _WHAT = "label file"
+_EXPECTED = "or labels with their synonyms or subclasses, or with the labels below them"
+_DEEPEST = 10  # levels, as in YAML
 _HEADER = "label"
 _HEADERS = ("labels", "name", "names", "class", "classes", "category", "categories")  # not taken for a label
 
@@ -99,7 +107,7 @@ def _read_table(path: Path, delimiter: str) -> Names:
 
 def _each_by_itself(file: TextFile, labels: list[Text]) -> Names:
     file.require_distinct(labels, "a label")
-    return [(label.value, (label.value,)) for label in labels]
+    return [((label.value,), (label.value,)) for label in labels]
 
 
 def _read_yaml(path: Path) -> Names:
@@ -111,16 +119,30 @@ def _read_yaml(path: Path) -> Names:
         return []
     if isinstance(root, yaml.SequenceNode):
         return _each_by_itself(file, file.texts(root, "a label"))
-    labels = []
-    for key, value in file.items(root, "a list of labels, or labels with their synonyms or subclasses"):
+    found = list(_yaml_labels(file, root, ()))
+    _require_no_separator(file, [names for names, _ in found])
+    return [(tuple(name.value for name in names), members) for names, members in found]
+
+
+def _yaml_labels(
+    file: YamlFile, node: yaml.Node, above: tuple[Text, ...]
+) -> Iterator[tuple[tuple[Text, ...], tuple[str, ...]]]:
+    """The labels below `above`, in order."""
+    import yaml
+
+    for key, value in file.items(node, f"a list of labels, {_EXPECTED}"):
+        if isinstance(value, yaml.MappingNode):
+            if not value.value:
+                raise file.fail(key.line, f"{key.value!r} has no labels below it.")
+            yield from _yaml_labels(file, value, (*above, key))
+            continue
         members = file.texts(value, "a synonym or subclass")
         file.require_distinct(members, f"label {key.value!r}: a name")
-        labels.append((key.value, tuple(member.value for member in members) or (key.value,)))
-    return labels
+        yield (*above, key), tuple(member.value for member in members) or (key.value,)
 
 
 def _read_json(path: Path) -> Names:
-    """As in YAML: a list of labels, or an object of labels with a name or a list of them."""
+    """As in YAML: a list of labels, or an object of labels with a name or a list of them, or with an object of those below."""
     file = TextFile(path, _WHAT, LabelError)
     try:
         document: Any = json.loads(file.read(), object_pairs_hook=tuple)  # a repeated key is not lost
@@ -128,16 +150,51 @@ def _read_json(path: Path) -> Names:
         raise file.fail(error.lineno, f"not JSON: {error.msg}.") from None
     except (ValueError, RecursionError) as error:  # a number of too many digits, too deep
         raise file.fail(None, f"not JSON that can be read: {error}.") from None
-    expected = file.fail(None, "expected a list of texts, or labels with their synonyms or subclasses.")
-    if not isinstance(document, (list, tuple)):
+    if isinstance(document, list):
+        document = tuple((name, name) for name in document)
+    labels = list(_json_labels(file, document, ()))
+    _require_no_separator(file, [[Text(name, 0) for name in names] for names, _ in labels])
+    return labels
+
+
+def _json_labels(
+    file: TextFile, document: Any, above: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    expected = file.fail(None, f"expected a list of texts, {_EXPECTED}.")
+    if not isinstance(document, tuple):
         raise expected
-    labels = []
-    for key, value in document if isinstance(document, tuple) else [(name, name) for name in document]:
+    if above and not document:
+        raise file.fail(None, f"{SEPARATOR.join(above)!r} has no labels below it.")
+    if len(above) == _DEEPEST:
+        raise file.fail(None, f"nested more than {_DEEPEST} deep.")
+    branches: set[str] = set()
+    for key, value in document:
+        if isinstance(key, str) and _is_text(key) and isinstance(value, tuple):
+            if key in branches:
+                raise file.fail(None, f"{key!r} stands there again.")
+            branches.add(key)
+            yield from _json_labels(file, value, (*above, key.strip()))
+            continue
         names = [value] if isinstance(value, str) else [key] if value is None or value == [] else value
         if not isinstance(names, list) or not all(isinstance(name, str) and _is_text(name) for name in [key, *names]):
             raise expected
-        labels.append((key.strip(), tuple(dict.fromkeys(name.strip() for name in names))))
-    return labels
+        yield (*above, key.strip()), tuple(dict.fromkeys(name.strip() for name in names))
+
+
+def _require_no_separator(file: TextFile, paths: Sequence[Sequence[Text]]) -> None:
+    """Raise for names that would look like several levels, where there are levels."""
+    if any(len(names) > 1 for names in paths):
+        for name in (name for names in paths for name in names):
+            if SEPARATOR in name.value:
+                raise file.fail(name.line, separator_in_a_name(name.value))
+
+
+def separator_in_a_name(name: str) -> str:
+    """What to say of a name that would look like several levels."""
+    return (
+        f"{name!r}: where labels stand in levels, {SEPARATOR!r} separates these. Call it otherwise; what it is prompted by "
+        f"may have one: `TV set: [TV/monitor]`."
+    )
 
 
 def _is_text(name: str) -> bool:
