@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,19 @@ def test_rows_have_paths_and_levels_in_every_format(cli: Cli, photos: Path, labe
     typed = pq.read_table(tmp_path / "rows.parquet").to_pylist()
     assert [(row["label"], row["level"]) for row in typed] == [(line["label"], line["level"]) for line in lines]
     assert typed[1]["level_probability"] == pytest.approx(lines[1]["level_probability"], abs=1e-6)
+    table = cli(*sure[:-2], "-f", "table").out
+    assert re.search(r"purple_star.png  star +>99.9%   star/blue star \d", table)
+    single = cli(*sure[:2][:1], photos / "purple_star.png", *sure[2:], "-f", "table").out
+    assert "decided for star >99.9%" in single
+
+
+@pytest.mark.slow
+def test_parts_have_levels_too_and_are_not_gone_on_with_by_labels_that_stand_in_none(
+    cli: Cli, photos: Path, labels: Path, tmp_path: Path
+) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    sure = ("classify", photos, "-L", labels, "--min-probability", "0.7", "-k", "all")
+    lines = [json.loads(line) for line in cli(*sure, "-f", "jsonl").out.splitlines()]
     assert cli(*sure[:-2], "--into", tmp_path / "parts").code == 3
     part = pq.read_table(tmp_path / "parts" / "part-00000.parquet").to_pylist()
     assert [(row["label"], row["level"]) for row in part] == [(line["label"], line["level"]) for line in lines[:4]]
@@ -92,11 +106,6 @@ def test_rows_have_paths_and_levels_in_every_format(cli: Cli, photos: Path, labe
         "classify", photos, "-L", tmp_path / "flat.json", "--min-probability", "0.7", "--into", tmp_path / "parts"
     )
     assert other.code == 1, "labels of the same names that stand in no levels make another run"
-
-    table = cli(*sure[:-2], "-f", "table").out
-    assert re.search(r"purple_star.png  star +>99.9%   star/blue star \d", table)
-    single = cli(*sure[:2][:1], photos / "purple_star.png", *sure[2:], "-f", "table").out
-    assert "decided for star >99.9%" in single
 
 
 def test_only_takes_what_is_below(cli: Cli, photos: Path, labels: Path, tmp_path: Path) -> None:
@@ -114,7 +123,8 @@ def test_only_takes_what_is_below(cli: Cli, photos: Path, labels: Path, tmp_path
     assert "blue_star" in cli(*together).out
     assert "ring" not in cli(*together).out
 
-    # A plain label with a slash is no level.
+
+def test_a_plain_label_with_a_slash_is_no_level_and_unknown_no_label(cli: Cli, photos: Path, labels: Path) -> None:
     plain = ("classify", photos, "-l", "star/blue star,star/red star,ring", "-f", "paths", "--only")
     assert cli(*plain, "star").code == 2
     clash = cli("classify", photos, "-L", labels, "-l", "a/b", "-f", "csv")
@@ -146,6 +156,68 @@ def test_sort_makes_folders_in_folders(cli: Cli, photos: Path, labels: Path, tmp
     (plan,) = into.glob("plan-*.csv")
     assert {row["label"] for row in rows_of(plan.read_text())} == {
         "star", "star/blue star", "red circle", "ring/../con"}  # fmt: skip
+
+
+def test_evaluate_takes_paths_own_names_and_folders_and_counts_each_level(
+    cli: Cli, photos: Path, labels: Path, tmp_path: Path
+) -> None:
+    for place in ("star/blue_star", "ring/warm/yellow ring", "red circle", "star", "purple"):
+        (tmp_path / "labelled" / place).mkdir(parents=True, exist_ok=True)
+    for name, place in (("blue_star", "star/blue_star"), ("purple_star", "star/blue_star"), ("red_circle", "red circle"),
+                        ("yellow_ring", "ring/warm/yellow ring"), ("red_circle", "star")):  # fmt: skip
+        shutil.copy(photos / f"{name}.png", tmp_path / "labelled" / place)
+    asked = ("-L", labels, "-p", "plain", "--min-probability", "0.7", "--per-level")
+    run = cli("evaluate", tmp_path / "labelled", *asked, "-f", "json", "-v")
+    assert run.code == 0
+    assert f"1 image directly in {tmp_path / 'labelled' / 'star'}" in run.err
+    document = json.loads(run.out)
+    assert document["images"] == 4
+    assert [row["level"] for row in document["per_level"]] == [1, 2, 3, "all"]
+    assert [row["choices"] for row in document["per_level"]] == [3, 6, 7, None]
+    assert [row["top1"] for row in document["per_level"]] == [1, 1, 1, None]
+    assert [row["coverage"] for row in document["per_level"]] == [0.5, 0.25, 0.25, 1]
+    assert document["per_level"][3]["mean_level"] == 1.75
+    table = rows_of(cli("evaluate", tmp_path / "labelled", *asked, "-f", "csv").out)
+    assert [row["level"] for row in table] == ["1", "2", "3", "all"]
+    assert list(table[0]) == list(document["per_level"][0])
+    printed = cli("evaluate", tmp_path / "labelled", *asked, "-f", "table").out
+    assert "Decided on any level: 100.0" in printed
+
+    # The same by a manifest, with paths and own names; what is above labels says nothing about these.
+    manifest = tmp_path / "manifest.csv"
+    rows = "blue_star,star/blue star\npurple_star,blue star\nred_circle,red circle\nyellow_ring,yellow ring\nz,star\n"
+    manifest.write_text("path,label\n" + rows.replace(",", ".png,"))
+    by_manifest = cli("evaluate", photos, "--manifest", manifest, *asked, "-f", "json", "-v")
+    assert json.loads(by_manifest.out)["per_level"] == document["per_level"]
+    assert "their labels are above others: images labelled star" in by_manifest.err
+    assert by_manifest.code == 0, "what is left out is not read"
+
+    labels.write_text(labels.read_text() + "other: {blue star: azure star}\n")
+    unclear = cli("evaluate", photos, "--manifest", manifest, *asked, "-f", "json")
+    assert unclear.code == 1
+    assert "'blue star', and that is the name of several labels: star/blue star, other/blue star" in unclear.err
+    flat = cli("evaluate", photos, "--manifest", manifest, "-l", FLAT, "--per-level")
+    assert flat.code in (1, 2)
+    assert cli("evaluate", tmp_path / "labelled" / "star", "-l", "blue star,red star", "--per-level").code == 2
+
+
+def test_archives_may_name_labels_by_their_own_names(cli: Cli, photos: Path, labels: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        for name, label in (
+            ("blue_star", "blue star"),
+            ("purple_star", "star"),
+            ("yellow_ring", "ring/warm/yellow ring"),
+        ):
+            archive.add(photos / f"{name}.png", f"{name}.png")
+            (tmp_path / "label.txt").write_text(label)
+            archive.add(tmp_path / "label.txt", f"{name}.txt")
+    run = cli(
+        "evaluate", tmp_path / "shard.tar", "--label-from", "txt", "-L", labels, "-f", "json", "-v", "--errors", "9"
+    )
+    assert run.code == 0
+    assert json.loads(run.out)["images"] == 2
+    assert json.loads(run.out)["errors"] == []
+    assert "1 image labelled 'star', which is no label" in run.err
 
 
 def test_a_report_shows_levels_among_its_labels(cli: Cli, photos: Path, labels: Path, tmp_path: Path) -> None:

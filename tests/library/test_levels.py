@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from zsclip import LabelError, LabelSet
+from zsclip.evaluation.levels import Share, level_figures, level_rows
+from zsclip.evaluation.metrics import wilson
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.decisions import decide, withhold
 from zsclip.scoring.levels import Levels, LevelScorer, in_levels
@@ -220,6 +223,53 @@ def test_any_scorer_decides_in_levels_and_a_flat_one_is_left_as_it_is(rng: np.ra
     assert (lost.levels.level == 0).all()
     scores = against.arrays(images)
     assert decide(nested.names, scores, 2, Rules()).levels is None
+
+
+def test_figures_per_level_are_those_counted_by_hand(rng: np.random.Generator) -> None:
+    labels = labels_at([("x", "a"), ("x", "b"), ("y", "c"), ("y", "d"), ("y", "z", "e"), ("f",)])
+    vectors = normalise(rng.standard_normal((6, 16)).astype(np.float32))
+    truth = rng.integers(0, 6, 60)
+    images = normalise((vectors[truth] + rng.standard_normal((60, 16)) * 0.4).astype(np.float32))
+    for background, rules in (
+        (None, Rules(min_probability=0.6)),
+        (images[:2], Rules(min_probability=0.6)),
+        (None, Rules()),
+    ):
+        scorer = LevelScorer(
+            ClassVectors(labels.names, tuple(vectors[:, None]), 10.0, background=background), Levels.of(labels)
+        )
+        found = level_figures(scorer, images, truth, rules)
+        scores = scorer.arrays(images)
+        for level in (1, 2, 3):
+            at_level = [label.path[:level] for label in labels.labels]
+            right = 0
+            for p, true in zip(scores.probability, truth, strict=True):
+                sums = Counter[tuple[str, ...]]()
+                for path, chance in zip(at_level, p, strict=True):
+                    sums[path] += chance
+                right += sums.most_common(1)[0][0] == at_level[true]
+            one = found.levels[level - 1]
+            assert (one.top1.count, one.top1.of, one.choices) == (right, 60, len(set(at_level)))
+        decided, bits = [], 0.0
+        for said, true in zip(scorer.score(images, 1, rules), truth, strict=True):
+            if said.level is not None:
+                name = said.decided or said.predictions[0].label
+                is_right = labels.names[true] in labels.below(name)
+                decided.append((said.level, is_right))
+                bits += is_right * np.log2(6 / len(labels.below(name).intersection(labels.names)))
+        assert [(one.decided.count, one.decided.of) for one in found.levels] == [
+            (decided.count((level, True)), sum(at == level for at, _ in decided)) for level in (1, 2, 3)
+        ]
+        assert found.decided == Share(sum(right for _, right in decided), len(decided))
+        assert found.information == pytest.approx(bits / 60)
+        assert found.most_information == pytest.approx(np.log2(6))
+        assert found.mean_level == pytest.approx(np.mean([level for level, _ in decided]))
+        assert (background is None and not rules.abstains) == (found.decided.of == 60)
+        *rows, every = level_rows("plain", found)
+        assert every["coverage"] == pytest.approx(sum(row["coverage"] for row in rows))
+        assert (every["covered_low"], every["covered_high"]) == wilson(found.decided.count, found.decided.of)
+    nothing = level_figures(scorer, images, truth, Rules(min_similarity=1.0))
+    assert (nothing.decided.value, nothing.mean_level, nothing.information) == (None, None, 0)
 
 
 @pytest.fixture

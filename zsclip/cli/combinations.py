@@ -27,7 +27,7 @@ CONTRADICTIONS = (
     (("parts_folder", "examples"), "a run in parts goes on with the same; save a classifier, and name it"),
     (("multi_label", "min_margin"), "labels on their own do not lead each other"),
     *((("multi_label", other), "this is of pictures with one label")
-      for other in ("per_template", "confusion", "errors", "label_from", "label_column")),
+      for other in ("per_level", "per_template", "confusion", "errors", "label_from", "label_column")),
     *((("multi_label", other), "templates are chosen by labels that compete")
       for other in ("weight_templates", "select_templates", "save_prompts")),
     (("name", "model"), "both name a model"),

@@ -17,6 +17,7 @@ from zsclip.cli.groups import ModelGroup
 
 if TYPE_CHECKING:
     from zsclip.classifier import Classifier
+    from zsclip.evaluation.dataset import LabelledImages
     from zsclip.evaluation.evaluate import EmbeddedImages
     from zsclip.scoring.calibration import Calibration
     from zsclip.scoring.rules import Rules
@@ -47,6 +48,11 @@ Baseline = Annotated[
 PerClass = Annotated[
     bool, typer.Option("--per-class", help="Each label: precision, recall, F1.", rich_help_panel=_COMPARE)
 ]
+PerLevel = Annotated[
+    bool,
+    typer.Option("--per-level", rich_help_panel=_COMPARE,
+                 help="Labels in levels: each level, and where decisions stop at the level that is sure."),
+]  # fmt: skip
 PerTemplate = Annotated[
     bool, typer.Option("--per-template", help="Each template by itself, ranked.", rich_help_panel=_COMPARE)
 ]
@@ -164,6 +170,7 @@ class TablesGroup:
     """Tables beside the comparison."""
 
     per_class: PerClass = False
+    per_level: PerLevel = False
     per_template: PerTemplate = False
     confusion: Confusion = False
     errors: Errors = 0
@@ -171,7 +178,16 @@ class TablesGroup:
     @property
     def names(self) -> list[str]:
         """Those asked for."""
-        return [name for name in ("per_class", "per_template", "confusion", "errors") if getattr(self, name)]
+        names = ("per_class", "per_level", "per_template", "confusion", "errors")
+        return [name for name in names if getattr(self, name)]
+
+    def suited(self, data: LabelledImages) -> LabelledImages:
+        """The images, if all these can be made of them; raises where levels are asked for and the labels do not nest."""
+        if self.per_level and not data.labels.nests:
+            raise typer.BadParameter(
+                "the labels stand in no levels. Give a label file that nests: -L FILE.", param_hint="--per-level"
+            )
+        return data
 
 
 @dataclass(repr=False, eq=False)

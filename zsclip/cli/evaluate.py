@@ -68,7 +68,7 @@ def evaluate(
         asked = OnTheirOwn(form, output, outputs, vectors_of_images, compared, tables, better, page)
         asked.run(sets, images, labels, decision, rules, model.each[0], reading, store, messages)
         return
-    data = images.read(labels, decision.unknown_label, offline=model.offline)
+    data = tables.suited(images.read(labels, decision.unknown_label, offline=model.offline))
     files = [file for one in model.each for file in one.files]
     outputs.refuse(data.paths, [one.name for one in data.containers], files, store.files)
     background = decision.read_background()

@@ -76,22 +76,26 @@ def from_folder(
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder. Name one with a folder of images for each label.")
     search, passed_over = Search(hidden=hidden), PassedOver(offers_frames=False)
-    folders = _folders(folder, search, passed_over)
-    loose = sum(1 for _ in Walk(folder, replace(search, recursive=False)))
+    names = names or ClassNames()
+    folders, above = _folders(folder, search, passed_over), [""]
+    if labels is not None and labels.nests:
+        folders = _folders_in_levels(folder, folders, labels, names, search, passed_over, above)
+    loose = {one: sum(1 for _ in Walk(os.path.join(folder, one), replace(search, recursive=False))) for one in above}
     found = {one: list(Walk(os.path.join(folder, one), search, passed_over)) for one in folders}
     if not any(found.values()):
         raise InputError(
             "; ".join(filter(None, [f"{folder}: no labelled images found", str(passed_over)]))
             + ". It must hold a folder for each label, with that label's images in it."
         )
-    names = names or ClassNames()
     _require_level(folder, found, labels, names)
     notes = unused_names(names, folders, "folder")
     called = {one: names.names.get(one) or Label.of(_label_of_folder(one, folder)) for one in folders}
     if changed := [f"{one} → {called[one].name}" for one in folders if called[one].name != one]:
         notes.append(f"Folders and their labels: {listed(changed)}.")
-    if loose:
-        notes.append(f"Left out, for want of a label: {counted(loose, 'image')} directly in {folder}.")
+    for one, count in loose.items():
+        if count:
+            directly = os.path.join(folder, one) if one else folder
+            notes.append(f"Left out, for want of a label: {counted(count, 'image')} directly in {directly}.")
     if text := str(passed_over):
         notes.append(f"{text[0].upper()}{text[1:]}.")
     rows = [(path, called[one]) for one in folders for path in found[one]]
@@ -156,9 +160,11 @@ def from_containers(
             logger.warning("%s: %s.", container.name, error)
     given = list(dict.fromkeys(label for _, label in found if label is not None))
     called = {label: _named(label, labels, names) for label in given}
-    left_out = {
-        label for label in given if called[label].name == unknown and (labels is None or unknown not in labels.names)
+    no_labels = {
+        *(() if labels is None else labels.above),
+        *({unknown}.difference(() if labels is None else labels.names)),
     }
+    left_out = {label for label in given if called[label].name in no_labels}
     kept = [label is not None and label not in left_out for _, label in found]
     rows = [
         (name, called[label])
@@ -172,7 +178,10 @@ def from_containers(
     if without := sum(label is None for _, label in found):
         notes.append(f"Left out, for want of a label: {counted(without, 'image')}.")
     if count := sum(label in left_out for _, label in found):
-        notes.append(f"Left out: {counted(count, 'image')} labelled {unknown!r}, which is no label.")
+        shown = " or ".join(
+            repr(one) for one in dict.fromkeys(called[label].name for label in given if label in left_out)
+        )
+        notes.append(f"Left out: {counted(count, 'image')} labelled {shown}, which is no label.")
     used = [called[label] for label in given if label not in left_out]
     data = _assembled(rows, used, labels, names, unknown, notes)
     return replace(data, containers=tuple(containers), has_label=tuple(kept))
@@ -182,7 +191,7 @@ def _named(given: str, labels: LabelSet | None, names: ClassNames) -> Label:
     """The label that a source means by a name, or by the number of one."""
     if given in names.names:
         return names.names[given]
-    if not (given.isascii() and given.isdecimal()) or (labels is not None and given in labels.names):
+    if not (given.isascii() and given.isdecimal()) or (labels is not None and labels.called(given)):
         return Label.of(given)
     if labels is None:
         raise LabelError(
@@ -203,6 +212,12 @@ def _assembled(
     unknown: str,
     notes: list[str],
 ) -> LabelledImages:
+    if labels is not None and labels.nests:
+        leaves = {label.name: leaf(label.name, labels) for label in called}
+        rows = [(path, one) for path, label in rows if (one := leaves[label.name]) is not None]
+        if above := [name for name, one in leaves.items() if one is None]:
+            notes.append(f"Left out, for their labels are above others: images labelled {listed(above)}.")
+        called = [one for one in leaves.values() if one is not None]
     keep_unknown = labels is not None and unknown in labels.names
     if not keep_unknown and any(label.name == unknown for label in called):
         count = sum(label.name == unknown for _, label in rows)
@@ -232,6 +247,17 @@ def label_set(
             f"are. Give the synonyms in a label file, or leave the labels out."
         )
     return labels
+
+
+def leaf(name: str, labels: LabelSet) -> Label | None:
+    """The label that is meant by its path or its own name; what is none, as it is, and None for what is above labels."""
+    meant = labels.called(name)
+    if len(meant) > 1:
+        raise LabelError(
+            f"Images are labelled {name!r}, and that is the name of several labels: {listed(meant)}.",
+            remedy="Label them with one of these, or name it with `class_names`.",
+        )
+    return Label.of(meant[0]) if meant else None if name in labels.above else Label.of(name)
 
 
 def _joined(called: list[Label]) -> LabelSet:
@@ -272,6 +298,27 @@ def _folders(folder: Path, search: Search, passed_over: PassedOver) -> list[str]
     return folders
 
 
+def _folders_in_levels(
+    folder: Path,
+    folders: Sequence[str],
+    labels: LabelSet,
+    names: ClassNames,
+    search: Search,
+    passed_over: PassedOver,
+    above: list[str],
+) -> list[str]:
+    """The folders of labels, those in folders that are called as what is above labels as `animal/dog`. These are added to `above`."""
+    found = []
+    for one in folders:
+        if one in names.names or _label_of_folder(one, folder) not in labels.above:
+            found.append(one)
+            continue
+        above.append(one)
+        inside = [f"{one}/{name}" for name in _folders(folder / one, search, passed_over)]
+        found += _folders_in_levels(folder, inside, labels, names, search, passed_over, above)
+    return found
+
+
 def _require_level(folder: Path, found: Mapping[str, list[str]], labels: LabelSet | None, names: ClassNames) -> None:
     """Raise `InputError` where all images are in folders of one folder, which is no label that is known."""
     with_images = [one for one, paths in found.items() if paths]
@@ -280,7 +327,7 @@ def _require_level(folder: Path, found: Mapping[str, list[str]], labels: LabelSe
     (one,) = with_images
     inner = os.path.join(folder, one)
     below = {os.path.relpath(path, inner).split(os.sep)[0] for path in found[one] if os.path.dirname(path) != inner}
-    if len(below) > 1 and (labels is None or _label_of_folder(one, folder) not in labels.names):
+    if len(below) > 1 and (labels is None or not labels.called(_label_of_folder(one, folder))):
         raise InputError(
             f"{folder}: Only one folder, {one!r}: did you mean {inner}? It has {len(below)} folders with images."
         )

@@ -17,9 +17,11 @@ from zsclip.evaluation import comparison, metrics
 from zsclip.evaluation import template_weights as ensembling
 from zsclip.evaluation.comparison import Comparison
 from zsclip.evaluation.dataset import LabelledImages
+from zsclip.evaluation.levels import LevelFigures, level_figures
 from zsclip.evaluation.metrics import Booleans, Integers, Interval, Predictions, Summary
 from zsclip.evaluation.speed import ComparedModel
 from zsclip.scoring.classes import ClassVectors, alike_in_words
+from zsclip.scoring.levels import LevelScorer, in_levels
 from zsclip.scoring.prompt_vectors import PromptVectors
 from zsclip.scoring.rules import Rules, require_choice
 from zsclip.text.labels import LabelSet
@@ -75,7 +77,8 @@ class TemplateScore:
 class SetResult:
     """One prompt set: its predictions and their metrics. `kind` is where it comes from: `given`, `zpe` or `selected`.
 
-    `alike` are pairs of labels that it does not tell apart, whatever the picture. `model` is named where several are compared.
+    `alike` are pairs of labels that it does not tell apart, whatever the picture. `model` is named where several are compared; `levels`
+    are there where labels nest.
     """
 
     prompts: PromptSet
@@ -85,6 +88,7 @@ class SetResult:
     templates: tuple[TemplateScore, ...] = ()  # each by itself, best first
     alike: tuple[tuple[str, str], ...] = ()
     model: str = ""
+    levels: LevelFigures | None = None
 
     @property
     def name(self) -> str:
@@ -305,7 +309,8 @@ def evaluate(
                 _alone(texts, variant, reported, rules) if per_template and kind == "given" and one.templates else ()
             )
             summary, alike = metrics.summary(found, len(images.labels)), tuple(classes.alike())
-            results.append(SetResult(variant, kind, found, summary, alone, alike))
+            levels = _levels(classes, reported, rules)
+            results.append(SetResult(variant, kind, found, summary, alone, alike, levels=levels))
     start = results[0] if baseline is None else next(one for one in results if one.name == baseline)
     others = [one.predictions for one in results if one is not start]
     return Evaluation(
@@ -340,6 +345,11 @@ def predict(classes: ClassVectors, images: EmbeddedImages, rules: Rules) -> Pred
             for part, scores in classes.parts(images.vectors, rules)
         ]
     )
+
+
+def _levels(classes: ClassVectors, images: EmbeddedImages, rules: Rules) -> LevelFigures | None:
+    scorer = in_levels(classes, images.labels)
+    return level_figures(scorer, images.vectors, images.truth, rules) if isinstance(scorer, LevelScorer) else None
 
 
 def _alone(texts: PromptVectors, one: PromptSet, images: EmbeddedImages, rules: Rules) -> tuple[TemplateScore, ...]:

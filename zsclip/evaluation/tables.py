@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from zsclip.evaluation import metrics
 from zsclip.evaluation.comparison import Comparison
 from zsclip.evaluation.evaluate import Evaluation, SetResult
+from zsclip.evaluation.levels import level_rows
 from zsclip.evaluation.speed import ComparedModel
 from zsclip.scoring.calibration import Calibration
 
@@ -151,6 +152,9 @@ def model_rows(found: Evaluation) -> list[Row]:
 DETAILS: dict[str, Callable[[Evaluation, int], list[Row]]] = {
     "per_class": lambda found, errors: label_rows(found),
     "per_template": lambda found, errors: template_rows(found),
+    "per_level": lambda found, errors: [
+        row for one in found.sets if one.levels for row in level_rows(one.name, one.levels)
+    ],
     "confusion": lambda found, errors: confusion_rows(found),
     "errors": error_rows,
 }

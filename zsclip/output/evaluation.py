@@ -162,6 +162,27 @@ class _Printer(FigurePrinter):
         ]
         self._table(["template", "top-1 [95 %]", "NLL"], rows)
 
+    def per_level(self, one: SetResult) -> None:
+        found = one.levels
+        if found is None:
+            return
+        self._line(f"{one.name}: each level", style="bold")
+        rows = [
+            [
+                str(level.level), str(level.choices), self._with_interval(level.top1.value, level.top1.interval),
+                self._percent(level.decided.of / found.images),
+                self._with_interval(level.decided.value, level.decided.interval),
+            ]
+            for level in found.levels
+        ]  # fmt: skip
+        self._table(["level", "choices", "top-1 [95 %]", "decided here", "right of these [95 %]"], rows)
+        self._prose(
+            f"Decided on any level: {self._percent(found.decided.of / found.images)}, right of these: "
+            f"{self._with_interval(found.decided.value, found.decided.interval)}. "
+            f"Mean level {'–' if found.mean_level is None else f'{found.mean_level:.2f}'}; a decision tells "
+            f"{found.information:.2f} of {found.most_information:.2f} bits in the mean."
+        )
+
     def confusion(self, one: SetResult) -> None:
         names = self._found.labels.names
         pairs = metrics.confusions(one.predictions)
@@ -261,6 +282,7 @@ def _speed(model: ComparedModel) -> str:
 PRINTED: dict[str, Callable[[_Printer, SetResult], None]] = {
     "per_class": _Printer.per_class,
     "per_template": _Printer.per_template,
+    "per_level": _Printer.per_level,
     "confusion": _Printer.confusion,
     "errors": _Printer.errors,
 }

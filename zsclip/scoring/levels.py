@@ -29,12 +29,13 @@ class Level:
     """One level, as groups of leaves; a leaf that stands higher is a group of its own here, too.
 
     `nodes` are the numbers of the groups' nodes (groups,), `parents` those of their groups one level up, `is_leaf` says which
-    are leaves. `starts` are where a group's groups begin one level down.
+    are leaves. `of_leaves` is the group of each leaf (leaves,), `starts` where a group's groups begin one level down.
     """
 
     nodes: Numbers
     parents: Numbers
     is_leaf: NDArray[np.bool_]
+    of_leaves: Numbers
     starts: Numbers
 
 
@@ -62,7 +63,7 @@ class Levels:
             groups[level] = [known.setdefault(path[: level + 1], len(known)) for path in paths]
         order = np.lexsort(groups[::-1])
         above = {name: count + number for number, name in enumerate(labels.above)}
-        parent_of_leaf = np.zeros(count, np.intp)
+        own = np.zeros(count, np.intp)  # the group of each leaf, in their order here
         firsts, levels = [], []
         for level, of_leaves in enumerate(groups[:, order], 1):
             begins = np.r_[True, of_leaves[1:] != of_leaves[:-1]]
@@ -70,8 +71,8 @@ class Levels:
             found = [(leaf, paths[leaf][:level]) for leaf in order[first].tolist()]
             is_leaf = np.array([path == paths[leaf] for leaf, path in found])
             nodes = np.array([leaf if path == paths[leaf] else above[SEPARATOR.join(path)] for leaf, path in found])
-            levels.append((nodes, parent_of_leaf[first], is_leaf))
-            parent_of_leaf = np.cumsum(begins) - 1
+            parents, own = own[first], np.cumsum(begins) - 1
+            levels.append((nodes, parents, is_leaf, own[np.argsort(order)]))
             firsts.append(first)
         starts = [
             np.searchsorted(below, first) for first, below in zip(firsts, [*firsts[1:], np.arange(count)], strict=True)
@@ -153,28 +154,25 @@ class LevelScorer:
         rules = rules or Rules()
         if rules.multi_label:
             found = self.scorer.score(embeddings, top_k, rules, starts)
-            return replace(found, levels=self._of_leaves(found))
+            return replace(found, levels=self._of_leaves(found.ranked[:, 0], found.probability[:, 0], found.abstained))
         scores, levels = self.hedged(embeddings, rules, starts)
-        found = decide(self.names, scores, top_k, rules)
-        return replace(found, levels=levels or self._of_leaves(found))
+        return replace(decide(self.names, scores, top_k, rules), levels=levels)
 
     def hedged(
         self, embeddings: Floats, rules: Rules, starts: Sequence[int] | None = None
-    ) -> tuple[Scores, LevelDecisions | None]:
-        """The leaves' scores, with the pictures of no level withheld, and the levels' decisions; None without thresholds."""
+    ) -> tuple[Scores, LevelDecisions]:
+        """The leaves' scores, with the pictures of no level withheld, and the levels' decisions; of labels that compete."""
         plain = replace(rules, min_probability=None, min_margin=None, min_similarity=None)
         scores = self.scorer.arrays(embeddings, plain, starts)
         if not rules.abstains:
-            return scores, None
+            leaves = best(scores.probability, scores.similarity)
+            return scores, self._of_leaves(leaves, scores.probability[np.arange(len(leaves)), leaves], scores.withheld)
         levels = self.levels.descend(scores.probability, scores.similarity, rules)
         withheld = scores.withheld | (levels.level == 0)
         return replace(scores, withheld=withheld), replace(levels, level=np.where(withheld, 0, levels.level))
 
-    def _of_leaves(self, found: Decisions) -> LevelDecisions:
-        leaves = found.ranked[:, 0]
-        return LevelDecisions(
-            self.levels.names, leaves, np.where(found.abstained, 0, self.levels.depth[leaves]), found.probability[:, 0]
-        )
+    def _of_leaves(self, leaves: Numbers, probability: Doubles, withheld: NDArray[np.bool_]) -> LevelDecisions:
+        return LevelDecisions(self.levels.names, leaves, np.where(withheld, 0, self.levels.depth[leaves]), probability)
 
 
 def in_levels(scorer: Scorer, labels: LabelSet) -> Scorer:

@@ -98,7 +98,18 @@ class LabelSet:
 
     def called(self, name: str) -> list[str]:
         """The labels that are meant by that name: the one of that name, else those whose own name it is, apart from levels."""
-        return [name] if name in self.names else [label.name for label in self.labels if label.path[-1] == name]
+        return [name] if name in self._known else self._own.get(name, [])
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+    @cached_property
+    def _own(self) -> dict[str, list[str]]:
+        own: dict[str, list[str]] = {}
+        for label in self.labels:
+            own.setdefault(label.path[-1], []).append(label.name)
+        return own
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -62,6 +62,8 @@ def from_manifest(
     if not given:
         raise InputError("; ".join(["no labels in it", *read.notes()]), where=str(manifest), remedy=read.remedy)
     called = {label: names.names.get(label) or Label.of(label) for label in given}
+    if labels is not None and labels.nests:
+        called = {label: dataset.leaf(one.name, labels) or one for label, one in called.items()}
     of_pictures = [
         list({called[label].name: called[label] for label in of_one}.values()) for of_one in pictures.values()
     ]
