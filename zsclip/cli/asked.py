@@ -77,7 +77,7 @@ class Asked:
         from zsclip.evaluation.examples import Watched
 
         watched = None if self.learned is None else Watched(classifier, images, self.learned.images, pool)
-        yield from classifier.classify_batches(
+        batches = classifier.classify_batches(
             images if watched is None else watched,
             self.labels,
             self.sets,
@@ -87,8 +87,7 @@ class Asked:
             taught=self.taught_for(classifier),
             pool=pool,
         )
-        if watched is not None:
-            watched.warn()
+        return batches if watched is None else watched.told(batches)
 
     def taught_for(self, classifier: Classifier) -> Taught | None:
         """What examples taught, if there are any; raises `InputError` for a classifier of another model."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,7 @@ from zsclip.evaluation.comparison import mcnemar, paired_difference
 from zsclip.evaluation.dataset import LabelledImages
 from zsclip.evaluation.evaluate import EmbeddedImages, embed
 from zsclip.evaluation.metrics import Booleans, Interval
+from zsclip.scoring.batches import ImageResults
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.taught import Taught
 from zsclip.scoring.teaching import Lesson, mislabelled, teach
@@ -212,8 +214,10 @@ class Watched(Embedded):
             )
             yield batch
 
-    def warn(self) -> None:
-        """Say how many were, if some."""
+    def told(self, results: Generator[ImageResults, None, None]) -> Generator[ImageResults, None, None]:
+        """What is said of them; says at the end how many are examples, if some are."""
+        with closing(results):
+            yield from results
         if self.count:
             is_one = self.count == 1
             logger.warning(
