@@ -49,7 +49,7 @@ def test_it_is_the_minimum_of_scikit_learns_loss_and_lowers_the_error(made: Path
     from zsclip import Classifier
     from zsclip.evaluation import metrics
     from zsclip.evaluation.dataset import from_folder
-    from zsclip.evaluation.evaluate import embed
+    from zsclip.evaluation.embedded import embed
 
     document = yaml.safe_load(made.read_text())
     data = from_folder(noisy_folder)

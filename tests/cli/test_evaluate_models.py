@@ -21,7 +21,8 @@ from zsclip.engines import choice
 from zsclip.evaluation import grid, metrics
 from zsclip.evaluation.comparison import holm
 from zsclip.evaluation.dataset import from_folder
-from zsclip.evaluation.evaluate import embed, evaluate
+from zsclip.evaluation.embedded import embed
+from zsclip.evaluation.evaluate import evaluate
 from zsclip.evaluation.speed import LEAST, ComparedModel
 
 
@@ -128,6 +129,15 @@ def test_formats_name_the_model_where_there_are_several(
     ]
     for table in everything[:3]:
         assert next(iter(rows_of(cli(*two, table, "-f", "csv").out)[0])) == "model"
+    names = sorted(path.name for path in noisy_folder.iterdir())
+    colours = dict.fromkeys(name.split()[0] for name in names)
+    nested = {colour: {name: [name] for name in names if name.startswith(colour)} for colour in colours}
+    (tmp_path / "levels.yaml").write_text(json.dumps(nested))
+    levels = rows_of(cli(*two, "-L", tmp_path / "levels.yaml", "--per-level", "-f", "csv").out)
+    assert list(levels[0])[:3] == ["model", "prompts", "level"]
+    assert [(row["model"], row["prompts"]) for row in levels[::3]] == [
+        (model, name) for model in ("demo", rough_demo) for name in ("plain", "photo")
+    ]
     head = cli(*two, "--errors", "1", "-f", "csv").out.splitlines()[0]
     assert head == "model,prompts,path,label,predicted,probability"
     assert cli(*two, "-q", "--report", tmp_path / "r.html", "-o", tmp_path / "x.csv").code == 0

@@ -134,3 +134,53 @@ def test_a_run_in_parts_takes_a_saved_classifier(cli: Cli, halves: Path) -> None
     other = cli("classify", "judged", "--classifier", "c.json", "--into", "parts")
     assert other.code == 1
     assert "classifier" in other.err
+
+
+def test_evaluate_judges_what_examples_bring_on_other_images(cli: Cli, halves: Path) -> None:
+    asked = ("evaluate", "judged", "-p", "plain", "-f", "json")
+    found = json.loads(cli(*asked, "--examples", "examples").out)
+    plain, taught = found["prompts"]
+    assert (plain["prompts"], plain["kind"]) == ("plain", "given")
+    assert (taught["prompts"], taught["kind"], taught["baseline"]) == ("plain+examples", "taught", "plain")
+    assert plain["top1"] == json.loads(cli(*asked).out)["prompts"][0]["top1"]
+    rows = rows_of(cli("classify", "judged", "-l", LABELS, "-p", "plain", "--examples", "examples").out)
+    assert taught["top1"] == sum(Path(row["path"]).parent.name == row["label"] for row in rows) / 8
+    assert taught["difference"] == pytest.approx(taught["top1"] - plain["top1"])
+    for label in ("red star", "blue star"):
+        shutil.copy(f"examples/{label}/001.png", f"judged/{label}/again.png")
+    again = cli(
+        "evaluate", "judged", "-p", "plain", "-f", "json", "--examples", "examples", "--baseline", "plain+examples"
+    )
+    assert json.loads(again.out)["images"] == 8
+    assert "Left out, for they are examples: 2 labelled images." in again.err
+    assert json.loads(again.out)["prompts"][0]["difference"] == pytest.approx(-taught["difference"])
+    none = cli("evaluate", "examples", "--examples", "examples")
+    assert (none.code, none.out) == (1, "")
+    assert "All labelled images are examples" in none.err
+
+
+@pytest.mark.slow
+def test_a_learning_curve_never_judges_what_taught(
+    cli: Cli, noisy_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ZSCLIP_MODEL", "demo")
+    folder = tmp_path / "labelled"
+    shutil.copytree(noisy_folder, folder)
+    shutil.copy(folder / "red star" / "001.png", folder / "red star" / "copy.png")
+    shown = cli("evaluate", folder, "-p", "plain", "-p", "photo", "--shots", "4,1", "--seeds", "3", "-f", "json")
+    rows = json.loads(shown.out)["learning"]
+    assert [(row["prompts"], row["shots"]) for row in rows] == [("plain", 1), ("plain", 4), ("photo", 1), ("photo", 4)]
+    assert {(row["examples"], row["judged"], row["seeds"]) for row in rows} == {(64.0, 128.0, 3)}, (
+        "half of three images is one"
+    )
+    for row in rows:
+        assert row["difference"] == pytest.approx(row["taught"] - row["zero_shot"])
+        assert row["taught_low"] < row["taught"] < row["taught_high"]
+        assert row["difference_low"] > -0.01
+    table = " ".join(cli("evaluate", folder, "-p", "plain", "--shots", "1", "-f", "table").out.split())
+    assert "plain: learning curve" in table
+    assert "Left out as copies of others: 1 image." in table
+    assert rows_of(cli("evaluate", folder, "-p", "plain", "--shots", "1").out)[0]["shots"] == "1"
+    wrong = cli("evaluate", folder, "--shots", "1,x")
+    assert wrong.code == 2
+    assert "is no list of numbers" in wrong.err

@@ -65,9 +65,9 @@ MULTI_LABEL = {"multi_label": ("--multi-label", "--min-probability", "0.03")}
 LABELS = {"labels": ("-l", "green cross")}
 PROMPTS = {"prompts": ("-p", "openai-imagenet"), "template": ("--template", "it is <label>")}
 TEACHING = {
-    "examples": ("--examples", "LABELLED"),
-    "save_classifier": ("--examples", "LABELLED", "--save-classifier", "OUT/taught.json"),
-}
+    "examples": ("--examples", "MANIFEST"), "save_classifier": ("--examples", "MANIFEST", "--save-classifier", "OUT/taught.json"),
+    "classifier_file": ("--classifier", "TAUGHT"),
+}  # fmt: skip
 REPORT = {
     "report": ("--report", "OUT/page.html"),
     "embed_thumbnails": ("--report", "OUT/page.html", "--embed-thumbnails"),
@@ -86,6 +86,7 @@ CASES = {
     "classify": Case(
         ("SCENES", "SCENES/deep", "-L", "NAMES"),
         {**LABELS, **PROMPTS, **PATHS, **TABLES, **VIDEOS, **DECISIONS, **REPORT, **MESSAGES, **SETTINGS, **MULTI_LABEL, **PARTS,
+         **TEACHING,
          "vectors": ("--vectors", "VECTORS"),
          "calibration": ("--calibration", "CALIBRATION"), "top_k": ("-k", "2"), "format": ("-f", "jsonl"),
          "output": ("-o", "OUT/rows.csv"), "only": ("--only", "red star")},
@@ -102,6 +103,7 @@ CASES = {
          "weight_templates": ("--weight-templates", "zpe"), "select_templates": ("--select-templates",),
          "vectors_of_images": ("--vectors", "VECTORS"),
          "save_prompts": ("--save-prompts", "OUT/set.yaml"), "calibrate": ("--calibrate", "OUT/calibration.yaml"),
+         "examples": TEACHING["examples"], "shots": ("--shots", "1"), "seeds": ("--shots", "1", "--seeds", "2"),
          "seed": ("--calibrate", "OUT/calibration.yaml", "--seed", "2"), "output": ("-o", "OUT/rows.csv")},
     ),
     "search": Case(
@@ -112,7 +114,7 @@ CASES = {
     ),
     "sort": Case(
         ("SCENES", "SCENES/deep", "-L", "NAMES", "--into", "OUT/sorted"),
-        {**LABELS, **PROMPTS, **PATHS, **DECISIONS, **MESSAGES, **SETTINGS, **MULTI_LABEL, "link": ("--link",),
+        {**LABELS, **PROMPTS, **PATHS, **DECISIONS, **MESSAGES, **SETTINGS, **MULTI_LABEL, **TEACHING, "link": ("--link",),
          "copy": ("--copy",), "move": ("--move",), "dry_run": ("--dry-run",),
          "calibration": ("--calibration", "CALIBRATION", "--min-probability", "0.985")},
     ),
@@ -210,7 +212,7 @@ def material(tmp_path_factory: pytest.TempPathFactory, sharp_demo: Path, one_sto
     }  # fmt: skip
     made = {"SCENES": folder / "scenes", "LABELLED": folder / "labelled", "PICTURE": folder / "scenes" / "01.png",
             "OUT": folder / "out", "OTHER": folder / "other", "SHARP": sharp_demo, "CALIBRATION": folder / "calibration.yaml",
-            "VECTORS": folder / "vectors"}  # fmt: skip
+            "VECTORS": folder / "vectors", "TAUGHT": folder / "taught.json"}  # fmt: skip
     made["OUT"].mkdir()
     for name, text in files.items():
         made[name] = folder / f"{name.lower()}{'.csv' if '.png' in text else '.yaml' if ':' in text else '.txt'}"

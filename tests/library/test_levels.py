@@ -265,7 +265,7 @@ def test_figures_per_level_are_those_counted_by_hand(rng: np.random.Generator) -
         assert found.most_information == pytest.approx(np.log2(6))
         assert found.mean_level == pytest.approx(np.mean([level for level, _ in decided]))
         assert (background is None and not rules.abstains) == (found.decided.of == 60)
-        *rows, every = level_rows("plain", found)
+        *rows, every = level_rows(found)
         assert every["coverage"] == pytest.approx(sum(row["coverage"] for row in rows))
         assert (every["covered_low"], every["covered_high"]) == wilson(found.decided.count, found.decided.of)
     nothing = level_figures(scorer, images, truth, Rules(min_similarity=1.0))

@@ -14,7 +14,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 
 from zsclip.errors import InputError
-from zsclip.evaluation.examples import Gain, copies
+from zsclip.evaluation.copies import copies
+from zsclip.evaluation.examples import Gain
 from zsclip.scoring.calibration import Binding
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.classifier_file import TaughtClassifier, read_file, to_json

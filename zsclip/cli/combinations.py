@@ -23,6 +23,10 @@ CONTRADICTIONS = (
       for other in ("labels", "labels_file", "prompts", "template", "combine")),
     (("classifier_file", "examples"), "one was taught already, the other teaches anew"),
     *((("multi_label", other), "examples teach labels that compete") for other in ("examples", "classifier_file")),
+    (("examples", "shots"), "one brings examples, the other draws them from the labelled images"),
+    *(((mine, other), "what is chosen on some of the images is not mixed with what examples bring")
+      for mine in ("examples", "shots") for other in ("weight_templates", "select_templates", "save_prompts", "calibrate")),
+    (("multi_label", "shots"), "examples teach labels that compete"),
     (("calibration", "examples"), "a calibration is for what does not change; save a classifier, and calibrate that"),
     (("parts_folder", "examples"), "a run in parts goes on with the same; save a classifier, and name it"),
     (("multi_label", "min_margin"), "labels on their own do not lead each other"),
@@ -60,6 +64,7 @@ NEEDS = {
     **dict.fromkeys(("actors", "cpus_per_actor", "gpus_per_actor", "part_timeout"), ("cluster",)),
     "decode_timeout": ("isolate",),
     "save_classifier": ("examples",),
+    "seeds": ("shots",),
     "allow_predictions": ("manifest",),
     "embed_thumbnails": ("report",),
     "seed": ("weight_templates", "select_templates", "calibrate", "sample"),

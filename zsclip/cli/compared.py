@@ -18,7 +18,7 @@ from zsclip.cli.groups import ModelGroup
 if TYPE_CHECKING:
     from zsclip.classifier import Classifier
     from zsclip.evaluation.dataset import LabelledImages
-    from zsclip.evaluation.evaluate import EmbeddedImages
+    from zsclip.evaluation.embedded import EmbeddedImages
     from zsclip.scoring.calibration import Calibration
     from zsclip.scoring.rules import Rules
     from zsclip.text.prompts import PromptSet
@@ -143,12 +143,14 @@ class ComparedGroup:
     template: EachTemplate = None
     baseline: Baseline = None
 
-    def baseline_pair(self, sets: Sequence[PromptSet], better: BetterGroup, models: Sequence[str]) -> tuple[str, str]:
+    def baseline_pair(
+        self, sets: Sequence[PromptSet], better: BetterGroup, models: Sequence[str], *, taught: bool = False
+    ) -> tuple[str, str]:
         """The baseline's model (empty if there are not several) and set; raises `PromptSetError`."""
         from zsclip.evaluation.evaluate import require_baseline, variant_names
         from zsclip.evaluation.grid import baseline_pair
 
-        names = variant_names(sets, weigh=better.weigh, select=better.select_templates)
+        names = variant_names(sets, weigh=better.weigh, select=better.select_templates, taught=taught)
         if len(models) > 1:
             return baseline_pair(models, names, self.baseline)
         require_baseline(names, self.baseline)
@@ -167,7 +169,9 @@ class ComparedGroup:
 
 @dataclass(repr=False, eq=False)
 class TablesGroup:
-    """Tables beside the comparison."""
+    """Tables beside the comparison; one of `learning` curves is there where `--shots` asks for them."""
+
+    learning = False
 
     per_class: PerClass = False
     per_level: PerLevel = False
@@ -178,7 +182,7 @@ class TablesGroup:
     @property
     def names(self) -> list[str]:
         """Those asked for."""
-        names = ("per_class", "per_level", "per_template", "confusion", "errors")
+        names = ("per_class", "per_level", "per_template", "confusion", "errors", "learning")
         return [name for name in names if getattr(self, name)]
 
     def suited(self, data: LabelledImages) -> LabelledImages:

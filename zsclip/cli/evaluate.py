@@ -13,6 +13,7 @@ from zsclip.cli.evaluated import end
 from zsclip.cli.grouping import grouped
 from zsclip.cli.labelled import LabelledGroup
 from zsclip.cli.multi_label import Judging as OnTheirOwn
+from zsclip.cli.teaching import JudgedTeachingGroup
 
 TableFormat = Annotated[
     Optional[Literal["table", "csv", "json"]],
@@ -29,6 +30,7 @@ def evaluate(
     compared: ComparedGroup,
     tables: TablesGroup,
     better: BetterGroup,
+    teaching: JudgedTeachingGroup,
     decision: groups.DecisionGroup,
     multi_label: options.MultiLabel = False,
     *,
@@ -47,6 +49,8 @@ def evaluate(
 
     zsclip evaluate --manifest labels.csv --template "a photo of a <label>." --errors 20
 
+    zsclip evaluate labelled/ --shots 1,2,4,8,16
+
     zsclip evaluate labelled/ -m ViT-B-32:openai -m ViT-B-16-SigLIP2:webli -p plain -p photo
 
     Each set and each template stands alone, with each model. The first as typed is the baseline of all others, image by image.
@@ -58,11 +62,12 @@ def evaluate(
 
     messages.listen()
     rules, sets = decision.rules(multi_label=multi_label), named_apart(compared.read(context.meta[TYPED]))
-    pair = compared.baseline_pair(sets, better, model.names)
-    model.require_one(better, vectors=vectors_of_images, multi_label=multi_label or None)
+    pair = compared.baseline_pair(sets, better, model.names, taught=teaching.examples is not None)
+    model.require_one(better, vectors=vectors_of_images, multi_label=multi_label or None, shots=teaching.shots)
     better.require_one_set(sets)
     outputs = evaluation_outputs.check_outputs(output, format, better, page, offline=model.offline)
     outputs.refuse(images.manifest, images.class_names, labels.labels_file, compared.prompts, decision.background)
+    tables.learning = bool(teaching.numbers)
     form = evaluation_outputs.chosen_format(format, output, tables.names)
     if multi_label:
         asked = OnTheirOwn(form, output, outputs, vectors_of_images, compared, tables, better, page)
@@ -71,13 +76,10 @@ def evaluate(
     data = tables.suited(images.read(labels, decision.unknown_label, offline=model.offline))
     files = [file for one in model.each for file in one.files]
     outputs.refuse(data.paths, [one.name for one in data.containers], files, store.files)
-    background = decision.read_background()
+    background, examples = decision.read_background(), teaching.read(data.labels, decision.unknown_label)
     require_choice(data.labels.names, rules, background, unknown=decision.unknown_label, remedy="`background`")
-    judge = Judge(data, sets, rules, background, tables, better, reading, store, messages, output)
-    if model.are_several:
-        found, made = judge.several(model.each, pair), None
-    else:
-        found, made = judge.one(model.each[0], compared.baseline, vectors_of_images)
+    judge = Judge(data, sets, rules, background, tables, better, reading, store, messages, output, teaching, examples)
+    found, made = judge.all(model.each, pair, compared.baseline, vectors_of_images)
     evaluation_outputs.print_found(form, output, found, tables, made, decision.unknown_label)
     evaluation_outputs.write_files(found, made, images, better, page)
     end(found.unreadable)

@@ -15,9 +15,11 @@ from zsclip.cli.messages import in_options
 if TYPE_CHECKING:
     from zsclip.classifier import Classifier
     from zsclip.cli.compared import BetterGroup, TablesGroup
+    from zsclip.cli.teaching import JudgedTeachingGroup
     from zsclip.embedding.records import ImageEmbeddings
     from zsclip.evaluation.dataset import LabelledImages
-    from zsclip.evaluation.evaluate import EmbeddedImages, Evaluation
+    from zsclip.evaluation.embedded import EmbeddedImages
+    from zsclip.evaluation.evaluate import Evaluation
     from zsclip.evaluation.grid import ModelJudged
     from zsclip.evaluation.metrics import Booleans
     from zsclip.scoring.calibration import Calibration
@@ -41,6 +43,16 @@ class Judge:
     store: groups.StoreGroup
     messages: groups.MessageGroup
     output: Path | None
+    teaching: JudgedTeachingGroup
+    examples: LabelledImages | None = None
+
+    def all(
+        self, models: Sequence[groups.ModelGroup], pair: tuple[str, str], baseline: str | None, vectors: str | None
+    ) -> tuple[Evaluation, Calibration | None]:
+        """One model, or several, whose baseline is a pair; see `one` and `several`."""
+        if len(models) > 1:
+            return self.several(models, pair), None
+        return self.one(models[0], baseline, vectors)
 
     def one(
         self, model: groups.ModelGroup, baseline: str | None, vectors: str | None
@@ -48,8 +60,10 @@ class Judge:
         """A model's evaluation, and a calibration if one is asked for; `vectors` is a run in parts that has the images'."""
         with groups.open_classifier(model, self.reading, self.store) as classifier:
             known = known_images(vectors, classifier, self.data.paths, offline=model.offline)
-            embedded = self._embed(classifier, known)
-            found = self._evaluate(classifier, embedded, baseline)
+            embedded, examples = self._apart(classifier, self._embed(classifier, known))
+            found = self._evaluate(classifier, embedded, baseline, examples=examples)
+            curves = self.teaching.curves(classifier, embedded, self.sets, self.rules, self.background)
+            found = replace(found, curves=curves)
             made = self.better.calibrated(classifier, embedded, self.sets[0], self.rules, self.background)
             self.messages.report(classifier)
         return found, made
@@ -78,8 +92,9 @@ class Judge:
             watch = Stopwatch(name, classifier)
             embedded = self._embed(classifier)
             speed = watch.stop()
+            embedded, examples = self._apart(classifier, embedded)
             half = half_of(self.data, embedded, self.better.seed)
-            found = self._evaluate(classifier, embedded, half=half)
+            found = self._evaluate(classifier, embedded, half=half, examples=examples)
             self.messages.report(classifier)
         classifier.model.unload()  # what would be said at an interruption still knows the classifier
         chooses = self.better.weigh or self.better.select_templates
@@ -88,7 +103,7 @@ class Judge:
     def _embed(self, classifier: Classifier, known: ImageEmbeddings | None = None) -> EmbeddedImages:
         from zsclip.cli.inputs import report_known
         from zsclip.cli.progress import into_pipe, progress
-        from zsclip.evaluation.evaluate import embed
+        from zsclip.evaluation.embedded import embed
 
         hidden = self.messages.quiet or into_pipe(self.output)
         with progress(classifier, lambda: len(self.data.paths), hidden=hidden) as advance:
@@ -96,17 +111,25 @@ class Judge:
         report_known(classifier.counts)
         return replace(embedded, unreadable=tuple((path, in_options(why)) for path, why in embedded.unreadable))
 
+    def _apart(self, classifier: Classifier, images: EmbeddedImages) -> tuple[EmbeddedImages, EmbeddedImages | None]:
+        """The images that are no examples, and the examples."""
+        from zsclip.evaluation.examples import apart
+
+        examples = self.teaching.images(classifier, self.examples)
+        return (images if examples is None else apart(images, examples)), examples
+
     def _evaluate(
         self,
         classifier: Classifier,
         embedded: EmbeddedImages,
         baseline: str | None = None,
         half: Booleans | None = None,
+        examples: EmbeddedImages | None = None,
     ) -> Evaluation:
         from zsclip.evaluation.evaluate import evaluate
 
         return evaluate(
             classifier, embedded, self.sets, rules=self.rules, background=self.background, baseline=baseline,
             per_template=self.tables.per_template, weigh=self.better.weigh, select=self.better.select_templates,
-            seed=self.better.seed, half=half,
+            seed=self.better.seed, half=half, examples=examples,
         )  # fmt: skip

@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from zsclip.cli.groups import LabelGroup
     from zsclip.cli.outputs import Outputs
     from zsclip.evaluation.dataset import LabelledImages
+    from zsclip.evaluation.embedded import EmbeddedImages
     from zsclip.evaluation.examples import Taken
+    from zsclip.evaluation.learning import Curve
     from zsclip.scoring.classifier_file import TaughtClassifier
+    from zsclip.scoring.rules import Rules
     from zsclip.text.labels import LabelSet
+    from zsclip.text.prompts import PromptSet
 
 logger = logging.getLogger("zsclip")
 
@@ -44,6 +48,16 @@ ClassifierFile = Annotated[
                  help="What --save-classifier wrote, for this model: it brings its labels and prompts."),
 ]  # fmt: skip
 
+Shots = Annotated[
+    Optional[str],
+    typer.Option("--shots", metavar="1,2,4,…", rich_help_panel=_PANEL,
+                 help="A learning curve: so many images of each label teach, and those that are not set apart for it are judged."),
+]  # fmt: skip
+Seeds = Annotated[
+    int,
+    typer.Option("--seeds", min=1, metavar="N", rich_help_panel=_PANEL, help="How often the images for --shots are drawn anew."),
+]  # fmt: skip
+
 
 @dataclass(repr=False, eq=False)
 class TeachingGroup:
@@ -64,7 +78,7 @@ class TeachingGroup:
         """Those of the classifier that is named, or else those of the options."""
         return self.saved[0].labels if self.saved else labels.read(paths)
 
-    def read(self, labels: LabelSet, unknown: str, outputs: Outputs) -> LabelledImages | None:
+    def read(self, labels: LabelSet, unknown: str, outputs: Outputs | None = None) -> LabelledImages | None:
         """The examples of the labels, if there are any. Says what was left out.
 
         Raises `InputError`, also for a classifier that cannot be written, and for an input that one of the `outputs` would replace.
@@ -74,13 +88,14 @@ class TeachingGroup:
 
         require_extension("--save-classifier", self.save_classifier, (".json",))
         require_folder("--save-classifier", self.save_classifier)
-        outputs.refuse(
-            str(path) for path in (self.examples, self.classifier_file) if path is not None and not path.is_dir()
-        )
+        files = [str(path) for path in (self.examples, self.classifier_file) if path is not None and not path.is_dir()]
+        if outputs is not None:
+            outputs.refuse(files)
         if self.examples is None:
             return None
         data = examples.read(self.examples, labels, unknown)
-        outputs.refuse(data.paths)
+        if outputs is not None:
+            outputs.refuse(data.paths)
         for note in data.notes:
             logger.info("%s", note)
         return data
@@ -101,6 +116,58 @@ class TeachingGroup:
         if self.save_classifier is not None:
             _write(self.save_classifier, asked, classifier, taken)
         return replace(asked, learned=taken)
+
+
+@dataclass(repr=False, eq=False)
+class JudgedTeachingGroup:
+    """What examples bring, judged on images whose label is known."""
+
+    examples: Examples = None
+    shots: Shots = None
+    seeds: Seeds = 5
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """How many examples of each label, for a learning curve; raises `typer.BadParameter`."""
+        if self.shots is None:
+            return ()
+        words = self.shots.split(",")
+        if not all(word.strip().isdecimal() and int(word) for word in words):
+            raise typer.BadParameter(
+                f"{self.shots!r} is no list of numbers from 1, such as 1,2,4,8.", param_hint="--shots"
+            )
+        return tuple(sorted({int(word) for word in words}))
+
+    def read(self, labels: LabelSet, unknown: str) -> LabelledImages | None:
+        """The examples of the labels, if there are any; raises `InputError`. Says what was left out."""
+        return TeachingGroup(self.examples).read(labels, unknown)
+
+    def images(self, classifier: Classifier, data: LabelledImages | None) -> EmbeddedImages | None:
+        """The examples' vectors."""
+        from zsclip.evaluation.examples import embed_examples
+
+        return None if data is None else embed_examples(classifier, data)
+
+    def curves(
+        self,
+        classifier: Classifier,
+        images: EmbeddedImages,
+        sets: Sequence[PromptSet],
+        rules: Rules,
+        background: Sequence[str] | None,
+    ) -> tuple[Curve, ...]:
+        """A learning curve for each set, if they are asked for."""
+        from zsclip.evaluation.learning import curve
+
+        if not self.numbers:
+            return ()
+        return tuple(
+            curve(
+                one.name, classifier.class_vectors(images.labels, [one], combine=rules.combine, background=background), images.vectors,
+                images.truth, self.numbers, self.seeds, rules,
+            )
+            for one in sets
+        )  # fmt: skip
 
 
 def _write(path: Path, asked: Asked, classifier: Classifier, taken: Taken) -> None:

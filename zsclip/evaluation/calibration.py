@@ -10,7 +10,8 @@ from dataclasses import replace
 from zsclip.classifier import Classifier
 from zsclip.errors import CalibrationError
 from zsclip.evaluation import metrics
-from zsclip.evaluation.evaluate import EmbeddedImages, predict
+from zsclip.evaluation.embedded import EmbeddedImages
+from zsclip.evaluation.evaluate import predict
 from zsclip.evaluation.metrics import Predictions
 from zsclip.scoring.calibration import Binding, Calibration, Quality, Threshold
 from zsclip.scoring.rules import Rules

@@ -3,64 +3,39 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import zip_longest
 
 import numpy as np
 
 from zsclip.classifier import Classifier
-from zsclip.embedding.records import ImageEmbedding, ImageEmbeddings
 from zsclip.errors import InputError, PromptSetError
 from zsclip.evaluation import comparison, metrics
 from zsclip.evaluation import template_weights as ensembling
 from zsclip.evaluation.comparison import Comparison
-from zsclip.evaluation.dataset import LabelledImages
+from zsclip.evaluation.embedded import EmbeddedImages
+from zsclip.evaluation.learning import Curve
 from zsclip.evaluation.levels import LevelFigures, level_figures
-from zsclip.evaluation.metrics import Booleans, Integers, Interval, Predictions, Summary
+from zsclip.evaluation.metrics import Booleans, Interval, Predictions, Summary
 from zsclip.evaluation.speed import ComparedModel
 from zsclip.scoring.classes import ClassVectors, alike_in_words
 from zsclip.scoring.levels import LevelScorer, in_levels
 from zsclip.scoring.prompt_vectors import PromptVectors
 from zsclip.scoring.rules import Rules, require_choice
+from zsclip.scoring.teaching import teach
 from zsclip.text.labels import LabelSet
 from zsclip.text.prompts import PromptSet
 from zsclip.text.wording import counted, listed
-from zsclip.unit_vectors import Floats
 
 logger = logging.getLogger("zsclip")
 
 _FEW = 30
+TAUGHT = "+examples"  # what a set's name ends in that was taught
 _STANDINGS = {
     "below chance": "worse than guessing: all of the interval of top-1 is below chance ({chance}).",
     "not above chance": "no better than guessing, as far as these images show: chance ({chance}) is within the interval of top-1.",
 }
-
-
-@dataclass(frozen=True)
-class EmbeddedImages:
-    """Labelled images as unit vectors float32 (n, d), with the number of each one's label; and those that are not.
-
-    `places` (n,) are their numbers among all labelled images, readable or not. `predicted` of the labels are predictions that
-    nobody checked.
-    """
-
-    paths: tuple[str, ...]
-    vectors: Floats
-    truth: Integers
-    places: Integers
-    labels: LabelSet
-    unreadable: tuple[tuple[str, str], ...] = ()
-    predicted: int = 0
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, chosen: Booleans) -> EmbeddedImages:
-        paths = tuple(path for path, is_chosen in zip(self.paths, chosen.tolist(), strict=True) if is_chosen)
-        of_images = {name: getattr(self, name)[chosen] for name in ("vectors", "truth", "places")}
-        return replace(self, paths=paths, **of_images)
 
 
 @dataclass(frozen=True)
@@ -75,7 +50,8 @@ class TemplateScore:
 
 @dataclass(frozen=True)
 class SetResult:
-    """One prompt set: its predictions and their metrics. `kind` is where it comes from: `given`, `zpe` or `selected`.
+    """One prompt set: its predictions and their metrics. `kind` is where it comes from: `given`, `zpe` or `selected`; one that was
+    `taught` is a given one with what examples say beside it.
 
     `alike` are pairs of labels that it does not tell apart, whatever the picture. `model` is named where several are compared; `levels`
     are there where labels nest.
@@ -102,7 +78,8 @@ class Evaluation:
 
     `chosen_on` images were set apart to choose templates or weights by; nothing reported was measured on them.
     `predicted` of the labels are predictions that nobody checked. Where several models are compared (`zsclip.evaluation.grid`),
-    `models` are these, `model` is empty, and `left_out` images could be read by some of them only.
+    `models` are these, `model` is empty, and `left_out` images could be read by some of them only. So many `examples` taught the sets
+    that were; `curves` are there where they are asked for.
     """
 
     paths: tuple[str, ...]
@@ -118,6 +95,8 @@ class Evaluation:
     predicted: int = 0
     models: tuple[ComparedModel, ...] = ()
     left_out: int = 0
+    examples: int = 0
+    curves: tuple[Curve, ...] = ()
 
     @property
     def others(self) -> tuple[SetResult, ...]:
@@ -174,6 +153,10 @@ class Evaluation:
             notes.append(
                 f"Left out, for only some of the models can read them: {counted(self.left_out, 'image')}{alone}."
             )
+        if self.examples:
+            notes.append(
+                f"{counted(self.examples, 'example')} taught the sets whose names end in {TAUGHT}; none of them is among the images judged."
+            )
         if self.chosen_on:
             notes.append(
                 f"{counted(self.chosen_on, 'image')} chose templates and weights; all figures are of the other {images}."
@@ -202,61 +185,6 @@ class Evaluation:
         return tuple(notes)
 
 
-def embed(
-    classifier: Classifier,
-    data: LabelledImages,
-    advance: Callable[[], None] = lambda: None,
-    known: ImageEmbeddings | None = None,
-) -> EmbeddedImages:
-    """The labelled images' unit vectors, or those that are `known`, in the same order; raises `InputError` if none can be read."""
-    number = {name: n for n, name in enumerate(data.labels.names)}
-    paths: list[str] = []
-    truth: list[int] = []
-    places: list[int] = []
-    place = 0
-    unreadable: list[tuple[str, str]] = []
-    vectors = np.empty((len(data.paths), classifier.model.spec.embed_dim), np.float32)
-    labelled = _labelled(classifier, data) if known is None else zip(known, data.truth, strict=True)
-    for image, label in labelled:
-        if image.embedding is None:
-            unreadable.append((image.path, image.error or ""))
-        elif label is not None:
-            vectors[len(paths)] = image.embedding.vector
-            paths.append(image.path)
-            truth.append(number[label])
-            places.append(place)
-        place += label is not None
-        advance()
-    require_some(paths, unreadable)
-    return EmbeddedImages(
-        tuple(paths), vectors[: len(paths)], np.array(truth, np.int64), np.array(places, np.int64), data.labels,
-        tuple(unreadable), data.predicted,
-    )  # fmt: skip
-
-
-def require_some(read: Sequence[str], unreadable: Sequence[tuple[str, str]]) -> None:
-    """Raise `InputError` if none can be read."""
-    if not read:
-        path, error = unreadable[0]
-        raise InputError(f"None of the {len(unreadable)} images can be read. The first, {path}: {error}.")
-
-
-def _labelled(classifier: Classifier, data: LabelledImages) -> Iterator[tuple[ImageEmbedding, str | None]]:
-    """The pictures as they are embedded, with their labels; of those in containers, some may have none."""
-    every = (image for batch in classifier.embed_images(data.containers or data.paths) for image in batch)
-    if not data.containers:
-        yield from zip(every, data.truth, strict=True)
-        return
-    labelled = zip(data.paths, data.truth, strict=True)
-    for image, has_label in zip_longest(every, data.has_label):
-        name, label = next(labelled) if has_label else (None, None)
-        if image is None or has_label is None or name not in (None, image.path):
-            raise InputError(
-                "what is in it changed while it was read.", where=name or data.containers[-1].name, remedy="Try again."
-            )
-        yield image, label
-
-
 def evaluate(
     classifier: Classifier,
     images: EmbeddedImages,
@@ -270,18 +198,20 @@ def evaluate(
     select: bool = False,
     seed: int = 0,
     half: Booleans | None = None,
+    examples: EmbeddedImages | None = None,
 ) -> Evaluation:
     """Judge each prompt set by itself on the images, and against the baseline (default: the first set).
 
     With `weigh` and `select` each set also comes with templates weighed by zpe, and with a greedy selection of them
     (see `zsclip.evaluation.template_weights`); these are made on one half of the images, and all figures are of the other half.
     Which images are in the first is drawn with `seed`, unless `half` (n,) says it.
+    With `examples`, of which none should be among the images, each set is also judged with what they teach beside it.
     Raises `InputError`, `LabelError`, `PromptSetError` and `ModelError`.
     """
     rules = rules or Rules()
     require_choice(images.labels.names, rules, background, remedy="`background`")
     sets = named_apart(sets)
-    require_baseline(variant_names(sets, weigh=weigh, select=select), baseline)
+    require_baseline(variant_names(sets, weigh=weigh, select=select, taught=examples is not None), baseline)
     half = metrics.halves(images.truth, seed) if half is None else half
     first = half if weigh or select else np.zeros(len(images), bool)
     choosing, reported = images[first], images[~first]
@@ -292,32 +222,60 @@ def evaluate(
     results = []
     for one in sets:
         texts = classifier.prompt_vectors(images.labels, [one], background)
-        variants = [("given", one)]
-        if weigh:
-            variants.append(("zpe", ensembling.weigh_by_zpe(texts, one, choosing.labels, choosing.vectors, rules)))
-        if select:
-
-            def judge(classes: ClassVectors) -> Predictions:
-                return predict(classes, choosing, rules)
-
-            variants.append(("selected", ensembling.select(texts, one, choosing.labels, judge, rules.combine)))
-        for kind, made in variants:
-            variant = replace(made, chosen={**made.chosen, "seed": str(seed)}) if kind != "given" else made
+        for kind, variant in _variants(texts, one, choosing, rules, weigh=weigh, select=select, seed=seed):
             classes = texts.class_vectors(images.labels, [variant], rules.combine)
-            found = predict(classes, reported, rules)
             alone = (
                 _alone(texts, variant, reported, rules) if per_template and kind == "given" and one.templates else ()
             )
-            summary, alike = metrics.summary(found, len(images.labels)), tuple(classes.alike())
-            levels = _levels(classes, reported, rules)
-            results.append(SetResult(variant, kind, found, summary, alone, alike, levels=levels))
+            results.append(_result(kind, variant, classes, reported, rules, alone))
+            if examples is not None:
+                taught = replace(classes, taught=teach(classes, examples.vectors, examples.truth).taught)
+                results.append(_result("taught", replace(one, name=one.name + TAUGHT), taught, reported, rules))
     start = results[0] if baseline is None else next(one for one in results if one.name == baseline)
     others = [one.predictions for one in results if one is not start]
     return Evaluation(
         reported.paths, images.labels, tuple(results), start, tuple(comparison.compare(start.predictions, others)),
         images.unreadable, rules, rules.abstains or background is not None, len(choosing), classifier.model.spec.title,
-        images.predicted,
+        images.predicted, examples=0 if examples is None else len(examples),
     )  # fmt: skip
+
+
+def _variants(
+    texts: PromptVectors,
+    one: PromptSet,
+    choosing: EmbeddedImages,
+    rules: Rules,
+    *,
+    weigh: bool,
+    select: bool,
+    seed: int,
+) -> Iterator[tuple[str, PromptSet]]:
+    """A set as it is given, and what is made of it, each with its kind."""
+    yield "given", one
+
+    def judge(classes: ClassVectors) -> Predictions:
+        return predict(classes, choosing, rules)
+
+    made = []
+    if weigh:
+        made.append(("zpe", ensembling.weigh_by_zpe(texts, one, choosing.labels, choosing.vectors, rules)))
+    if select:
+        made.append(("selected", ensembling.select(texts, one, choosing.labels, judge, rules.combine)))
+    for kind, variant in made:
+        yield kind, replace(variant, chosen={**variant.chosen, "seed": str(seed)})
+
+
+def _result(
+    kind: str,
+    variant: PromptSet,
+    classes: ClassVectors,
+    images: EmbeddedImages,
+    rules: Rules,
+    alone: tuple[TemplateScore, ...] = (),
+) -> SetResult:
+    found = predict(classes, images, rules)
+    summary, alike = metrics.summary(found, len(images.labels)), tuple(classes.alike())
+    return SetResult(variant, kind, found, summary, alone, alike, levels=_levels(classes, images, rules))
 
 
 def require_baseline(names: Sequence[str], baseline: str | None) -> None:
@@ -331,9 +289,16 @@ def require_baseline(names: Sequence[str], baseline: str | None) -> None:
         raise PromptSetError("there is no other set to compare with it.", where=where, remedy="Give one more.")
 
 
-def variant_names(sets: Sequence[PromptSet], *, weigh: bool = False, select: bool = False) -> list[str]:
-    """What the sets are called, and what `weigh` and `select` make of them."""
-    kinds = ["", *([ensembling.WEIGHED] if weigh else []), *([ensembling.SELECTED] if select else [])]
+def variant_names(
+    sets: Sequence[PromptSet], *, weigh: bool = False, select: bool = False, taught: bool = False
+) -> list[str]:
+    """What the sets are called, and what `weigh`, `select` and examples make of them."""
+    kinds = [
+        "",
+        *([ensembling.WEIGHED] if weigh else []),
+        *([ensembling.SELECTED] if select else []),
+        *([TAUGHT] if taught else []),
+    ]
     return [one.name + kind for one in sets for kind in kinds]
 
 

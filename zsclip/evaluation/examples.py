@@ -18,8 +18,9 @@ from zsclip.embedding.records import Embedded, ImageEmbeddings
 from zsclip.errors import InputError
 from zsclip.evaluation import dataset
 from zsclip.evaluation.comparison import mcnemar, paired_difference
+from zsclip.evaluation.copies import copies
 from zsclip.evaluation.dataset import LabelledImages
-from zsclip.evaluation.evaluate import EmbeddedImages, embed
+from zsclip.evaluation.embedded import EmbeddedImages, embed
 from zsclip.evaluation.metrics import Booleans, Interval
 from zsclip.scoring.batches import ImageResults
 from zsclip.scoring.classes import ClassVectors
@@ -27,7 +28,6 @@ from zsclip.scoring.taught import Taught
 from zsclip.scoring.teaching import Lesson, mislabelled, teach
 from zsclip.text.labels import LabelSet
 from zsclip.text.wording import counted, listed
-from zsclip.unit_vectors import Floats
 
 logger = logging.getLogger("zsclip")
 
@@ -161,7 +161,7 @@ class Taken:
                 for n, other in strange
             ]
             found.append(f"{counted(len(strange), 'example')} may be mislabelled: {listed(told)}.")
-        pairs = copies(self.images.vectors)
+        pairs = copies(self.images.vectors, _ALIKE)
         if pairs:
             told = [f"{self.images.paths[one]} and {self.images.paths[other]}" for one, other in pairs]
             differ = sum(self.images.truth[one] != self.images.truth[other] for one, other in pairs)
@@ -174,24 +174,38 @@ class Taken:
         return found
 
 
-def take(classifier: Classifier, classes: ClassVectors, data: LabelledImages) -> Taken:
-    """Embed the examples, and teach by them. Those that cannot be read are left out with a warning. Raises `ZsclipError`."""
+def embed_examples(classifier: Classifier, data: LabelledImages) -> EmbeddedImages:
+    """Their unit vectors. Those that cannot be read are left out with a warning. Raises `ZsclipError`."""
     images = embed(classifier, data)
     if images.unreadable:
         path, error = images.unreadable[0]
         logger.warning("%s cannot be read. The first, %s: %s.", counted(len(images.unreadable), "example"), path, error)
+    return images
+
+
+def take(classifier: Classifier, classes: ClassVectors, data: LabelledImages) -> Taken:
+    """Embed the examples, and teach by them. Raises `ZsclipError`."""
+    images = embed_examples(classifier, data)
     return Taken(images, teach(classes, images.vectors, images.truth))
 
 
-def copies(vectors: Floats, least: float = _ALIKE, block: int = 2048) -> list[tuple[int, int]]:
-    """Pairs of unit vectors (n, d) whose cosine is `least` at least: the first one, and each later one that is like it."""
-    pairs = list[tuple[int, int]]()
-    for start in range(0, len(vectors), block):
-        part = vectors[start : start + block]
-        like = np.tril(part @ vectors[: start + len(part)].T >= least, start - 1)
-        rows = np.flatnonzero(like.any(axis=1))
-        pairs += [(int(like[row].argmax()), start + int(row)) for row in rows]
-    return pairs
+def apart(images: EmbeddedImages, examples: EmbeddedImages) -> EmbeddedImages:
+    """The images that are no examples, neither by path nor by what they show. Says how many are; raises `InputError` if all are."""
+    paths, vectors = {os.path.realpath(path) for path in examples.paths}, {one.tobytes() for one in examples.vectors}
+    are = np.array([
+        vector.tobytes() in vectors or os.path.realpath(path) in paths
+        for path, vector in zip(images.paths, images.vectors, strict=True)
+    ])  # fmt: skip
+    if are.all():
+        raise InputError("All labelled images are examples, and none is left to be judged.", remedy="Judge others.")
+    if are.any():
+        logger.info("Left out, for they are examples: %s.", counted(int(are.sum()), "labelled image"))
+    close = int(((images.vectors[~are] @ examples.vectors.T).max(axis=1) >= _ALIKE).sum())
+    if close:
+        logger.warning(
+            "Nearly the same as an example: %s; the figures are too good for new ones.", counted(close, "image")
+        )
+    return images[~are]
 
 
 class Watched(Embedded):

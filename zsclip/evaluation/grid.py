@@ -10,7 +10,8 @@ import numpy as np
 from zsclip.errors import InputError, PromptSetError
 from zsclip.evaluation import comparison, metrics
 from zsclip.evaluation.dataset import LabelledImages
-from zsclip.evaluation.evaluate import EmbeddedImages, Evaluation, SetResult
+from zsclip.evaluation.embedded import EmbeddedImages
+from zsclip.evaluation.evaluate import Evaluation, SetResult
 from zsclip.evaluation.metrics import Booleans, Integers
 from zsclip.evaluation.speed import ComparedModel
 

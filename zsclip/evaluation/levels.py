@@ -96,11 +96,11 @@ def level_figures(scorer: LevelScorer, vectors: Floats, truth: Integers, rules: 
     )
 
 
-def level_rows(prompts: str, figures: LevelFigures) -> list[dict[str, Any]]:
+def level_rows(figures: LevelFigures) -> list[dict[str, Any]]:
     """A row a level, and one, `all`, of the decisions on any; shares from 0 to 1."""
     rows = [
         {
-            "prompts": prompts, "level": one.level, "choices": one.choices, "images": figures.images,
+            "level": one.level, "choices": one.choices, "images": figures.images,
             **_columns("top1", one.top1), "coverage": one.decided.of / figures.images, **_columns("covered", one.decided),
             "mean_level": None, "information": None, "most_information": None,
         }
@@ -110,7 +110,7 @@ def level_rows(prompts: str, figures: LevelFigures) -> list[dict[str, Any]]:
     means = {name: getattr(figures, name) for name in ("mean_level", "information", "most_information")}
     return [
         *rows,
-        {**dict.fromkeys(rows[0]), "prompts": prompts, "level": "all", "images": figures.images, **covered, **means},
+        {**dict.fromkeys(rows[0]), "level": "all", "images": figures.images, **covered, **means},
     ]
 
 

@@ -144,6 +144,24 @@ def document(
     }
 
 
+def learning_rows(found: Evaluation) -> list[Row]:
+    """A row for each number of examples of each label, of each set."""
+    return [
+        {
+            "prompts": curve.prompts, "shots": point.shots, "examples": point.examples, "judged": point.judged, "seeds": curve.seeds,
+            "zero_shot": point.texts, "taught": point.taught, **_ends("taught", point.taught_interval), "difference": point.gain,
+            **_ends("difference", point.gain_interval),
+        }
+        for curve in found.curves
+        for point in curve.points
+    ]  # fmt: skip
+
+
+def _ends(name: str, interval: metrics.Interval | None) -> Row:
+    low, high = interval or (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
 def model_rows(found: Evaluation) -> list[Row]:
     """A row for each of several models: what it is, and how fast it was."""
     return [{"model": one.name, "title": one.title, **_speed(one)} for one in found.models]
@@ -153,9 +171,10 @@ DETAILS: dict[str, Callable[[Evaluation, int], list[Row]]] = {
     "per_class": lambda found, errors: label_rows(found),
     "per_template": lambda found, errors: template_rows(found),
     "per_level": lambda found, errors: [
-        row for one in found.sets if one.levels for row in level_rows(one.name, one.levels)
+        {**_called(one), **row} for one in found.sets if one.levels for row in level_rows(one.levels)
     ],
     "confusion": lambda found, errors: confusion_rows(found),
+    "learning": lambda found, errors: learning_rows(found),
     "errors": error_rows,
 }
 METHODS = (

@@ -12,7 +12,7 @@ from zsclip.evaluation.tables import mistakes
 from zsclip.output.cells import fit_width, printable
 from zsclip.output.figures import MANY, FigurePrinter, p_value
 from zsclip.scoring.calibration import Calibration
-from zsclip.text.wording import counted
+from zsclip.text.wording import counted, listed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,12 +33,19 @@ def print_tables(
     printer.comparison()
     for name in tables:
         for one in found.sets:
-            if name != "per_template" or one.templates:
+            if _has(name, one, found):
                 console.print()
                 PRINTED[name](printer, one)
     if calibration:
         console.print()
         printer.calibration(calibration)
+
+
+def _has(table: str, one: SetResult, found: Evaluation) -> bool:
+    """Whether there is anything in a table of a set."""
+    if table == "learning":
+        return any(curve.prompts == one.prompts.name for curve in found.curves)
+    return table != "per_template" or bool(one.templates)
 
 
 class _Printer(FigurePrinter):
@@ -183,6 +190,32 @@ class _Printer(FigurePrinter):
             f"{found.information:.2f} of {found.most_information:.2f} bits in the mean."
         )
 
+    def learning(self, one: SetResult) -> None:
+        found = next((curve for curve in self._found.curves if curve.prompts == one.prompts.name), None)
+        if found is None:
+            return
+        self._line(f"{one.name}: learning curve", style="bold")
+        rows = [
+            [
+                str(point.shots), self._percent(point.texts), self._mean(point.taught, point.taught_interval),
+                self._mean(point.gain, point.gain_interval, sign=True),
+            ]
+            for point in found.points
+        ]  # fmt: skip
+        self._table(["shots", "zero-shot", "taught [95 %]", "difference [95 %]"], rows)
+        last = found.points[-1]
+        told = f"Means over {counted(found.seeds, 'seed')}; {last.judged:,.0f} images judged, none of them an example."
+        if found.scarce:
+            told += (
+                f" Fewer examples than asked for, as half of a label's images teach at most: {listed(found.scarce)}."
+            )
+        if found.copies:
+            told += f" Left out as copies of others: {counted(found.copies, 'image')}."
+        self._prose(told)
+
+    def _mean(self, value: float, interval: metrics.Interval | None, *, sign: bool = False) -> str:
+        return self._with_interval(value, interval, sign=sign) if interval else self._percent(value)
+
     def confusion(self, one: SetResult) -> None:
         names = self._found.labels.names
         pairs = metrics.confusions(one.predictions)
@@ -284,5 +317,6 @@ PRINTED: dict[str, Callable[[_Printer, SetResult], None]] = {
     "per_template": _Printer.per_template,
     "per_level": _Printer.per_level,
     "confusion": _Printer.confusion,
+    "learning": _Printer.learning,
     "errors": _Printer.errors,
 }

@@ -13,7 +13,7 @@ from zsclip.embedding.records import ImageEmbeddings
 from zsclip.errors import InputError
 from zsclip.evaluation import dataset
 from zsclip.evaluation.dataset import ClassNames, LabelledImages
-from zsclip.evaluation.evaluate import require_some
+from zsclip.evaluation.embedded import require_some
 from zsclip.evaluation.manifest import Manifest
 from zsclip.evaluation.metrics import Booleans
 from zsclip.text.labels import Label, LabelSet
