@@ -192,6 +192,14 @@ def test_evaluate_takes_paths_own_names_and_folders_and_counts_each_level(
     assert "their labels are above others: images labelled star" in by_manifest.err
     assert by_manifest.code == 0, "what is left out is not read"
 
+    alone = ("--multi-label", "-L", labels, "-f", "json")
+    manifest.write_text("path,labels\nblue_star.png,blue star\nyellow_ring.png,ring/warm/yellow ring;red circle\n")
+    assert json.loads(cli("evaluate", photos, "--manifest", manifest, *alone).out)["images"] == 2
+    assert cli("evaluate", photos, "--manifest", manifest, *alone, "--per-level").code == 2
+    manifest.write_text("path,labels\nblue_star.png,star\n")
+    assert "not among the labels: 'star'" in cli("evaluate", photos, "--manifest", manifest, *alone).err
+    manifest.write_text("path,label\n" + rows.replace(",", ".png,"))
+
     labels.write_text(labels.read_text() + "other: {blue star: azure star}\n")
     unclear = cli("evaluate", photos, "--manifest", manifest, *asked, "-f", "json")
     assert unclear.code == 1

@@ -108,7 +108,7 @@ Labels = Annotated[
 LabelsFile = Annotated[
     Optional[str],
     typer.Option("-L", "--labels-file", metavar="FILE",
-                 help="Labels from a file: text (one a line), CSV, YAML or JSON (labels with synonyms), or builtin:imagenet.",
+                 help="Labels from a file: text (one a line), CSV, YAML or JSON (labels with synonyms, or in levels), or builtin:imagenet.",
                  rich_help_panel=_INPUT),
 ]  # fmt: skip
 Prompts = Annotated[
@@ -212,7 +212,8 @@ Background = Annotated[
 ]  # fmt: skip
 MinProbability = Annotated[
     Optional[float],
-    typer.Option("--min-probability", min=0, max=1, metavar="P", help="Below it an image is unknown. With --multi-label: 0.5.",
+    typer.Option("--min-probability", min=0, max=1, metavar="P",
+                 help="Below it an image is unknown; of labels in levels, it gets the one above that is sure. With --multi-label: 0.5.",
                  rich_help_panel=_DECISION),
 ]  # fmt: skip
 MinMargin = Annotated[
@@ -251,7 +252,12 @@ Output = Annotated[
 ]  # fmt: skip
 Only = Annotated[
     Optional[str],
-    typer.Option("--only", metavar="LABEL", help="Only images for which this label holds.", rich_help_panel=_OUTPUT),
+    typer.Option(
+        "--only",
+        metavar="LABEL",
+        help="Only images for which this label holds, or one below it.",
+        rich_help_panel=_OUTPUT,
+    ),
 ]
 Vectors = Annotated[
     Optional[str],
