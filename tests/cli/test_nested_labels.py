@@ -209,6 +209,24 @@ def test_evaluate_takes_paths_own_names_and_folders_and_counts_each_level(
     assert cli("evaluate", tmp_path / "labelled" / "star", "-l", "blue star,red star", "--per-level").code == 2
 
 
+@pytest.mark.parametrize("by_folder", [True, False])
+def test_examples_may_stand_in_levels_too(
+    cli: Cli, photos: Path, labels: Path, tmp_path: Path, by_folder: bool
+) -> None:
+    examples = {"blue_star": "star/blue star", "yellow_ring": "ring/warm/yellow ring"}
+    for name, label in examples.items():
+        (tmp_path / "examples" / label).mkdir(parents=True)
+        shutil.copy(photos / f"{name}.png", tmp_path / "examples" / label)
+    rows = "".join(f"examples/{label}/{name}.png,{label},yes\n" for name, label in examples.items())
+    (tmp_path / "labels.csv").write_text(f"path,label,checked\n{rows}")
+    source = tmp_path / ("examples" if by_folder else "labels.csv")
+    run = cli("classify", photos, "-L", labels, "--min-probability", "0.7", "--examples", source, "-f", "jsonl")
+    assert "Taught by 2 examples" in run.err
+    lines = [json.loads(line) for line in run.out.splitlines()]
+    assert {Path(line["path"]).stem: line["label"] for line in lines[:4]} == EXPECTED
+    assert [line["level"] for line in lines] == [2, 1, 1, 3, None]
+
+
 def test_archives_may_name_labels_by_their_own_names(cli: Cli, photos: Path, labels: Path, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "shard.tar", "w") as archive:
         for name, label in (

@@ -66,20 +66,22 @@ def from_folder(
     unknown: str = "unknown",
     *,
     hidden: bool = False,
+    levels: LabelSet | None = None,
 ) -> LabelledImages:
     """The images of a folder with a folder for each label; `_` in the name of such a folder is a space.
 
-    `labels` are all labels to choose from (default: the folders'). A folder called `unknown`, as `sort` makes it, is left
-    out unless that is a label. What is hidden, the system's or a photo library is no label, unless `hidden` takes it. Raises
-    `InputError` and `LabelError`.
+    `labels` are all labels to choose from (default: the folders'); where they nest, or `levels`, folders may be in folders. A
+    folder called `unknown`, as `sort` makes it, is left out unless that is a label. What is hidden, the system's or a photo library is no
+    label, unless `hidden` takes it. Raises `InputError` and `LabelError`.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder. Name one with a folder of images for each label.")
     search, passed_over = Search(hidden=hidden), PassedOver(offers_frames=False)
     names = names or ClassNames()
     folders, above = _folders(folder, search, passed_over), [""]
-    if labels is not None and labels.nests:
-        folders = _folders_in_levels(folder, folders, labels, names, search, passed_over, above)
+    levels = levels or labels
+    if levels is not None and levels.nests:
+        folders = _folders_in_levels(folder, folders, levels, names, search, passed_over, above)
     loose = {one: sum(1 for _ in Walk(os.path.join(folder, one), replace(search, recursive=False))) for one in above}
     found = {one: list(Walk(os.path.join(folder, one), search, passed_over)) for one in folders}
     if not any(found.values()):

@@ -40,7 +40,7 @@ def read(source: Path, labels: LabelSet, unknown: str = "unknown") -> LabelledIm
     Those of other labels are left out, which the notes say. Raises `InputError` and `LabelError`, also where none is left.
     """
     found = (
-        dataset.from_folder(source, unknown=unknown)
+        dataset.from_folder(source, unknown=unknown, levels=labels)
         if source.is_dir()
         else dataset.from_manifest(source, unknown=unknown)
     )
