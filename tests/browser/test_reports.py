@@ -490,3 +490,31 @@ def test_reports_that_cannot_be_written(cli: Cli, red_star: Path, tmp_path: Path
     assert (run.code, run.out) == (1, "")
     assert "Make it first" in run.err
     assert cli(*base, "--embed-thumbnails").code == 2
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_a_learning_curve_is_drawn_as_it_is_told(
+    browser: Browser,
+    cli: Cli,
+    noisy_folder: Path,
+    tmp_path: Path,
+    width: int,
+    dark: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ZSCLIP_MODEL", "demo")
+    page, told = tmp_path / "curve.html", tmp_path / "curve.json"
+    asked = ("evaluate", noisy_folder, "-p", "plain", "-p", "photo", "--shots", "1,2", "--seeds", "3", "-q")
+    assert cli(*asked, "--report", page, "-o", told).code == 0
+    rows = json.loads(told.read_text())["learning"]
+    browser.open(page, width, 6000, dark=dark)
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    assert "What do examples bring?" in browser.texts("h2")
+    drawn = browser.run("return [...document.querySelectorAll('.learning circle title')].map((t) => t.textContent)")
+    assert drawn == [
+        f"{row['shots']}: {100 * row['taught']:.1f} % ({100 * row['taught_low']:.1f} to {100 * row['taught_high']:.1f})"
+        for row in rows
+    ]
+    heights = browser.run("return [...document.querySelectorAll('.learning circle')].map((c) => +c.getAttribute('cy'))")
+    zero = browser.run("return [...document.querySelectorAll('.learning .diagonal')].map((l) => +l.getAttribute('y1'))")
+    assert [high < zero[n // 2] for n, high in enumerate(heights)] == [row["difference"] > 0 for row in rows]

@@ -250,6 +250,56 @@ function tradeOff() {
   return make("section", { className: "card" }, ...parts);
 }
 
+/* ---- learning curves: right by the number of examples ---- */
+
+function learningCurve(points) {
+  const width = 540;
+  const [left, right, top, bottom, height] = [46, 16, 12, 42, 280];
+  const most = Math.log(Math.max(2, points.at(-1).shots));
+  const x = (shots) => left + 16 + ((width - left - right - 32) * Math.log(shots)) / most;
+  const y = (share) => height - bottom - (height - top - bottom) * share; // all of 0 to 100: no zoom makes a gain look large
+  const chart = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", class: "chart trade learning",
+    "aria-label": `${printable(points[0].prompts)}: ${points.map((point) =>
+      `${count(point.shots, "example")} a label ${percent(point.taught)}`).join(", ")}; zero-shot ${percent(points[0].zero_shot)}.` });
+  for (const share of [0, 0.2, 0.4, 0.6, 0.8, 1]) {
+    chart.append(draw("line", { x1: left, x2: width - right, y1: y(share), y2: y(share), class: "grid" }),
+      draw("text", { x: left - 8, y: y(share) + 4, "text-anchor": "end" }, (100 * share).toFixed(0)));
+  }
+  const zero = y(points[0].zero_shot);
+  chart.append(
+    draw("line", { x1: left, x2: width - right, y1: zero, y2: zero, class: "diagonal" }),
+    draw("text", { x: width - right, y: zero + 16, "text-anchor": "end", class: "name" }, "zero-shot"),
+    draw("path", { d: points.map((point, index) => `${index ? "L" : "M"}${x(point.shots).toFixed(1)} ${y(point.taught).toFixed(1)}`).join(""), class: "line" }),
+    draw("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle", class: "name" }, "Examples of each label"),
+    draw("text", { x: 12, y: (height - bottom + top) / 2, "text-anchor": "middle", class: "name",
+      transform: `rotate(-90 12 ${(height - bottom + top) / 2})` }, "Right (%)"));
+  for (const point of points) {
+    const mark = draw("circle", { cx: x(point.shots), cy: y(point.taught), r: 4.5, class: "dot plain" });
+    mark.append(draw("title", {}, `${point.shots}: ${percent(point.taught)}${
+      point.taught_low === null ? "" : ` (${interval(point.taught_low, point.taught_high)})`}`));
+    if (point.taught_low !== null) {
+      chart.append(draw("line", { x1: x(point.shots), x2: x(point.shots), y1: y(Math.max(0, point.taught_low)), y2: y(Math.min(1, point.taught_high)),
+        class: "whisker plain" }));
+    }
+    chart.append(mark, draw("text", { x: x(point.shots), y: height - bottom + 18, "text-anchor": "middle" }, String(point.shots)));
+  }
+  return chart;
+}
+
+function learning() {
+  const prompts = [...new Set(data.learning.map((point) => point.prompts))];
+  return make("section", { className: "card" }, make("h2", {}, "What do examples bring?"),
+    make("div", { className: "pair" }, ...prompts.map((name) => {
+      const points = data.learning.filter((point) => point.prompts === name);
+      return make("div", {}, ...(prompts.length > 1 ? [make("h3", {}, printable(name))] : []), learningCurve(points),
+        table(`Learning curve of ${printable(name)}`, ["Examples a label", "Zero-shot", "Taught", "Difference", "95 % interval"],
+          points.map((point) => ({ cells: [String(point.shots), percent(point.zero_shot), percent(point.taught),
+            `${point.difference > 0 ? "+" : ""}${(100 * point.difference).toFixed(1)}`, interval(point.difference_low, point.difference_high, true)] }))));
+    })),
+    make("p", { className: "small soft later" }, `Means over ${count(data.learning[0].seeds, "draw")} of the examples, and intervals over these; the images `
+      + "judged are none of them."));
+}
+
 /* ---- the confusion matrix, on a canvas: a thousand labels are a million cells ---- */
 
 function heatMap(one) {
@@ -439,7 +489,7 @@ const chooser = make("div", { className: "chooser", role: "group", "aria-label":
 document.getElementById("page").append(
   make("header", {}, make("h1", {}, printable(data.title)),
     make("p", { className: "soft" }, `${count(data.images, "image")}, ${count(names.length, "label")}, ${printable(data.model)}`)),
-  make("main", {}, comparison(), data.models.length ? tradeOff() : "", data.calibration ? calibration(data.calibration) : "",
+  make("main", {}, comparison(), data.models.length ? tradeOff() : "", data.learning.length ? learning() : "", data.calibration ? calibration(data.calibration) : "",
     data.unreadable.length ? make("details", { className: "card" },
       make("summary", {}, `${count(data.unreadable.length, "image")} could not be read, and count neither as right nor as wrong`),
       make("ul", { className: "small" }, ...data.unreadable.slice(0, 1000).map(([path, error]) => make("li", {}, `${printable(path)}: ${printable(error)}`)))) : "",

@@ -23,6 +23,7 @@ def evaluation_html(found: Evaluation, title: str, pictures: Pictures, calibrati
         "title": title,
         "model": found.model or counted(len(found.models), "model"),
         "models": tables.model_rows(found),
+        "learning": tables.learning_rows(found),
         "images": found.baseline.summary.images,
         "labels": list(found.labels.names),
         "chance": found.chance,
