@@ -280,7 +280,7 @@ class Classifier(Closing):
     def require_taught(self, saved: TaughtClassifier, source: str | Path = "") -> None:
         """Raise `InputError` if a classifier that was read from `source` was taught with another model."""
         identities = (self.model.identity, *self.model.former_identities)
-        saved.require([Binding.of_model(identity) for identity in identities], source)
+        saved.require([Binding.of_model(identity) for identity in identities], self.model.spec.embed_dim, source)
 
     def embed(
         self, images: Images, *, pool: Literal["mean"] | None = None

@@ -16,6 +16,7 @@ from support.processes import run_and_list_modules
 from zsclip import Classifier, LabelSet, PromptSet, PromptSetError, Rules
 from zsclip.evaluation import evaluate as evaluation_module
 from zsclip.evaluation.dataset import from_folder
+from zsclip.evaluation.embedded import embed
 from zsclip.evaluation.evaluate import named_apart
 from zsclip.evaluation.tables import COLUMNS
 from zsclip.evaluation.template_weights import weigh_by_zpe
@@ -426,7 +427,7 @@ def test_zpe_is_the_papers_formula(noisy_folder: Path) -> None:
     data = from_folder(noisy_folder)
     one = PromptSet("pool", ("a photo of a <label>.", MISLEADING, "<label>", "a sketch of a <label>."))
     with Classifier.load("demo") as classifier:
-        images = evaluation_module.embed(classifier, data)
+        images = embed(classifier, data)
         texts = classifier.prompt_vectors(data.labels, [one])
         ours = np.array(weigh_by_zpe(texts, one, data.labels, images.vectors, Rules()).weights)
         scale = classifier.model.facts.logit_scale
@@ -462,7 +463,7 @@ def test_chosen_prompts_are_judged_on_the_other_half_and_saved(cli: Cli, noisy_f
         # what is saved is what was judged: on the same half it gives the same figures, by classify's way of reading it
         data = from_folder(noisy_folder)
         with Classifier.load("demo") as classifier:
-            images = evaluation_module.embed(classifier, data)
+            images = embed(classifier, data)
             from zsclip.evaluation import metrics
 
             half = ~metrics.halves(images.truth, 3)
@@ -516,7 +517,7 @@ def test_paths_and_labels_cannot_move_the_cursor(cli: Cli, demo_folder: Path, tm
 def test_the_library_gives_the_same(noisy_folder: Path, cli: Cli) -> None:
     data = from_folder(noisy_folder)
     with Classifier.load("demo") as classifier:
-        images = evaluation_module.embed(classifier, data)
+        images = embed(classifier, data)
         found = evaluation_module.evaluate(classifier, images, [PromptSet.load("plain")])
     (row,) = rows_of(cli("evaluate", noisy_folder, "-p", "plain").out)
     assert float(row["ece"]) == pytest.approx(found.baseline.summary.ece, rel=1e-4)

@@ -154,6 +154,9 @@ def test_evaluate_judges_what_examples_bring_on_other_images(cli: Cli, halves: P
     assert json.loads(again.out)["images"] == 8
     assert "Left out, for they are examples: 2 labelled images." in again.err
     assert json.loads(again.out)["prompts"][0]["difference"] == pytest.approx(-taught["difference"])
+    Path("e.csv").write_text("path,label\nexamples/red star/001.png,red star\nexamples/blue star/001.png,blue star\n")
+    kept = cli("evaluate", "judged", "--examples", "e.csv", "-o", "e.csv")
+    assert (kept.code, Path("e.csv").read_text()[:11]) == (1, "path,label\n")
     none = cli("evaluate", "examples", "--examples", "examples")
     assert (none.code, none.out) == (1, "")
     assert "All labelled images are examples" in none.err
@@ -175,7 +178,7 @@ def test_a_learning_curve_never_judges_what_taught(
     )
     for row in rows:
         assert row["difference"] == pytest.approx(row["taught"] - row["zero_shot"])
-        assert row["taught_low"] < row["taught"] < row["taught_high"]
+        assert 0 <= row["taught_low"] < row["taught"] < row["taught_high"] <= 1
         assert row["difference_low"] > -0.01
     table = " ".join(cli("evaluate", folder, "-p", "plain", "--shots", "1", "-f", "table").out.split())
     assert "plain: learning curve" in table

@@ -14,7 +14,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 
 from zsclip.errors import InputError
-from zsclip.evaluation.copies import copies
+from zsclip.evaluation.copies import SAME, alike, copies
 from zsclip.evaluation.examples import Gain
 from zsclip.scoring.calibration import Binding
 from zsclip.scoring.classes import ClassVectors
@@ -170,6 +170,22 @@ def test_the_gain_is_that_of_the_pairs() -> None:
     assert gain.p_value == pytest.approx(2 * (1 + 4) / 16)
 
 
+def test_one_example_of_each_of_two_labels_says_nothing_that_could_be_held_out() -> None:
+    classes, vectors, labels, others, _ = drawn(10)
+    two = [int((labels == 0).argmax()), int((labels == 1).argmax())]
+    taught = teach(classes, vectors[two], labels[two]).taught
+    assert (taught.texts, float(np.abs(taught.weights).max())) == (pytest.approx(1, abs=0.1), 0.0)
+    assert (
+        np.abs(replace(classes, taught=taught).arrays(others).similarity - classes.arrays(others).similarity).max() == 0
+    )
+
+
+def test_images_that_are_one_are_found_however_they_were_computed() -> None:
+    _, vectors, _, others, _ = drawn(11)
+    rounded = normalise(vectors[:4].astype(np.float16).astype(np.float32) + np.float32(1e-4))
+    assert alike(np.concatenate([rounded, others[:9]]), vectors, SAME, block=5).tolist() == [True] * 4 + [False] * 9
+
+
 def test_one_label_teaches_nothing_and_there_are_two_methods() -> None:
     classes, vectors, labels, _, _ = drawn(8)
     with pytest.raises(InputError, match="of two labels at least"):
@@ -184,7 +200,7 @@ def saved(seed: int = 9) -> TaughtClassifier:
     sets = (PromptSet("mine", ("a photo of a <label>.", "a <label>."), {"label 1": ("one",)}, weights=(1.0, 2.5)),)
     taught = teach(classes, vectors, labels).taught
     return TaughtClassifier(
-        names, sets, "max", taught, Binding("m", "l", "p"), "a model", {"label 0": 8}, {"taught": 0.9}
+        names, sets, "max", ("nothing",), taught, Binding("m", "l", "p"), "a model", {"label 0": 8}, {"taught": 0.9}
     )
 
 
@@ -192,15 +208,17 @@ def test_a_saved_classifier_is_read_to_the_same_numbers(tmp_path: Path) -> None:
     one, file = saved(), tmp_path / "c.json"
     file.write_text(to_json(one))
     read = read_file(file)
-    assert (read.labels, read.prompts, read.combine, read.binding, read.digest) == (
-        one.labels, one.prompts, "max", one.binding, one.digest,
+    assert (read.labels, read.prompts, read.combine, read.background, read.binding, read.digest) == (
+        one.labels, one.prompts, "max", ("nothing",), one.binding, one.digest,
     )  # fmt: skip
     assert read.taught.texts == one.taught.texts
     assert np.array_equal(read.taught.weights, one.taught.weights)
     assert np.array_equal(read.taught.biases, one.taught.biases)
-    read.require(["x", "m"], file)
+    read.require(["x", "m"], 40, file)
     with pytest.raises(InputError, match=r"taught with another model \(a model\)"):
-        read.require(["x"], file)
+        read.require(["x"], 40, file)
+    with pytest.raises(InputError, match="weights of another length"):
+        read.require(["m"], 41, file)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class Asked:
     ) -> Asked:
         """What the options say; raises `ZsclipError`. With `unknown_apart` a label may have the name of an abstention, too.
 
-        A `saved` classifier brings its labels, prompts and `combine`.
+        A `saved` classifier brings its labels, prompts, `combine` and, unless another is given, background.
         """
         from zsclip.scoring.calibration import read_file
         from zsclip.scoring.rules import require_choice
@@ -63,6 +63,7 @@ class Asked:
         background, sets = decision.read_background(), prompts.read()
         if saved is not None:
             labels, sets, rules = saved[0].labels, saved[0].prompts, replace(rules, combine=saved[0].combine)
+            background = saved[0].background if background is None else background
         apart = None if unknown_apart else decision.unknown_label
         require_choice(labels.names, rules, background, unknown=apart, above=labels.above)
         unknown = decision.unknown_label if rules.abstains or background is not None else None

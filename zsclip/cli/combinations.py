@@ -21,13 +21,15 @@ CONTRADICTIONS = (
     (("calibration", "temperature"), "a calibration brings its temperature"),
     *((("classifier_file", other), "a classifier brings its labels, their prompts and how these are combined")
       for other in ("labels", "labels_file", "prompts", "template", "combine")),
+    (("dry_run", "save_classifier"), "one writes nothing, the other a file"),
     (("classifier_file", "examples"), "one was taught already, the other teaches anew"),
     *((("multi_label", other), "examples teach labels that compete") for other in ("examples", "classifier_file")),
     (("examples", "shots"), "one brings examples, the other draws them from the labelled images"),
     *(((mine, other), "what is chosen on some of the images is not mixed with what examples bring")
       for mine in ("examples", "shots") for other in ("weight_templates", "select_templates", "save_prompts", "calibrate")),
     (("multi_label", "shots"), "examples teach labels that compete"),
-    (("calibration", "examples"), "a calibration is for what does not change; save a classifier, and calibrate that"),
+    *((("calibration", other), "a calibration is for labels by their texts alone, and says nothing of what examples teach")
+      for other in ("examples", "classifier_file")),
     (("parts_folder", "examples"), "a run in parts goes on with the same; save a classifier, and name it"),
     (("multi_label", "min_margin"), "labels on their own do not lead each other"),
     *((("multi_label", other), "this is of pictures with one label")

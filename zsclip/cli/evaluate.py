@@ -76,7 +76,7 @@ def evaluate(
     data = tables.suited(images.read(labels, decision.unknown_label, offline=model.offline))
     files = [file for one in model.each for file in one.files]
     outputs.refuse(data.paths, [one.name for one in data.containers], files, store.files)
-    background, examples = decision.read_background(), teaching.read(data.labels, decision.unknown_label)
+    background, examples = decision.read_background(), teaching.read(data.labels, decision.unknown_label, outputs)
     require_choice(data.labels.names, rules, background, unknown=decision.unknown_label, remedy="`background`")
     judge = Judge(data, sets, rules, background, tables, better, reading, store, messages, output, teaching, examples)
     found, made = judge.all(model.each, pair, compared.baseline, vectors_of_images)

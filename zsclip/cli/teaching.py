@@ -78,7 +78,7 @@ class TeachingGroup:
         """Those of the classifier that is named, or else those of the options."""
         return self.saved[0].labels if self.saved else labels.read(paths)
 
-    def read(self, labels: LabelSet, unknown: str, outputs: Outputs | None = None) -> LabelledImages | None:
+    def read(self, labels: LabelSet, unknown: str, outputs: Outputs) -> LabelledImages | None:
         """The examples of the labels, if there are any. Says what was left out.
 
         Raises `InputError`, also for a classifier that cannot be written, and for an input that one of the `outputs` would replace.
@@ -89,13 +89,11 @@ class TeachingGroup:
         require_extension("--save-classifier", self.save_classifier, (".json",))
         require_folder("--save-classifier", self.save_classifier)
         files = [str(path) for path in (self.examples, self.classifier_file) if path is not None and not path.is_dir()]
-        if outputs is not None:
-            outputs.refuse(files)
+        outputs.refuse(files)
         if self.examples is None:
             return None
         data = examples.read(self.examples, labels, unknown)
-        if outputs is not None:
-            outputs.refuse(data.paths)
+        outputs.refuse(data.paths)
         for note in data.notes:
             logger.info("%s", note)
         return data
@@ -106,9 +104,8 @@ class TeachingGroup:
 
         if data is None:
             return asked
-        taken = examples.take(
-            classifier, classifier.classes(asked.labels, asked.sets, asked.rules, asked.background), data
-        )
+        classes = classifier.classes(asked.labels, asked.sets, asked.rules, asked.background)
+        taken = examples.take(classifier, classes, data, asked.rules.combine)
         for note in taken.notes():
             say(note)
         for warning in taken.warnings():
@@ -132,15 +129,15 @@ class JudgedTeachingGroup:
         if self.shots is None:
             return ()
         words = self.shots.split(",")
-        if not all(word.strip().isdecimal() and int(word) for word in words):
+        if not all(word.strip().isdecimal() and 0 < int(word) < 10**6 for word in words):
             raise typer.BadParameter(
                 f"{self.shots!r} is no list of numbers from 1, such as 1,2,4,8.", param_hint="--shots"
             )
         return tuple(sorted({int(word) for word in words}))
 
-    def read(self, labels: LabelSet, unknown: str) -> LabelledImages | None:
-        """The examples of the labels, if there are any; raises `InputError`. Says what was left out."""
-        return TeachingGroup(self.examples).read(labels, unknown)
+    def read(self, labels: LabelSet, unknown: str, outputs: Outputs) -> LabelledImages | None:
+        """See `TeachingGroup`."""
+        return TeachingGroup(self.examples).read(labels, unknown, outputs)
 
     def images(self, classifier: Classifier, data: LabelledImages | None) -> EmbeddedImages | None:
         """The examples' vectors."""
@@ -176,10 +173,18 @@ def _write(path: Path, asked: Asked, classifier: Classifier, taken: Taken) -> No
     from zsclip.scoring.classifier_file import TaughtClassifier, to_json
 
     model, gain = classifier.model, taken.gain
-    binding = Binding.of(model.identity, asked.labels, asked.sets, asked.rules.combine)
+    binding = Binding.of(model.identity, asked.labels, asked.sets, asked.rules.combine, asked.background)
     measured = {"examples": gain.examples, "texts": gain.texts, "taught": gain.taught, "interval": list(gain.interval)}
     one = TaughtClassifier(
-        asked.labels, asked.sets, asked.rules.combine, taken.taught, binding, model.spec.title, taken.counts, measured
+        asked.labels,
+        asked.sets,
+        asked.rules.combine,
+        asked.background,
+        taken.taught,
+        binding,
+        model.spec.title,
+        taken.counts,
+        measured,
     )
     with open_output(path, "save_classifier") as stream:
         stream.write(to_json(one))

@@ -229,7 +229,9 @@ def evaluate(
             )
             results.append(_result(kind, variant, classes, reported, rules, alone))
             if examples is not None:
-                taught = replace(classes, taught=teach(classes, examples.vectors, examples.truth).taught)
+                taught = replace(
+                    classes, taught=teach(classes, examples.vectors, examples.truth, combine=rules.combine).taught
+                )
                 results.append(_result("taught", replace(one, name=one.name + TAUGHT), taught, reported, rules))
     start = results[0] if baseline is None else next(one for one in results if one.name == baseline)
     others = [one.predictions for one in results if one is not start]

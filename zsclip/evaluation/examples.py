@@ -18,7 +18,7 @@ from zsclip.embedding.records import Embedded, ImageEmbeddings
 from zsclip.errors import InputError
 from zsclip.evaluation import dataset
 from zsclip.evaluation.comparison import mcnemar, paired_difference
-from zsclip.evaluation.copies import copies
+from zsclip.evaluation.copies import NEAR, SAME, alike, copies
 from zsclip.evaluation.dataset import LabelledImages
 from zsclip.evaluation.embedded import EmbeddedImages, embed
 from zsclip.evaluation.metrics import Booleans, Interval
@@ -30,8 +30,6 @@ from zsclip.text.labels import LabelSet
 from zsclip.text.wording import counted, listed
 
 logger = logging.getLogger("zsclip")
-
-_ALIKE = 0.99  # the cosine from which on two pictures are told as copies of one another
 
 
 def read(source: Path, labels: LabelSet, unknown: str = "unknown") -> LabelledImages:
@@ -161,7 +159,7 @@ class Taken:
                 for n, other in strange
             ]
             found.append(f"{counted(len(strange), 'example')} may be mislabelled: {listed(told)}.")
-        pairs = copies(self.images.vectors, _ALIKE)
+        pairs = copies(self.images.vectors, NEAR)
         if pairs:
             told = [f"{self.images.paths[one]} and {self.images.paths[other]}" for one, other in pairs]
             differ = sum(self.images.truth[one] != self.images.truth[other] for one, other in pairs)
@@ -183,24 +181,22 @@ def embed_examples(classifier: Classifier, data: LabelledImages) -> EmbeddedImag
     return images
 
 
-def take(classifier: Classifier, classes: ClassVectors, data: LabelledImages) -> Taken:
+def take(classifier: Classifier, classes: ClassVectors, data: LabelledImages, combine: str = "mean") -> Taken:
     """Embed the examples, and teach by them. Raises `ZsclipError`."""
     images = embed_examples(classifier, data)
-    return Taken(images, teach(classes, images.vectors, images.truth))
+    return Taken(images, teach(classes, images.vectors, images.truth, combine=combine))
 
 
 def apart(images: EmbeddedImages, examples: EmbeddedImages) -> EmbeddedImages:
     """The images that are no examples, neither by path nor by what they show. Says how many are; raises `InputError` if all are."""
-    paths, vectors = {os.path.realpath(path) for path in examples.paths}, {one.tobytes() for one in examples.vectors}
-    are = np.array([
-        vector.tobytes() in vectors or os.path.realpath(path) in paths
-        for path, vector in zip(images.paths, images.vectors, strict=True)
-    ])  # fmt: skip
+    paths = {os.path.realpath(path) for path in examples.paths}
+    are = np.array([os.path.realpath(path) in paths for path in images.paths])
+    are |= alike(images.vectors, examples.vectors, SAME)
     if are.all():
         raise InputError("All labelled images are examples, and none is left to be judged.", remedy="Judge others.")
     if are.any():
         logger.info("Left out, for they are examples: %s.", counted(int(are.sum()), "labelled image"))
-    close = int(((images.vectors[~are] @ examples.vectors.T).max(axis=1) >= _ALIKE).sum())
+    close = int(alike(images.vectors[~are], examples.vectors, NEAR).sum())
     if close:
         logger.warning(
             "Nearly the same as an example: %s; the figures are too good for new ones.", counted(close, "image")
@@ -209,23 +205,21 @@ def apart(images: EmbeddedImages, examples: EmbeddedImages) -> EmbeddedImages:
 
 
 class Watched(Embedded):
-    """Images as they are embedded, of which those are counted that are among the examples, by path or to the last bit."""
+    """Images as they are embedded, of which those are counted that are among the examples, by path or by what they show."""
 
     def __init__(
         self, classifier: Classifier, images: Images, examples: EmbeddedImages, pool: Literal["mean", "max"] | None
     ) -> None:
         self._classifier, self._images, self._pool = classifier, images, pool
         self._paths = {os.path.realpath(path) for path in examples.paths}
-        self._vectors = {vector.tobytes() for vector in examples.vectors}
+        self._vectors = examples.vectors
         self.count = 0
 
     def batches(self) -> Iterator[ImageEmbeddings]:
         """See `Embedded`."""
         for batch in self._classifier.embed_images(self._images, pool=self._pool):
-            self.count += sum(
-                vector.tobytes() in self._vectors or os.path.realpath(path) in self._paths
-                for path, vector in zip(batch.read, batch.vectors, strict=True)
-            )
+            by_path = np.array([os.path.realpath(path) in self._paths for path in batch.read], bool)
+            self.count += int((by_path | alike(batch.vectors, self._vectors, SAME)).sum())
             yield batch
 
     def told(self, results: Generator[ImageResults, None, None]) -> Generator[ImageResults, None, None]:

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zsclip.errors import InputError
-from zsclip.evaluation.copies import copies
+from zsclip.evaluation.copies import NEAR, SAME, copies
 from zsclip.evaluation.metrics import CONFIDENCE, Integers, Interval
 from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.rules import Rules
 from zsclip.scoring.teaching import teach
-from zsclip.unit_vectors import Floats
+from zsclip.unit_vectors import Doubles, Floats
 
-SAME = 0.99999  # cosines from which on two images are taken for one
 _MOST_TEXTS = 0.5  # of a label's images, at most these teach
 
 
@@ -39,12 +38,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """A prompt set's points. `copies` images were left out, for they are another one; `scarce` labels had fewer images than asked for."""
+    """A prompt set's points. `copies` images were left out, for they are another one; `near` of the others are nearly another one.
+
+    `scarce` labels had fewer images than asked for.
+    """
 
     prompts: str
     seeds: int
     points: tuple[Point, ...]
     copies: int
+    near: int
     scarce: tuple[str, ...]
 
 
@@ -80,12 +83,12 @@ def curve(
         examples, judged, texts, taught = shares[:, n].T
         points.append(
             Point(
-                count, float(examples.mean()), float(judged.mean()), float(texts.mean()), float(taught.mean()), _interval(taught),
-                float((taught - texts).mean()), _interval(taught - texts),
+                count, float(examples.mean()), float(judged.mean()), float(texts.mean()), float(taught.mean()), _interval(taught, 0.0),
+                float((taught - texts).mean()), _interval(taught - texts, -1.0),
             )
         )  # fmt: skip
     scarce = tuple(classes.names[n] for n in np.flatnonzero((counts > 0) & (counts * _MOST_TEXTS < max(shots))))
-    return Curve(prompts, seeds, tuple(points), len(others), scarce)
+    return Curve(prompts, seeds, tuple(points), len(others), len(copies(vectors, NEAR)), scarce)
 
 
 def _shares(
@@ -103,7 +106,7 @@ def _shares(
     texts = _right(classes, judged, right, rules)
     for count in shots:
         chosen = apart & (place < count)
-        taught = replace(classes, taught=teach(classes, vectors[chosen], truth[chosen]).taught)
+        taught = replace(classes, taught=teach(classes, vectors[chosen], truth[chosen], combine=rules.combine).taught)
         yield float(chosen.sum()), float(len(right)), texts, _right(taught, judged, right, rules)
 
 
@@ -114,10 +117,11 @@ def _right(classes: ClassVectors, vectors: Floats, truth: Integers, rules: Rules
     return count / len(truth)
 
 
-def _interval(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Interval | None:
+def _interval(values: Doubles, least: float) -> Interval | None:
+    """Of a mean over seeds, within what is possible; None where the seeds do not differ, which says nothing of other draws."""
     from scipy.stats import t as student
 
-    if len(values) < 2:
+    if len(values) < 2 or not values.std():
         return None
     half = float(student.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return Interval(float(values.mean()) - half, float(values.mean()) + half)
+    return Interval(max(float(values.mean()) - half, least), min(float(values.mean()) + half, 1.0))

@@ -211,6 +211,8 @@ class _Printer(FigurePrinter):
             )
         if found.copies:
             told += f" Left out as copies of others: {counted(found.copies, 'image')}."
+        if found.near:
+            told += f" Nearly the same as another, and perhaps on the other side: {counted(found.near, 'image')}."
         self._prose(told)
 
     def _mean(self, value: float, interval: metrics.Interval | None, *, sign: bool = False) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from zsclip.errors import InputError, ZsclipError
 from zsclip.scoring.calibration import Binding
+from zsclip.scoring.rules import Rules
 from zsclip.scoring.taught import Taught
 from zsclip.text.labels import Label, LabelSet
 from zsclip.text.prompts import PromptSet
@@ -31,6 +32,7 @@ class TaughtClassifier:
     labels: LabelSet
     prompts: tuple[PromptSet, ...]
     combine: str
+    background: tuple[str, ...] | None
     taught: Taught
     binding: Binding
     model: str
@@ -42,8 +44,12 @@ class TaughtClassifier:
         """Of all that decides."""
         return hashlib.sha256(to_json(self).encode()).hexdigest()[:16]
 
-    def require(self, found: Sequence[str], source: str | Path) -> None:
-        """Raise `InputError` if none of the digests `found` is that of the model it was made with."""
+    def require(self, found: Sequence[str], dimension: int, source: str | Path) -> None:
+        """Raise `InputError` if none of the digests `found` is that of its model, or its weights are not of `dimension`."""
+        if self.taught.weights.shape[1] != dimension:
+            raise InputError(
+                "damaged: weights of another length than the model's vectors.", where=f"`classifier={source}`"
+            )
         if self.binding.model not in found:
             raise InputError(
                 f"it was taught with another model ({self.model}), and knows nothing of this one's vectors.",
@@ -65,6 +71,7 @@ def to_json(one: TaughtClassifier) -> str:
             for each in one.prompts
         ],
         "combine": one.combine,
+        "background": one.background and list(one.background),
         "examples": dict(one.examples),
         "held out": dict(one.measured),
         "texts": one.taught.texts,
@@ -133,10 +140,15 @@ def _made(document: dict[str, Any]) -> TaughtClassifier:
     return TaughtClassifier(
         labels,
         prompts,
-        str(document["combine"]),
+        Rules(combine=document["combine"]).combine,
+        _texts(document["background"]),
         taught,
         binding,
         str(document["model"]),
         document["examples"],
         document["held out"],
     )
+
+
+def _texts(given: list[str] | None) -> tuple[str, ...] | None:
+    return None if given is None else tuple(map(str, given))

@@ -13,6 +13,7 @@ from zsclip.scoring.classes import ClassVectors
 from zsclip.scoring.discriminant import Linear, balanced, gaussian
 from zsclip.scoring.probability import probabilities
 from zsclip.scoring.probe import probes
+from zsclip.scoring.rules import Rules
 from zsclip.scoring.taught import Taught
 from zsclip.unit_vectors import Doubles, Floats, unit_mean
 
@@ -43,7 +44,15 @@ class Lesson:
     held_out: HeldOut
 
 
-def teach(classes: ClassVectors, vectors: Floats, labels: Integers, method: str = "gda", seed: int = 0) -> Lesson:
+def teach(
+    classes: ClassVectors,
+    vectors: Floats,
+    labels: Integers,
+    method: str = "gda",
+    seed: int = 0,
+    *,
+    combine: str = "mean",
+) -> Lesson:
     """Teach labels by examples: unit vectors float32 (n, d) with the numbers of their labels (n,).
 
     `gda` is a Gaussian discriminant (see `zsclip.scoring.discriminant`), `probe` a linear probe (`zsclip.scoring.probe`). How much it
@@ -56,14 +65,17 @@ def teach(classes: ClassVectors, vectors: Floats, labels: Integers, method: str 
     fit = _METHODS[method](classes.logit_scale)
     texts = np.stack([one[0] if len(one) == 1 else unit_mean(one) for one in classes.vectors]).astype(np.float64)
     points = vectors.astype(np.float64)
-    by_texts = classes.logit_scale * classes.arrays(vectors).similarity
+    by_texts = _by_texts(classes, vectors, combine)
     folds = _folds(labels, np.random.default_rng(seed))
     held_out: list[Doubles] = []
     for rest in _rest(folds):
+        if len(np.unique(labels[rest])) < 2:  # nothing can be learned of one label: its examples say nothing
+            continue
         candidates = fit(points[rest], labels[rest], texts)
         held_out = held_out or [np.zeros_like(by_texts) for _ in candidates]
         for scores, candidate in zip(held_out, candidates, strict=True):
             scores[~rest] = candidate(points[~rest])
+    held_out = held_out or [np.zeros_like(by_texts) for _ in fit(points, labels, texts)]
     weights = balanced(labels)
     blends = [_blend(by_texts, scores, labels, weights) for scores in held_out]
     best = min(range(len(blends)), key=lambda n: blends[n].loss)
@@ -106,9 +118,8 @@ def _blend(
 
     rows = np.arange(len(labels))
     nats = weights * len(labels)
-    spread = by_texts.std(axis=1).mean() / max(
-        float(scores.std(axis=1).mean()), 1e-12
-    )  # then 1 is as much as the texts
+    said = float(scores.std(axis=1).mean())
+    spread = by_texts.std(axis=1).mean() / said if said else 0.0  # then 1 is as much as the texts
     parts = np.stack([by_texts, spread * scores])
     right = parts[:, rows, labels]
 
@@ -123,9 +134,18 @@ def _blend(
         value = nats @ (np.log(total) - logits[rows, labels]) + _CAUTION * apart @ apart
         return float(value), slope + 2 * _CAUTION * apart
 
-    first = [1.0, 0.1] if start is None else [start.texts, min(start.examples / spread, _BOUNDS[1][1])]
+    first = (
+        [1.0, 0.1] if start is None else [start.texts, min(start.examples / spread, _BOUNDS[1][1]) if spread else 0.0]
+    )
     found = minimize(loss, first, jac=True, bounds=_BOUNDS, method="L-BFGS-B", options={"ftol": 1e-7})
     return _Blend(float(found.x[0]), float(found.x[1] * spread), float(found.fun))
+
+
+def _by_texts(classes: ClassVectors, vectors: Floats, combine: str) -> Doubles:
+    """Logits of labels by their texts (n, labels), up to what an image's labels have in common."""
+    if combine == "sum":
+        return np.asarray(np.log(np.maximum(classes.arrays(vectors, Rules(combine=combine)).probability, 1e-300)))
+    return classes.logit_scale * classes.arrays(vectors).similarity
 
 
 def _folds(labels: Integers, generator: np.random.Generator) -> Integers:
