@@ -107,7 +107,7 @@ class TeachingGroup:
         classes = classifier.classes(asked.labels, asked.sets, asked.rules, asked.background)
         taken = examples.take(classifier, classes, data, asked.rules.combine)
         for note in taken.notes():
-            say(note)
+            logger.info("%s", note)
         for warning in taken.warnings():
             logger.warning("%s", warning)
         if self.save_classifier is not None:
