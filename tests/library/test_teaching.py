@@ -23,7 +23,7 @@ from zsclip.scoring.discriminant import Means, SharedCovariance, balanced
 from zsclip.scoring.probe import PENALTIES, probe_loss, probes
 from zsclip.scoring.rules import Rules
 from zsclip.scoring.taught import Taught
-from zsclip.scoring.teaching import METHODS, mislabelled, require_method, teach
+from zsclip.scoring.teaching import METHODS, mislabelled, teach
 from zsclip.text.labels import Label, LabelSet
 from zsclip.text.prompts import PromptSet
 from zsclip.unit_vectors import Doubles, Floats, normalise
@@ -167,7 +167,7 @@ def test_the_gain_is_that_of_the_pairs() -> None:
     gain = Gain.of(texts, taught)
     assert (gain.texts, gain.taught, gain.difference) == (0.6, 0.8, pytest.approx(0.2))
     assert gain.interval.low < 0.2 < gain.interval.high
-    assert gain.p_value == pytest.approx(2 * (1 + 4) / 16)
+    assert gain.interval.low < 0 < gain.interval.high, "three gained and one lost are few"
 
 
 def test_one_example_of_each_of_two_labels_says_nothing_that_could_be_held_out() -> None:
@@ -191,7 +191,7 @@ def test_one_label_teaches_nothing_and_there_are_two_methods() -> None:
     with pytest.raises(InputError, match="of two labels at least"):
         teach(classes, vectors[labels == 0], labels[labels == 0])
     with pytest.raises(InputError, match="There are: gda, probe"):
-        require_method("svm")
+        teach(classes, vectors, labels, "svm")
 
 
 def saved(seed: int = 9) -> TaughtClassifier:
@@ -216,7 +216,7 @@ def test_a_saved_classifier_is_read_to_the_same_numbers(tmp_path: Path) -> None:
     assert np.array_equal(read.taught.biases, one.taught.biases)
     read.require(["x", "m"], 40, file)
     with pytest.raises(InputError, match=r"taught with another model \(a model\)"):
-        read.require(["x"], 40, file)
+        read.require(["x"], 41, file)
     with pytest.raises(InputError, match="weights of another length"):
         read.require(["m"], 41, file)
 

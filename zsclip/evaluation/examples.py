@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ from zsclip.classifier import Classifier, Images
 from zsclip.embedding.records import Embedded, ImageEmbeddings
 from zsclip.errors import InputError
 from zsclip.evaluation import dataset
-from zsclip.evaluation.comparison import mcnemar, paired_difference
+from zsclip.evaluation.comparison import paired_difference
 from zsclip.evaluation.copies import NEAR, SAME, alike, copies
 from zsclip.evaluation.dataset import LabelledImages
 from zsclip.evaluation.embedded import EmbeddedImages, embed
@@ -71,14 +72,13 @@ class Gain:
     texts: float
     taught: float
     interval: Interval
-    p_value: float
 
     @classmethod
     def of(cls, texts: Booleans, taught: Booleans) -> Gain:
         """Of which examples (n,) were right by the texts, and by what was taught without them."""
         gained, lost = int((taught & ~texts).sum()), int((texts & ~taught).sum())
         interval = paired_difference(gained, lost, len(texts))
-        return cls(len(texts), float(texts.mean()), float(taught.mean()), interval, mcnemar(gained, lost))
+        return cls(len(texts), float(texts.mean()), float(taught.mean()), interval)
 
     @property
     def difference(self) -> float:
@@ -104,25 +104,23 @@ class Taken:
         found = np.bincount(self.images.truth, minlength=len(self.images.labels)).tolist()
         return dict(zip(self.images.labels.names, found, strict=True))
 
-    @property
+    @cached_property
     def gain(self) -> Gain:
         """What they bring."""
-        return Gain.of(*self._right())
+        return Gain.of(*self._right)
 
-    def gains(self) -> dict[str, Gain]:
-        """What they bring for each label that has some."""
-        texts, taught = self._right()
-        names = self.images.labels.names
-        return {
-            names[n]: Gain.of(texts[of], taught[of])
-            for n in np.unique(self.images.truth)
-            if (of := self.images.truth == n).any()
-        }
-
+    @cached_property
     def _right(self) -> tuple[Booleans, Booleans]:
-        held_out = self.lesson.held_out
-        truth = self.images.truth
+        held_out, truth = self.lesson.held_out, self.images.truth
         return held_out.texts.argmax(axis=1) == truth, held_out.taught.argmax(axis=1) == truth
+
+    def _by_label(self) -> list[str]:
+        """How many more of each label's are right, where that differs, the largest difference first."""
+        texts, taught = (right.astype(np.intp) for right in self._right)
+        more = np.bincount(self.images.truth, taught - texts, len(self.images.labels)).astype(np.intp)
+        counts, names = list(self.counts.values()), self.images.labels.names
+        order = np.argsort(-np.abs(more), kind="stable")
+        return [f"{names[n]} {more[n]:+d} of {counts[n]}" for n in order.tolist() if more[n]]
 
     def notes(self) -> list[str]:
         """How many there are, and what they bring."""
@@ -133,11 +131,8 @@ class Taken:
             f"Taught by {counted(gain.examples, 'example')}. Held out, {100 * gain.taught:.1f} of 100 are right; by the texts alone "
             f"{100 * gain.texts:.1f}: {100 * gain.difference:+.1f} ({low:.1f} to {high:.1f})."
         ]
-        changed = [(gain.difference * gain.examples, gain.examples, name) for name, gain in self.gains().items()]
-        changed = sorted((one for one in changed if one[0]), key=lambda one: -abs(one[0]))
-        if changed:
-            told = [f"{name} {by:+.0f} of {count}" for by, count, name in changed]
-            notes.append(f"By label, where that differs: {listed(told)}.")
+        if changed := self._by_label():
+            notes.append(f"By label, where that differs: {listed(changed)}.")
         if without:
             notes.append(f"Without examples, and known by their texts: {listed(without)}.")
         return notes
@@ -189,8 +184,8 @@ def take(classifier: Classifier, classes: ClassVectors, data: LabelledImages, co
 
 def apart(images: EmbeddedImages, examples: EmbeddedImages) -> EmbeddedImages:
     """The images that are no examples, neither by path nor by what they show. Says how many are; raises `InputError` if all are."""
-    paths = {os.path.realpath(path) for path in examples.paths}
-    are = np.array([os.path.realpath(path) in paths for path in images.paths])
+    paths = {os.path.abspath(path) for path in examples.paths}
+    are = np.array([os.path.abspath(path) in paths for path in images.paths])
     are |= alike(images.vectors, examples.vectors, SAME)
     if are.all():
         raise InputError("All labelled images are examples, and none is left to be judged.", remedy="Judge others.")
@@ -211,14 +206,14 @@ class Watched(Embedded):
         self, classifier: Classifier, images: Images, examples: EmbeddedImages, pool: Literal["mean", "max"] | None
     ) -> None:
         self._classifier, self._images, self._pool = classifier, images, pool
-        self._paths = {os.path.realpath(path) for path in examples.paths}
+        self._paths = {os.path.abspath(path) for path in examples.paths}
         self._vectors = examples.vectors
         self.count = 0
 
     def batches(self) -> Iterator[ImageEmbeddings]:
         """See `Embedded`."""
         for batch in self._classifier.embed_images(self._images, pool=self._pool):
-            by_path = np.array([os.path.realpath(path) in self._paths for path in batch.read], bool)
+            by_path = np.array([os.path.abspath(path) in self._paths for path in batch.read], bool)
             self.count += int((by_path | alike(batch.vectors, self._vectors, SAME)).sum())
             yield batch
 

@@ -15,7 +15,7 @@ from zsclip.scoring.rules import Rules
 from zsclip.scoring.teaching import teach
 from zsclip.unit_vectors import Doubles, Floats
 
-_MOST_TEXTS = 0.5  # of a label's images, at most these teach
+_MOST_OF_A_LABEL = 0.5  # of a label's images, at most these teach
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def curve(
                 float((taught - texts).mean()), _interval(taught - texts, -1.0),
             )
         )  # fmt: skip
-    scarce = tuple(classes.names[n] for n in np.flatnonzero((counts > 0) & (counts * _MOST_TEXTS < max(shots))))
+    scarce = tuple(classes.names[n] for n in np.flatnonzero((counts > 0) & (counts * _MOST_OF_A_LABEL < max(shots))))
     return Curve(prompts, seeds, tuple(points), len(others), len(copies(vectors, NEAR)), scarce)
 
 
@@ -100,7 +100,7 @@ def _shares(
     for label in range(len(classes.names)):
         mine = order[truth[order] == label]
         place[mine] = np.arange(len(mine))
-    most = np.minimum(max(shots), (np.bincount(truth, minlength=len(classes.names)) * _MOST_TEXTS).astype(int))
+    most = np.minimum(max(shots), (np.bincount(truth, minlength=len(classes.names)) * _MOST_OF_A_LABEL).astype(int))
     apart = place < most[truth]
     judged, right = vectors[~apart], truth[~apart]
     texts = _right(classes, judged, right, rules)

@@ -46,15 +46,15 @@ class TaughtClassifier:
 
     def require(self, found: Sequence[str], dimension: int, source: str | Path) -> None:
         """Raise `InputError` if none of the digests `found` is that of its model, or its weights are not of `dimension`."""
-        if self.taught.weights.shape[1] != dimension:
-            raise InputError(
-                "damaged: weights of another length than the model's vectors.", where=f"`classifier={source}`"
-            )
         if self.binding.model not in found:
             raise InputError(
                 f"it was taught with another model ({self.model}), and knows nothing of this one's vectors.",
                 where=f"`classifier={source}`",
                 remedy=f"Use that model, or teach again. {_REMEDY}",
+            )
+        if self.taught.weights.shape[1] != dimension:
+            raise InputError(
+                "damaged: weights of another length than the model's vectors.", where=f"`classifier={source}`"
             )
 
 

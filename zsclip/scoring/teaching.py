@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,8 @@ def teach(
     """
     if len(np.unique(labels)) < 2:
         raise InputError("Examples must be of two labels at least: one label has nothing to be told apart from.")
+    if method not in METHODS:
+        raise InputError(f"There is no way of teaching called {method!r}. There are: {', '.join(METHODS)}.")
     fit = _METHODS[method](classes.logit_scale)
     texts = np.stack([one[0] if len(one) == 1 else unit_mean(one) for one in classes.vectors]).astype(np.float64)
     points = vectors.astype(np.float64)
@@ -171,9 +173,3 @@ def mislabelled(held_out: HeldOut, labels: Integers, *, least: float = 0.9) -> l
     sure = probability.max(axis=1)
     found = np.flatnonzero((other != labels) & (sure >= least))
     return [(int(n), int(other[n])) for n in found[np.argsort(-sure[found], kind="stable")]]
-
-
-def require_method(method: str, known: Sequence[str] = METHODS) -> None:
-    """Raise `InputError` for a method that there is not."""
-    if method not in known:
-        raise InputError(f"There is no way of teaching called {method!r}. There are: {', '.join(known)}.")
